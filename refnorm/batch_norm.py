@@ -1,0 +1,233 @@
+"""Batch normalization: training and inference, each forward with its backward right under it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from refnorm._array import Array, Axes, Layout, ieee, non_negative
+from refnorm.statistics import Statistics, deviation, moments
+
+
+class Saved(NamedTuple):
+    """What the training forward keeps for its backward; ``x``, ``gamma`` and ``where`` are held by reference."""
+
+    x: Array
+    gamma: Array | None
+    where: Array | None
+    statistics: Statistics
+    tail: Array  # the mean is statistics.mean + tail
+    eps: float
+    axis: Axes
+
+
+@ieee
+def batch_norm_training(
+    x: Array,
+    gamma: Array | None = None,
+    beta: Array | None = None,
+    *,
+    eps: float = 1e-5,
+    axis: Axes = 1,
+    where: Array | None = None,
+) -> tuple[Array, Saved]:
+    """Normalise a batch by its own statistics.
+
+    x_hat = (x - mean) / sqrt(var + eps),  y = gamma x_hat + beta      (Ioffe & Szegedy 2015, Algorithm 1)
+
+    Parameters
+    ----------
+    x : floating-point array of any rank and any array API library.
+    gamma, beta : arrays of the kept shape, or None for 1 and 0.
+    eps : finite, at least 0; added to the variance, inside the root. With eps = 0 a constant channel is 0/0: NaN.
+    axis : the axis, or axes, that keep their own statistics: 1 for NCHW, -1 for NHWC, (1, 2, 3) for one mean per unit.
+    where : boolean, broadcast against x. Elsewhere y is 0 and nothing enters a statistic, NaN included.
+
+    Returns
+    -------
+    y : array, shape and dtype of x
+        Computed in float64 (or the library's widest) and rounded once.
+    saved : Saved
+        For `batch_norm_training_backward`; ``saved.statistics`` are the batch's, for `refnorm.update_running`.
+
+    Raises
+    ------
+    TypeError
+        An argument is no floating-point array, or of another library than x.
+    ValueError
+        A shape does not fit, eps is negative or not finite, axis is out of range, or a channel has no values (with a
+        mask: raised on NumPy arrays; elsewhere that channel is NaN).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.array([[1.0, 5.0], [3.0, 5.0]])       # channel 1 is constant
+    >>> y, saved = batch_norm_training(x, eps=0.25)
+    >>> y                                            # (1 - 2) / sqrt(1 + 0.25) = -0.894
+    array([[-0.89442719,  0.        ],
+           [ 0.89442719,  0.        ]])
+    >>> saved.statistics.var
+    array([1., 0.])
+    """
+    eps = non_negative(eps, "eps")
+    layout = Layout.of(x, axis, where)
+    statistics, tail, centred = moments(layout, x)
+
+    inv_std = 1 / layout.xp.sqrt(statistics.var + eps)
+    y = centred * layout.along(inv_std)
+    if gamma is not None:
+        y = y * layout.parameter(gamma, "gamma")
+    if beta is not None:
+        y = y + layout.parameter(beta, "beta")
+    return layout.narrow(layout.select(y)), Saved(x, gamma, where, statistics, tail, eps, axis)
+
+
+@ieee
+def batch_norm_training_backward(dy: Array, saved: Saved) -> tuple[Array, Array, Array]:
+    """Carry the gradient of a loss back through `batch_norm_training`, its mean and its variance.
+
+    dbeta = sum dy,  dgamma = sum dy x_hat,
+    dx = gamma / sqrt(var + eps) (dy - mean(dy) - x_hat mean(dy x_hat))
+
+    Every x moves the mean and the variance of its channel, so every dy reaches every dx: the two means are that path
+    (the equations of Ioffe & Szegedy 2015, section 3, with the chain through mean and variance summed up).
+
+    Parameters
+    ----------
+    dy : array, shape of x
+        Gradient with respect to y; ignored where masked.
+    saved : what `batch_norm_training` returned.
+
+    Returns
+    -------
+    dx : array, shape and dtype of x; 0 where masked.
+    dgamma, dbeta : arrays of the kept shape, wide; returned whether or not gamma and beta were given.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If dy is no floating-point array of the shape and library of x.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.array([[1.0], [2.0], [6.0]])
+    >>> y, saved = batch_norm_training(x, eps=0.0)
+    >>> dx, dgamma, dbeta = batch_norm_training_backward(np.array([[1.0], [0.0], [0.0]]), saved)
+    >>> bool(abs(dx.sum()) < 1e-15)                  # moving all x together changes nothing
+    True
+    """
+    x, gamma, where, statistics, tail, eps, axis = saved
+    layout = Layout.of(x, axis, where)
+    dy = layout.widen(dy, "dy")
+
+    inv_std = 1 / layout.xp.sqrt(statistics.var + eps)
+    x_hat = deviation(layout, x, statistics.mean, tail) * layout.along(inv_std)
+    dbeta = layout.total(dy)
+    dgamma = layout.total(dy * x_hat)
+    dx = dy - layout.along(dbeta / layout.count) - x_hat * layout.along(dgamma / layout.count)
+    dx = dx * layout.along(inv_std)
+    if gamma is not None:
+        dx = dx * layout.parameter(gamma, "gamma")
+    return layout.narrow(layout.select(dx)), dgamma, dbeta
+
+
+@ieee
+def batch_norm_inference(
+    x: Array,
+    running_mean: Array,
+    running_var: Array,
+    gamma: Array | None = None,
+    beta: Array | None = None,
+    *,
+    eps: float = 1e-5,
+    axis: Axes = 1,
+) -> Array:
+    """Normalise by given statistics: a map of each value on its own, whatever else is in the batch.
+
+    y = gamma (x - running_mean) / sqrt(running_var + eps) + beta      (Ioffe & Szegedy 2015, Algorithm 2)
+
+    Parameters
+    ----------
+    x : floating-point array of any rank; may be an empty batch.
+    running_mean, running_var : arrays of the kept shape, as stored by training.
+    gamma, beta, eps, axis : as in `batch_norm_training`.
+
+    Returns
+    -------
+    y : array, shape and dtype of x.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `batch_norm_training`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> batch_norm_inference(np.array([[3.0]]), np.array([1.0]), np.array([3.75]), eps=0.25)   # (3 - 1) / sqrt(4)
+    array([[1.]])
+    """
+    eps = non_negative(eps, "eps")
+    layout = Layout.of(x, axis)
+    mean = layout.parameter(running_mean, "running_mean")
+    inv_std = 1 / layout.xp.sqrt(layout.parameter(running_var, "running_var") + eps)
+
+    y = (layout.widen(x, "x") - mean) * inv_std
+    if gamma is not None:
+        y = y * layout.parameter(gamma, "gamma")
+    if beta is not None:
+        y = y + layout.parameter(beta, "beta")
+    return layout.narrow(y)
+
+
+@ieee
+def batch_norm_inference_backward(
+    dy: Array,
+    x: Array,
+    running_mean: Array,
+    running_var: Array,
+    gamma: Array | None = None,
+    *,
+    eps: float = 1e-5,
+    axis: Axes = 1,
+) -> tuple[Array, Array, Array]:
+    """Carry the gradient of a loss back through `batch_norm_inference`: frozen batch normalization.
+
+    dx = gamma dy / sqrt(running_var + eps),  dgamma = sum dy x_hat,  dbeta = sum dy
+
+    The statistics are constants here, so the two means of `batch_norm_training_backward` are absent.
+
+    Parameters
+    ----------
+    dy : array, shape of x: gradient with respect to y.
+    x, running_mean, running_var, gamma, eps, axis : as given to `batch_norm_inference`.
+
+    Returns
+    -------
+    dx : array, shape and dtype of x.
+    dgamma, dbeta : arrays of the kept shape, wide.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `batch_norm_training`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> one = np.array([[1.0]])
+    >>> batch_norm_inference_backward(one, 3 * one, one[0], 3.75 * one[0], eps=0.25)
+    (array([[0.5]]), array([1.]), array([1.]))
+    """
+    eps = non_negative(eps, "eps")
+    layout = Layout.of(x, axis)
+    dy = layout.widen(dy, "dy")
+    mean = layout.parameter(running_mean, "running_mean")
+    inv_std = 1 / layout.xp.sqrt(layout.parameter(running_var, "running_var") + eps)
+
+    dbeta = layout.total(dy)
+    dgamma = layout.total(dy * ((layout.widen(x, "x") - mean) * inv_std))
+    dx = dy * inv_std
+    if gamma is not None:
+        dx = dx * layout.parameter(gamma, "gamma")
+    return layout.narrow(dx), dgamma, dbeta

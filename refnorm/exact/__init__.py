@@ -1,0 +1,38 @@
+"""The definition in exact arithmetic, and every result correctly rounded, with proof.
+
+Floats are rationals; so are means and variances of floats. One operation of batch normalization leaves the rationals,
+the root of v = var + eps, and it enters every result in one way: *each number that batch normalization computes is*
+p + q / sqrt(v) *with rational p, q and v*. Such a number is rounded by enclosing the root ever more tightly (FLINT's
+ball arithmetic) until both ends of the enclosure round alike; an irrational number is no tie, so that ends, and where v
+is a square the number is rational and is rounded exactly.
+
+Large arrays take a filter first: the same number in double-double arithmetic with a proven error bound. What the filter
+cannot decide, about one element in 2^40, is rounded exactly.
+"""
+
+from refnorm.exact.definition import (
+    Forward,
+    Gradients,
+    blend,
+    inference,
+    inference_gradients,
+    training,
+    training_gradients,
+    training_gradients_mechanical,
+)
+from refnorm.exact.number import Exact, Number, rational, to_format
+
+__all__ = [
+    "Exact",
+    "Forward",
+    "Gradients",
+    "Number",
+    "blend",
+    "inference",
+    "inference_gradients",
+    "rational",
+    "to_format",
+    "training",
+    "training_gradients",
+    "training_gradients_mechanical",
+]

@@ -1,0 +1,146 @@
+"""Numbers p + q / sqrt(v), and arrays of them, rounded correctly with proof."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from flint import arb, ctx, fmpq
+
+from refnorm._array import FORMATS, Array
+
+Floats = npt.NDArray[np.float64]
+
+
+class Number(NamedTuple):
+    """The number p + q / sqrt(v), all three rational."""
+
+    p: fmpq
+    q: fmpq
+    v: fmpq
+
+    def rounded(self, kind: str = "float64") -> float:
+        """Return the nearest number of a format, ties to even; undefined as in IEEE: q/0 infinite, 0/0 and v < 0 NaN."""
+        root = _rational_root(self.v)
+        if self.v < 0 or (self.v == 0 and self.q == 0):
+            return math.nan
+        if self.v == 0:
+            return math.inf if self.q > 0 else -math.inf
+        if root is not None or self.q == 0:
+            return _nearest(self.p + (self.q / root if root is not None else 0), kind)
+        for bits in (64 << k for k in range(24)):
+            lower, upper = self.enclosure(bits)
+            if (nearest := _nearest(lower, kind)) == _nearest(upper, kind):
+                return nearest
+        raise ArithmeticError(f"{self} was not decided")  # unreachable: an irrational number is no tie
+
+    def enclosure(self, bits: int) -> tuple[fmpq, fmpq]:
+        """Enclose the number between two rationals, computed with this many bits."""
+        with ctx.workprec(bits):
+            ball = arb(self.p) + arb(self.q) * arb(self.v).rsqrt()
+            ends = (ball.lower().man_exp(), ball.upper().man_exp())
+        lower, upper = (fmpq(man) * fmpq(2) ** int(exp) for man, exp in ends)
+        return lower, upper
+
+    def minus(self, value: float) -> Number:
+        """Return this number less a float."""
+        return self._replace(p=self.p - rational(value))
+
+    def decimal(self, digits: int = 30) -> str:
+        """Write the number with this many correct decimal digits."""
+        with ctx.workprec(4 * digits + 64):
+            ball = arb(self.p) + arb(self.q) * arb(self.v).rsqrt()
+            return str(ball.str(digits, radius=False))
+
+
+class Exact(NamedTuple):
+    """An array of exact numbers.
+
+    Attributes
+    ----------
+    shape : of the array; the other fields are flat, row-major.
+    hi, lo, bound : float64; each number lies within ``bound`` of the unevaluated sum hi + lo.
+    number : the exact `Number` at a flat index.
+    """
+
+    shape: tuple[int, ...]
+    hi: Floats
+    lo: Floats
+    bound: Floats
+    number: Callable[[int], Number]
+
+    @classmethod
+    def of(cls, shape: tuple[int, ...], numbers: Sequence[Number]) -> Exact:
+        """Collect numbers, row-major."""
+        hi = np.array([n.rounded() for n in numbers])
+        lo = np.array(
+            [n.minus(h).rounded() if math.isfinite(h) else 0.0 for n, h in zip(numbers, hi.tolist(), strict=True)]
+        )
+        return cls(shape, hi, lo, np.abs(lo) * 2.0**-52 + 2.0**-1074, numbers.__getitem__)
+
+    def rounded(self, kind: str = "float64") -> Floats:
+        """Return each number correctly rounded to a format, as float64 values.
+
+        Examples
+        --------
+        >>> third = Exact.of((1,), [Number(fmpq(1, 3), fmpq(0), fmpq(1))])
+        >>> third.rounded("float16")            # 0.333333...; float16 has 11 significant bits
+        array([0.33325195])
+        """
+        with np.errstate(invalid="ignore", over="ignore"):
+            slack = self.bound + np.abs(self.hi) * 2.0**-105 + 2.0**-1070  # the last two: rounding of lo +- slack
+            lower, upper = self.hi + (self.lo - slack), self.hi + (self.lo + slack)
+            if kind != "float64":  # beyond the next float64, no tie can be in between
+                lower, upper = np.nextafter(lower, -np.inf), np.nextafter(upper, np.inf)
+            result = to_format(lower, kind)
+            undecided = ~((result == to_format(upper, kind)) & np.isfinite(lower))
+        for i in np.flatnonzero(undecided).tolist():
+            result[i] = self.number(i).rounded(kind)
+        return result.reshape(self.shape)
+
+    def error_of(self, values: Array) -> Floats:
+        """Return values - exact, to about 2^-50 of itself or 2^-100 of the number."""
+        wide = np.asarray(values, dtype=np.float64)
+        if wide.shape != self.shape:
+            raise ValueError(f"values have shape {wide.shape}, the exact result {self.shape}")
+        with np.errstate(invalid="ignore"):
+            return (wide - self.hi.reshape(self.shape)) - self.lo.reshape(self.shape)
+
+
+def rational(value: float) -> fmpq:
+    """Return a finite float as a rational, exactly."""
+    return fmpq(*float(value).as_integer_ratio())
+
+
+def to_format(values: Floats, kind: str) -> Floats:
+    """Round float64 values to a narrower format, to nearest, ties to even, overflow to infinity; once."""
+    bits, smallest = FORMATS[kind]
+    if kind == "float64":
+        return values.copy()
+    _, exponent = np.frexp(values)
+    place = np.maximum(exponent - 1, smallest) - (bits - 1)
+    result: Floats = np.ldexp(np.rint(np.ldexp(values, -place)), place)
+    largest = (2.0 - 2.0 ** (1 - bits)) * 2.0 ** (1 - smallest)
+    return np.where(np.abs(result) > largest, np.copysign(np.inf, values), result)
+
+
+def _nearest(r: fmpq, kind: str) -> float:
+    bits, smallest = FORMATS[kind]
+    n, d = abs(int(r.p)), int(r.q)
+    place = max(n.bit_length() - d.bit_length(), smallest) - (bits - 1)  # of the last bit, at most one too high
+    if n and n << max(0, -(place + bits - 1)) < d << max(0, place + bits - 1):
+        place = max(place - 1, smallest - (bits - 1))
+    quotient, rest = divmod(n << max(0, -place), d << max(0, place))
+    divisor = d << max(0, place)
+    quotient += 2 * rest > divisor or (2 * rest == divisor and quotient % 2 == 1)
+    magnitude = math.inf if quotient.bit_length() + place > 2 - smallest else math.ldexp(quotient, place)
+    return -magnitude if r < 0 else magnitude
+
+
+def _rational_root(v: fmpq) -> fmpq | None:
+    if v <= 0 or not (v.p.is_square() and v.q.is_square()):
+        return None
+    return fmpq(v.p.isqrt(), v.q.isqrt())

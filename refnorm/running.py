@@ -1,0 +1,93 @@
+"""Running averages of batch statistics: what training stores for inference."""
+
+from __future__ import annotations
+
+from refnorm._array import FORMATS, Array, dtype_name, ieee, namespace, non_negative, round_once
+from refnorm.statistics import Statistics
+
+
+@ieee
+def update_running(
+    running_mean: Array,
+    running_var: Array,
+    statistics: Statistics,
+    *,
+    momentum: float = 0.1,
+    correction: float = 1,
+) -> tuple[Array, Array]:
+    """Move running statistics towards those of a batch.
+
+    running = (1 - momentum) running + momentum batch, where the batch's variance is m/(m - correction) times the biased
+    one: with correction = 1 an unbiased estimate, as Algorithm 2 of Ioffe & Szegedy 2015 asks. Nothing is written to.
+
+    Parameters
+    ----------
+    running_mean, running_var : arrays of the kept shape.
+    statistics : of the batch, ``saved.statistics`` of `batch_norm_training`.
+    momentum : weight of the *new* batch, in 0..1, as in PyTorch. (Keras, ONNX and others give the weight of the old.)
+    correction : 1 or 0; which variance is stored is a convention, see `refnorm.conventions`.
+
+    Returns
+    -------
+    running_mean, running_var : arrays in the dtypes of the given ones, computed wide and rounded once.
+
+    Raises
+    ------
+    ValueError
+        momentum outside 0..1, shapes that differ, or one value per channel with correction = 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> batch = Statistics.of(np.array([[1.0], [3.0]]))           # mean 2, biased variance 1, unbiased 2
+    >>> update_running(np.array([0.0]), np.array([1.0]), batch, momentum=0.5)
+    (array([1.]), array([1.5]))
+    """
+    if non_negative(momentum, "momentum") > 1:
+        raise ValueError(
+            f"momentum={momentum!r} is the weight of the new batch and must be in 0..1; "
+            "a framework's `decay` is 1 minus it"
+        )
+    return (
+        _move(running_mean, statistics.mean, momentum, "running_mean"),
+        _move(running_var, statistics.corrected(correction), momentum, "running_var"),
+    )
+
+
+def cumulative_update(
+    running_mean: Array, running_var: Array, statistics: Statistics, *, batches: int, correction: float = 1
+) -> tuple[Array, Array]:
+    """Average over all batches so far with equal weights, PyTorch's ``momentum=None``.
+
+    Parameters
+    ----------
+    running_mean, running_var, statistics, correction : as in `update_running`.
+    batches : how many batches the running statistics already hold; 0 at the start, when they are forgotten.
+
+    Raises
+    ------
+    ValueError
+        If batches is negative, or as `update_running`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> batch = Statistics.of(np.array([[1.0], [3.0]]))
+    >>> cumulative_update(np.array([8.0]), np.array([5.0]), batch, batches=2)      # (8 + 8 + 2) / 3, (5 + 5 + 2) / 3
+    (array([6.]), array([4.]))
+    """
+    if batches < 0:
+        raise ValueError(f"batches={batches} counts the batches already averaged and cannot be negative")
+    return update_running(running_mean, running_var, statistics, momentum=1 / (batches + 1), correction=correction)
+
+
+def _move(running: Array, batch: Array, momentum: float, name: str) -> Array:
+    xp = namespace(running, name)
+    if dtype_name(running.dtype) not in FORMATS:
+        raise TypeError(f"{name} is {dtype_name(running.dtype)}, expected a floating-point array")
+    if running.shape != batch.shape:
+        raise ValueError(
+            f"{name} has shape {tuple(running.shape)}, the batch's statistics {tuple(batch.shape)}; "
+            "they must be of the same channels"
+        )
+    return round_once(xp, (1 - momentum) * xp.astype(running, batch.dtype) + momentum * batch, running.dtype)
