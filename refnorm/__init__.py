@@ -6,7 +6,15 @@ The reference, pure functions over arrays of any array API library:
     batch_norm_inference, batch_norm_inference_backward    normalise by given statistics
     Statistics                                             of a batch, merged, corrected
     update_running, cumulative_update                      running averages of statistics
+
+The oracle, which judges any implementation against exact numbers (imported when first used):
+
+    check(implementation, convention)                      a Report: conforms, findings, text, JSON
+    reproduce(implementation, case, quantity)              one finding again
+    exact, conventions, golden                             the truth, the table of conventions, the cases
 """
+
+from typing import Any
 
 from refnorm.batch_norm import (
     batch_norm_inference,
@@ -25,6 +33,19 @@ __all__ = [
     "batch_norm_inference_backward",
     "batch_norm_training",
     "batch_norm_training_backward",
+    "check",
     "cumulative_update",
+    "reproduce",
     "update_running",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the oracle half, and with it FLINT, only when it is asked for."""
+    import importlib
+
+    if name in ("check", "reproduce"):
+        return getattr(importlib.import_module("refnorm.oracle"), name)
+    if name in ("conventions", "exact", "golden", "oracle"):
+        return importlib.import_module(f"refnorm.{name}")
+    raise AttributeError(f"module 'refnorm' has no attribute {name!r}")

@@ -43,14 +43,15 @@ def update_running(
     >>> update_running(np.array([0.0]), np.array([1.0]), batch, momentum=0.5)
     (array([1.]), array([1.5]))
     """
-    if non_negative(momentum, "momentum") > 1:
+    weight = non_negative(momentum, "momentum")
+    if weight > 1:
         raise ValueError(
             f"momentum={momentum!r} is the weight of the new batch and must be in 0..1; "
             "a framework's `decay` is 1 minus it"
         )
     return (
-        _move(running_mean, statistics.mean, momentum, "running_mean"),
-        _move(running_var, statistics.corrected(correction), momentum, "running_var"),
+        _move(running_mean, statistics.mean, weight, "running_mean"),
+        _move(running_var, statistics.corrected(correction), weight, "running_var"),
     )
 
 
@@ -81,13 +82,17 @@ def cumulative_update(
     return update_running(running_mean, running_var, statistics, momentum=1 / (batches + 1), correction=correction)
 
 
-def _move(running: Array, batch: Array, momentum: float, name: str) -> Array:
+def _move(running: Array, batch: Array, weight: float, name: str) -> Array:
     xp = namespace(running, name)
     if dtype_name(running.dtype) not in FORMATS:
         raise TypeError(f"{name} is {dtype_name(running.dtype)}, expected a floating-point array")
-    if running.shape != batch.shape:
+    if namespace(batch, "the batch's statistics") is not xp:
+        raise TypeError(
+            f"{name} is of {xp.__name__}, the batch's statistics are {type(batch).__name__}; convert one to the other"
+        )
+    if tuple(running.shape) != tuple(batch.shape):
         raise ValueError(
             f"{name} has shape {tuple(running.shape)}, the batch's statistics {tuple(batch.shape)}; "
             "they must be of the same channels"
         )
-    return round_once(xp, (1 - momentum) * xp.astype(running, batch.dtype) + momentum * batch, running.dtype)
+    return round_once(xp, (1 - weight) * xp.astype(running, batch.dtype) + weight * batch, running.dtype)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import array_api_compat
+
 from refnorm._array import Array, Axes, Layout, ieee, namespace
 
 
@@ -68,18 +70,24 @@ class Statistics:
         >>> merged.count, merged.mean, merged.var.round(12)                # 14/3
         (3, array([3.]), array([4.66666667]))
         """
+        if namespace(self.mean, "mean") is not namespace(other.mean, "mean"):
+            raise TypeError(
+                f"cannot merge statistics of {type(self.mean).__name__} with statistics of "
+                f"{type(other.mean).__name__}; convert one to the library of the other"
+            )
         if self.mean.shape != other.mean.shape:
             raise ValueError(
                 f"cannot merge statistics of {tuple(self.mean.shape)} with statistics of "
                 f"{tuple(other.mean.shape)}; they must be of the same channels"
             )
         count = self.count + other.count
-        share = other.count / count
+        rest, share = self.count / count, other.count / count
         delta = other.mean - self.mean
         mean = self.mean + delta * share
-        var = self.var + (other.var - self.var) * share + delta * delta * (share * (self.count / count))
+        var = self.var * rest + other.var * share + delta * delta * (rest * share)  # no difference: nothing cancels
         return Statistics(count, mean, var)
 
+    @ieee
     def corrected(self, correction: float = 1) -> Array:
         """Return the variance with m - correction in place of m: 1 is Bessel's, 0 the biased one.
 
@@ -94,7 +102,7 @@ class Statistics:
         >>> Statistics.of(np.array([[1.0], [3.0]])).corrected(1)      # biased: 1.0
         array([2.])
         """
-        known = isinstance(self.count, int) or namespace(self.count, "count").__name__.endswith("numpy")
+        known = isinstance(self.count, int) or array_api_compat.is_numpy_array(self.count)
         if known and not (self.count > correction if isinstance(self.count, int) else (self.count > correction).all()):
             raise ValueError(
                 f"variance with correction={correction} needs more than {correction} values per channel, "

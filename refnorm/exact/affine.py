@@ -50,13 +50,16 @@ def channels_of(array: Array, axis: Axes, where: Array | None) -> Iterator[Chann
     kept = kept_axes(axis, array.shape)
     reduced = tuple(a for a in range(array.ndim) if a not in kept)
     mask = np.ones(array.shape, bool) if where is None else np.broadcast_to(where, array.shape)
-    columns = math.prod(array.shape[a] for a in reduced)
-    order = np.arange(array.size).reshape(array.shape).transpose(kept + reduced).reshape(-1, columns)
+    if mask.dtype != bool:
+        raise TypeError(f"where must be a boolean array, got {mask.dtype}")
+    mask = mask.reshape(-1)
+    rows, columns = math.prod(array.shape[a] for a in kept), math.prod(array.shape[a] for a in reduced)
+    order = np.arange(array.size).reshape(array.shape).transpose(kept + reduced).reshape(rows, columns)
     flat = np.asarray(array, dtype=np.float64).reshape(-1)
-    if not np.all(np.isfinite(flat[mask.reshape(-1)])):
+    if not np.all(np.isfinite(flat[mask])):
         raise ValueError("exact arithmetic needs finite values; NaN and inf have no rational")
     for row in order:
-        index = row[mask.reshape(-1)[row]]
+        index = row[mask[row]]
         if not index.size:
             raise ValueError(f"a channel of shape {array.shape} kept along {kept} has no values")
         fraction, exponent = np.frexp(flat[index])
@@ -70,7 +73,12 @@ def parameters(array: Array | None, channels: int, default: int) -> list[fmpq]:
     """Return one rational per channel, ``default`` where the array is None."""
     if array is None:
         return [fmpq(default)] * channels
-    return [rational(value) for value in np.asarray(array, dtype=np.float64).reshape(-1).tolist()]
+    values = np.asarray(array, dtype=np.float64).reshape(-1).tolist()
+    if len(values) != channels:
+        raise ValueError(
+            f"a parameter or statistic has {len(values)} values, expected one for each of {channels} channels"
+        )
+    return [rational(value) for value in values]
 
 
 def rationals(shape: tuple[int, ...], values: Sequence[fmpq]) -> Exact:
@@ -83,8 +91,9 @@ def affine(shape: tuple[int, ...], channels: Sequence[Channel], lines: Sequence[
 
     Error: each constant is a double-double, within 2^-106 of itself; a difference, product or sum of double-doubles
     adds at most 2^-102 of the magnitudes that enter it (Joldes, Muller & Popescu 2017); at most seven are in a row. So
-    2^-98 (|constant| + sum |factor| (|value| + |centre|)) covers them, with 2^-1070 for products that underflow.
-    Overflow gives NaN, which the filter does not accept.
+    2^-98 (|constant| + sum |factor| (|value| + |centre|)) covers them, with 2^-1070 for products that underflow. A
+    factor or centre whose second half underflows is off by up to 2^-1075 more, and its partner in the product
+    multiplies that: 2^-1073 sum (|factor| + |value| + |centre|). Overflow gives NaN, which the filter does not accept.
     """
     flat = [np.asarray(array, dtype=np.float64).reshape(-1) for array in arrays]
     owner = np.full(flat[0].size, -1)
@@ -94,14 +103,16 @@ def affine(shape: tuple[int, ...], channels: Sequence[Channel], lines: Sequence[
             owner[channel.index] = c
             total = _double_double(Number(line.constant, fmpq(0), fmpq(1)))
             size = np.abs(total[0]) + np.zeros(channel.index.size)
+            partners = np.zeros(channel.index.size)
             for (factor, centre), values in zip(line.terms, flat, strict=True):
                 slope = _double_double(Number(fmpq(0), factor, line.v))
                 middle = _double_double(Number(centre, fmpq(0), fmpq(1)))
                 product = _times(slope, _minus(values[channel.index], middle))
-                size = size + np.abs(slope[0]) * (np.abs(values[channel.index]) + np.abs(middle[0]))
+                reach = np.abs(values[channel.index]) + np.abs(middle[0])
+                size, partners = size + np.abs(slope[0]) * reach, partners + (np.abs(slope[0]) + reach)
                 total = _plus(total, product)
             hi[channel.index], lo[channel.index] = total
-            bound[channel.index] = size * 2.0**-98 + 2.0**-1070
+            bound[channel.index] = size * 2.0**-98 + partners * 2.0**-1073 + 2.0**-1070
 
     def number(i: int) -> Number:
         if owner[i] < 0:  # masked

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import numpy as np
 from flint import fmpq, fmpq_series
 
 from refnorm._array import Array, Axes, kept_axes
@@ -50,6 +48,7 @@ def training(
 
     Examples
     --------
+    >>> import numpy as np
     >>> x = np.array([[1.0], [2.0], [6.0]])
     >>> training(x, eps=0.0).y.number(0).decimal(40)          # -2 / sqrt(14/3)
     '-0.9258200997725514615665667765839995225293'
@@ -80,11 +79,12 @@ def training_gradients(
 
     Examples
     --------
+    >>> import numpy as np
     >>> x, dy = np.array([[1.0], [2.0], [6.0]]), np.array([[1.0], [0.0], [0.0]])
     >>> training_gradients(dy, x, eps=0.0).dbeta.rounded()
     array([1.])
     """
-    channels, upstream = list(channels_of(x, axis, where)), list(channels_of(dy, axis, where))
+    channels, upstream = list(channels_of(x, axis, where)), list(channels_of(_like(x, dy), axis, where))
     kept = tuple(x.shape[a] for a in kept_axes(axis, x.shape))
     lines, dgamma, dbeta = [], [], []
     for channel, grad, g in zip(channels, upstream, parameters(gamma, len(channels), 1), strict=True):
@@ -106,7 +106,7 @@ def training_gradients_mechanical(
     With v0 the value of v at t = 0, v / v0 has a rational series of which the root is rational again; the 1 / sqrt(v0)
     in front stays exact. The cost is quadratic in the count, so this is for small arrays, and the proof of the rest.
     """
-    channels, upstream = list(channels_of(x, axis, where)), list(channels_of(dy, axis, where))
+    channels, upstream = list(channels_of(x, axis, where)), list(channels_of(_like(x, dy), axis, where))
     kept = tuple(x.shape[a] for a in kept_axes(axis, x.shape))
     dx, dgamma, dbeta = [Number(fmpq(0), fmpq(0), fmpq(1))] * x.size, [], []
     for channel, grad, g in zip(channels, upstream, parameters(gamma, len(channels), 1), strict=True):
@@ -151,7 +151,7 @@ def inference_gradients(
     dy: Array, x: Array, mean: Array, var: Array, gamma: Array | None = None, *, eps: float, axis: Axes = 1
 ) -> Gradients:
     """Differentiate `inference`: an affine map, statistics constant."""
-    channels, upstream = list(channels_of(x, axis, None)), list(channels_of(dy, axis, None))
+    channels, upstream = list(channels_of(x, axis, None)), list(channels_of(_like(x, dy), axis, None))
     n, kept = len(channels), tuple(x.shape[a] for a in kept_axes(axis, x.shape))
     lines, dgamma, dbeta = [], [], []
     for channel, grad, m, v, g in zip(
@@ -164,19 +164,24 @@ def inference_gradients(
     return Gradients(affine(x.shape, channels, lines, dy), Exact.of(kept, dgamma), rationals(kept, dbeta))
 
 
-def blend(old: Array, old_weight: fmpq, batch: Exact, batch_weights: Sequence[fmpq]) -> Exact:
+def blend(old: Array | Exact, old_weight: fmpq, batch: Exact, batch_weight: fmpq) -> Exact:
     """Weigh running statistics with a batch's, exactly: old_weight * old + batch_weight * batch, per channel.
 
     Every convention is a choice of the two weights; m/(m - 1), where a convention has it, is part of the batch's.
     """
-    values = np.asarray(old, dtype=np.float64).reshape(-1).tolist()
+    if not isinstance(old, Exact):
+        old = rationals(batch.shape, parameters(old, len(batch.hi), 0))
     return rationals(
         batch.shape,
-        [
-            old_weight * rational(value) + weight * batch.number(i).p
-            for i, (value, weight) in enumerate(zip(values, batch_weights, strict=True))
-        ],
+        [old_weight * old.number(i).p + batch_weight * batch.number(i).p for i in range(len(batch.hi))],
     )
+
+
+def _like(x: Array, dy: Array) -> Array:
+    """Return dy, which must have the shape of x."""
+    if dy.shape != x.shape:
+        raise ValueError(f"dy has shape {dy.shape}, expected {x.shape}: the shape of x")
+    return dy
 
 
 def _series(value: fmpq, slope: int) -> fmpq_series:

@@ -23,7 +23,7 @@ class Number(NamedTuple):
     v: fmpq
 
     def rounded(self, kind: str = "float64") -> float:
-        """Return the nearest number of a format, ties to even; undefined as in IEEE: q/0 infinite, 0/0 and v < 0 NaN."""
+        """Return the nearest number of a format, ties to even; as in IEEE q/0 is infinite, 0/0 and v < 0 are NaN."""
         root = _rational_root(self.v)
         if self.v < 0 or (self.v == 0 and self.q == 0):
             return math.nan
@@ -33,8 +33,8 @@ class Number(NamedTuple):
             return _nearest(self.p + (self.q / root if root is not None else 0), kind)
         for bits in (64 << k for k in range(24)):
             lower, upper = self.enclosure(bits)
-            if (nearest := _nearest(lower, kind)) == _nearest(upper, kind):
-                return nearest
+            if (nearest := _nearest(lower, kind)) == _nearest(upper, kind) and (lower > 0) == (upper > 0):
+                return nearest  # a zero with the number's sign
         raise ArithmeticError(f"{self} was not decided")  # unreachable: an irrational number is no tie
 
     def enclosure(self, bits: int) -> tuple[fmpq, fmpq]:
@@ -62,7 +62,8 @@ class Exact(NamedTuple):
     Attributes
     ----------
     shape : of the array; the other fields are flat, row-major.
-    hi, lo, bound : float64; each number lies within ``bound`` of the unevaluated sum hi + lo.
+    hi, lo, bound : float64; each number lies within ``bound`` of the unevaluated sum hi + lo. A bound of 0 says that
+        the number is 0 (masked).
     number : the exact `Number` at a flat index.
     """
 
@@ -97,6 +98,9 @@ class Exact(NamedTuple):
                 lower, upper = np.nextafter(lower, -np.inf), np.nextafter(upper, np.inf)
             result = to_format(lower, kind)
             undecided = ~((result == to_format(upper, kind)) & np.isfinite(lower))
+            undecided |= np.signbit(lower) != np.signbit(upper)  # a zero takes the sign of the number; 0 itself has +
+            masked = self.bound == 0
+            result[masked], undecided[masked] = 0.0, False
         for i in np.flatnonzero(undecided).tolist():
             result[i] = self.number(i).rounded(kind)
         return result.reshape(self.shape)
@@ -112,6 +116,8 @@ class Exact(NamedTuple):
 
 def rational(value: float) -> fmpq:
     """Return a finite float as a rational, exactly."""
+    if not math.isfinite(value):
+        raise ValueError(f"exact arithmetic needs finite values, got {value!r}")
     return fmpq(*float(value).as_integer_ratio())
 
 

@@ -1,0 +1,194 @@
+"""The table: what each framework means by momentum, which variance it stores, and what it does where the paper is silent."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from types import MappingProxyType
+
+# What a training step may do with one value per channel, and with an empty batch.
+POLICIES: Mapping[str, str] = MappingProxyType(
+    {
+        "raises": "an error is raised",
+        "biased": "y = beta; the running variance moves towards the biased variance, 0",
+        "statistics left": "y is defined, the running statistics stay as they were",
+        "variance left": "y = beta; the running mean moves, the running variance stays",
+        "non-finite": "running statistics become NaN or inf, silently",
+        "other": "y or the running statistics take values that no formula gives",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Convention:
+    """One row of the table.
+
+    Attributes
+    ----------
+    name, title, source : what the row is called, whose it is, and where that is written.
+    momentum : whose weight the argument ``momentum`` is: ``"new"`` batch, ``"old"`` running value, or ``"sums"``: running
+        sums are multiplied by it and divided by a count that is kept the same way (Caffe).
+    correction : 1 if the running variance is the unbiased one, m/(m - 1); 0 if the biased one.
+    one_value, empty : accepted policies (see `POLICIES`) for one value per channel and for an empty batch, in training.
+    attributes : format in which eps and momentum travel; the exact value uses the rounded ones.
+    ranks : ranks of x that are accepted.
+    zero_eps : False if eps = 0 may be refused in training.
+    note : what else a user must know.
+    """
+
+    name: str
+    title: str
+    source: str
+    momentum: str
+    correction: int
+    one_value: tuple[str, ...]
+    empty: tuple[str, ...]
+    attributes: str = "float64"
+    ranks: tuple[int, ...] = (2, 3, 4, 5)
+    zero_eps: bool = True
+    note: str = ""
+
+    def travelled(self, value: float) -> float:
+        """Return eps or momentum as the framework receives it."""
+        return value if self.attributes == "float64" else float(struct.unpack("f", struct.pack("f", value))[0])
+
+    def weights(self, momentum: float) -> tuple[Fraction, Fraction]:
+        """Return the weights of the old running value and of the batch's statistic, exactly.
+
+        Examples
+        --------
+        >>> CONVENTIONS["torch"].weights(0.25), CONVENTIONS["keras"].weights(0.25)
+        ((Fraction(3, 4), Fraction(1, 4)), (Fraction(1, 4), Fraction(3, 4)))
+        """
+        a = Fraction(self.travelled(momentum))
+        if self.momentum == "new":
+            return 1 - a, a
+        if self.momentum == "old":
+            return a, 1 - a
+        return a / (1 + a), 1 / (1 + a)
+
+    def factor(self, count: int) -> Fraction:
+        """Return what multiplies the biased variance before it is stored; 1 for a single value."""
+        return Fraction(count, count - self.correction) if count > self.correction else Fraction(1)
+
+
+def _table(*rows: Convention) -> Mapping[str, Convention]:
+    return MappingProxyType({row.name: row for row in rows})
+
+
+CONVENTIONS = _table(
+    Convention(
+        "paper",
+        "Ioffe & Szegedy",
+        "Ioffe & Szegedy 2015, Algorithm 2, step 10: Var[x] = m/(m - 1) E[var]",
+        momentum="new",
+        correction=1,
+        one_value=("raises", "variance left"),
+        empty=("raises", "statistics left"),
+        note="The paper averages over batches after training and leaves the moving average's weight open.",
+    ),
+    Convention(
+        "torch",
+        "PyTorch, nn and functional",
+        "torch.nn.BatchNorm2d, documentation, section on momentum and estimators",
+        momentum="new",
+        correction=1,
+        one_value=("raises",),
+        empty=("raises", "statistics left"),
+        zero_eps=False,
+        note="One value per channel in training raises: Expected more than 1 value per channel when training.",
+    ),
+    Convention(
+        "onnx",
+        "ONNX BatchNormalization, opset 7 to 15",
+        "ONNX operator specification, BatchNormalization-14 and -15",
+        momentum="old",
+        correction=0,
+        one_value=("biased",),
+        empty=("raises", "statistics left", "non-finite"),
+        attributes="float32",
+        note="eps and momentum are float32 attributes. Opset 7 and 9 do not say which variance is stored; 14 and 15 do. "
+        "The formulas give 0/0 for an empty batch, so NaN in the statistics is as specified.",
+    ),
+    Convention(
+        "keras",
+        "Keras 3, BatchNormalization",
+        "Keras documentation, BatchNormalization: moving_var * momentum + var(batch) * (1 - momentum)",
+        momentum="old",
+        correction=0,
+        one_value=("biased",),
+        empty=("raises", "statistics left"),
+        note="eps defaults to 1e-3 and momentum to 0.99. TensorFlow's fused kernels store the unbiased variance.",
+    ),
+    Convention(
+        "caffe",
+        "BVLC Caffe, BatchNorm + Scale",
+        "Caffe, batch_norm_layer.cpp: moving_average_fraction, bias_correction_factor",
+        momentum="sums",
+        correction=1,
+        one_value=("biased",),
+        empty=("raises", "statistics left"),
+        note="Blobs are running sums and a running count: sum <- f sum + batch, count <- f count + 1, statistics = sum / "
+        "count. Judged on (mean, var) as read, with count 1 before the step, so that the weights are f/(1+f), 1/(1+f).",
+    ),
+    Convention(
+        "cs231n",
+        "CS231n, assignment 2",
+        "CS231n assignment 2, batchnorm_forward: running = momentum * running + (1 - momentum) * batch",
+        momentum="old",
+        correction=0,
+        one_value=("biased",),
+        empty=("raises", "statistics left", "non-finite"),
+        ranks=(2,),
+        note="x is (N, D); statistics live in bn_param. What NumPy returns for an empty batch is NaN.",
+    ),
+)
+
+
+def differences(a: Convention, b: Convention, count: int = 32) -> list[str]:
+    """Say what changes when weights and running statistics move from one convention to the other.
+
+    Parameters
+    ----------
+    count : values per channel, for the factor between the variances.
+
+    Examples
+    --------
+    >>> for line in differences(CONVENTIONS["torch"], CONVENTIONS["onnx"], count=4):
+    ...     print(line)
+    momentum: torch weighs the new batch, onnx the old value: pass 1 - momentum
+    running variance: torch stores m/(m - 1) times the biased one: multiply by (m - 1)/m, 0.75 at m = 4
+    one value per channel: torch raises; onnx biased
+    eps and momentum: onnx rounds them to float32
+    """
+    lines = []
+    meaning = {"new": "the new batch", "old": "the old value", "sums": "the old sums"}
+    if a.momentum != b.momentum:
+        how = (
+            "pass 1 - momentum"
+            if "sums" not in (a.momentum, b.momentum)
+            else ("fold the count first: weight of the new batch = 1/(1 + f + f^2 + ...), 1 - f in the long run")
+        )
+        lines.append(f"momentum: {a.name} weighs {meaning[a.momentum]}, {b.name} {meaning[b.momentum]}: {how}")
+    if a.correction > b.correction:
+        lines.append(
+            f"running variance: {a.name} stores m/(m - 1) times the biased one: multiply by (m - 1)/m, "
+            f"{(count - 1) / count:g} at m = {count}"
+        )
+    if a.correction < b.correction:
+        lines.append(
+            f"running variance: {b.name} stores m/(m - 1) times the biased one: multiply by m/(m - 1), "
+            f"{count / (count - 1):g} at m = {count}"
+        )
+    if a.one_value != b.one_value:
+        lines.append(f"one value per channel: {a.name} {' or '.join(a.one_value)}; {b.name} {' or '.join(b.one_value)}")
+    if a.empty != b.empty:
+        lines.append(f"empty batch: {a.name} {' or '.join(a.empty)}; {b.name} {' or '.join(b.empty)}")
+    if a.attributes != b.attributes:
+        rounding = a if a.attributes == "float32" else b
+        lines.append(f"eps and momentum: {rounding.name} rounds them to float32")
+    if a.ranks != b.ranks:
+        lines.append(f"ranks of x: {a.name} {', '.join(map(str, a.ranks))}; {b.name} {', '.join(map(str, b.ranks))}")
+    return lines

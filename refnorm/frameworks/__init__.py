@@ -1,0 +1,15 @@
+"""Frameworks on trial: one adapter per framework, named here and imported only when asked for.
+
+An adapter is a module with ``NAME``, ``CONVENTION`` (its row of the table), ``version()`` and ``paths()``: each path is
+an implementation as `refnorm.check` takes it, over NumPy arrays, which offers only what the framework does itself and
+returns what the framework returns. An optional ``dtypes`` names the formats a path takes (without it: all but bfloat16)
+and an optional ``mixed`` is False where x and its parameters or statistics must share one format. Importing an adapter
+whose framework is missing raises ImportError.
+"""
+
+ADAPTERS: dict[str, str] = {
+    "refnorm": "refnorm.frameworks.reference",
+    "torch": "refnorm.frameworks.torch",
+    "onnx": "refnorm.frameworks.onnx",
+    "onnxruntime": "refnorm.frameworks.onnxruntime",
+}

@@ -1,0 +1,89 @@
+"""refnorm's own functions on trial like any other: widening, one rounding per result, unbiased running variance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from importlib.util import find_spec
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import refnorm
+from refnorm._array import FORMATS, Array, ieee, round_once
+
+NAME = "refnorm"
+CONVENTION = "torch"
+
+
+class Tape(NamedTuple):
+    """The backward that belongs to a forward, and the dtypes to return its gradients in (None: no such parameter)."""
+
+    backward: Callable[[Array], tuple[Array, Array, Array]]
+    gamma_dtype: Any
+    beta_dtype: Any
+
+
+class Reference:
+    """refnorm on arrays of one library, to and from which ``from_numpy`` and ``to_numpy`` convert."""
+
+    dtypes = tuple(name for name in FORMATS if name != "bfloat16" or find_spec("ml_dtypes"))
+
+    def __init__(
+        self, from_numpy: Callable[[Any], Array] = np.asarray, to_numpy: Callable[[Array], Any] = np.asarray
+    ) -> None:
+        self._from_numpy = from_numpy
+        self._to_numpy = to_numpy
+
+    def _arrays(self, *arrays: Any) -> list[Array]:
+        return [None if array is None else self._from_numpy(array) for array in arrays]
+
+    def train(
+        self, x: Any, gamma: Any, beta: Any, running_mean: Any, running_var: Any, momentum: float, eps: float
+    ) -> tuple[Any, Any, Any, Tape]:
+        """Normalise by the batch and move the running statistics; m = 1 raises, as a corrected variance must."""
+        x, own_gamma, own_beta, mean, var = self._arrays(x, gamma, beta, running_mean, running_var)
+        y, saved = refnorm.batch_norm_training(x, own_gamma, own_beta, eps=eps)
+        mean, var = refnorm.update_running(mean, var, saved.statistics, momentum=momentum)
+        tape = _tape(partial(refnorm.batch_norm_training_backward, saved=saved), gamma, beta)
+        return self._to_numpy(y), self._to_numpy(mean), self._to_numpy(var), tape
+
+    def infer(self, x: Any, gamma: Any, beta: Any, running_mean: Any, running_var: Any, eps: float) -> Any:
+        """Normalise by running statistics."""
+        x, gamma, beta, mean, var = self._arrays(x, gamma, beta, running_mean, running_var)
+        return self._to_numpy(refnorm.batch_norm_inference(x, mean, var, gamma, beta, eps=eps))
+
+    def frozen(
+        self, x: Any, gamma: Any, beta: Any, running_mean: Any, running_var: Any, eps: float
+    ) -> tuple[Any, Tape]:
+        """Infer, and keep what `backward` needs to treat the statistics as constants."""
+        y = self.infer(x, gamma, beta, running_mean, running_var, eps)
+        x, own_gamma, mean, var = self._arrays(x, gamma, running_mean, running_var)
+        backward = partial(
+            refnorm.batch_norm_inference_backward, x=x, running_mean=mean, running_var=var, gamma=own_gamma, eps=eps
+        )
+        return y, _tape(backward, gamma, beta)
+
+    @ieee
+    def backward(self, dy: Any, cache: Tape) -> tuple[Any, Any, Any]:
+        """Return gradients in the dtypes of their variables; None for a parameter that was None."""
+        dx, dgamma, dbeta = (self._to_numpy(gradient) for gradient in cache.backward(self._from_numpy(dy)))
+        return dx, _round(dgamma, cache.gamma_dtype), _round(dbeta, cache.beta_dtype)
+
+
+def _tape(backward: Callable[[Array], tuple[Array, Array, Array]], gamma: Any, beta: Any) -> Tape:
+    return Tape(backward, getattr(gamma, "dtype", None), getattr(beta, "dtype", None))
+
+
+def _round(gradient: Any, dtype: Any) -> Any:
+    return None if dtype is None else round_once(np, gradient, dtype)
+
+
+def version() -> str:
+    """Versions of refnorm and of the array library."""
+    return f"refnorm {refnorm.__version__} (numpy {np.__version__})"
+
+
+def paths() -> dict[str, object]:
+    """One path: refnorm on NumPy arrays."""
+    return {"numpy": Reference()}

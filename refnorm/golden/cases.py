@@ -1,0 +1,245 @@
+"""A case: inputs by the integer rule, and the exact results that a convention demands of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from flint import fmpq
+
+from refnorm import exact
+from refnorm._array import Array
+from refnorm.conventions import Convention
+from refnorm.exact import Exact
+from refnorm.golden.rule import Floats, cast, uniform
+from refnorm.golden.situations import SITUATIONS, Situation
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """Inputs of one trial; arrays are float64 and hold numbers of the case's formats exactly.
+
+    Attributes
+    ----------
+    id : ``bn.OPERATION.FORMAT.SITUATION.NUMBER``, never reused.
+    operation : "training" (train, backward) or "inference" (infer, frozen, its backward).
+    kind, parameters : formats of x and dy, and of gamma, beta and the running statistics.
+    batches : one x per training step; x is the last.
+    """
+
+    id: str
+    operation: str
+    kind: str
+    parameters: str
+    situation: Situation
+    batches: tuple[Floats, ...]
+    dy: Floats
+    gamma: Floats | None
+    beta: Floats | None
+    running_mean: Floats
+    running_var: Floats
+
+    @property
+    def x(self) -> Floats:
+        """The batch that y and the gradients belong to."""
+        return self.batches[-1]
+
+    @property
+    def eps(self) -> float:
+        """Added to the variance."""
+        return self.situation.eps
+
+    @property
+    def momentum(self) -> float:
+        """As passed, whatever the convention means by it."""
+        return self.situation.momentum
+
+    @property
+    def count(self) -> int:
+        """Values per channel."""
+        return self.x.size // self.x.shape[1] if self.x.size else 0
+
+    @property
+    def finite(self) -> bool:
+        """Whether exact arithmetic applies."""
+        return self.situation.content not in ("nan", "inf")
+
+
+@lru_cache(maxsize=4096)
+def expected(case: Case, convention: Convention) -> dict[str, Exact]:
+    """Return the exact result of every quantity of a case, by the oracle's names.
+
+    The case must be finite and hold at least one value per channel.
+    """
+    eps = convention.travelled(case.eps)
+    if case.operation == "inference":
+        statistics = (case.running_mean, case.running_var, case.gamma)
+        y = exact.inference(case.x, *statistics, case.beta, eps=eps)
+        gradients = exact.inference_gradients(case.dy, case.x, *statistics, eps=eps)
+        return {"y, inference": y, "frozen y": y} | {f"frozen {k}": v for k, v in gradients._asdict().items()}
+    old, new = (fmpq(w.numerator, w.denominator) for w in convention.weights(case.momentum))
+    mean, var = case.running_mean, case.running_var
+    for x in case.batches:
+        forward = exact.training(x, case.gamma, case.beta, eps=eps)
+        factor = convention.factor(forward.count[0])
+        mean = exact.blend(mean, old, forward.mean, new)
+        var = exact.blend(var, old, forward.var, new * fmpq(factor.numerator, factor.denominator))
+    gradients = exact.training_gradients(case.dy, case.x, case.gamma, eps=eps)
+    return {"y, training": forward.y, "running mean": mean, "running variance": var} | gradients._asdict()
+
+
+def cases(operation: str | None = None, dtype: str | None = None, name: str | None = None) -> Iterator[Case]:
+    """Yield the cases, in a fixed order.
+
+    Parameters
+    ----------
+    operation : "training" or "inference"; None for both.
+    dtype : format of x: "float64", "float32", "float16" or "bfloat16"; None for all.
+    name : a situation's name, or None.
+
+    Raises
+    ------
+    ValueError
+        If nothing matches.
+
+    Examples
+    --------
+    >>> [case.id for case in cases("training", "float32", "two-values")]
+    ['bn.training.float32.two-values.1']
+    """
+    found = False
+    numbers: Counter[tuple[str, str, str]] = Counter()
+    for seed, situation in enumerate(SITUATIONS, start=1):
+        for kind in situation.formats:
+            for op in situation.operations:
+                numbers[op, kind, situation.name] += 1
+                if operation in (None, op) and dtype in (None, kind) and name in (None, situation.name):
+                    found = True
+                    yield _built(
+                        f"bn.{op}.{kind}.{situation.name}.{numbers[op, kind, situation.name]}",
+                        op,
+                        kind,
+                        situation,
+                        seed,
+                    )
+    if not found:
+        raise ValueError(
+            f"no case has operation={operation!r}, dtype={dtype!r}, name={name!r}; "
+            "operations are training and inference, names are in refnorm.golden.situations"
+        )
+
+
+def case(id: str) -> Case:
+    """Return the case of this id."""
+    for candidate in cases():
+        if candidate.id == id:
+            return candidate
+    raise ValueError(f"there is no case {id!r}; [c.id for c in refnorm.golden.cases()] lists them")
+
+
+@lru_cache(maxsize=4096)
+def _built(id: str, operation: str, kind: str, situation: Situation, seed: int) -> Case:
+    channels = situation.shape[1]
+    parameters = situation.parameters or kind
+    batches = tuple(_values(situation, kind, 100 * seed + step) for step in range(situation.steps))
+    dy = cast(uniform(situation.shape, 100 * seed + 50) + 0.25, kind).astype(np.float64)
+    if situation.layout == "broadcast":
+        batches = tuple(np.broadcast_to(x[:1], x.shape).copy() for x in batches)
+        dy = np.broadcast_to(dy[:1], dy.shape).copy()
+    if situation.content == "integers":
+        dy = dy / dy.size * 64 if kind == "float64" else cast(np.round(dy * 4) / 256, kind).astype(np.float64)
+    gamma, beta, mean, var = (cast(p, parameters).astype(np.float64) for p in _parameters(situation, channels, seed))
+    if situation.layout == "shared":
+        gamma, beta = var, mean
+    return Case(
+        id,
+        operation,
+        kind,
+        parameters,
+        situation,
+        batches,
+        dy,
+        None if situation.gamma == "absent" else gamma,
+        None if situation.beta == "absent" else beta,
+        mean,
+        var,
+    )
+
+
+def _per_channel(channels: int, rank: int) -> tuple[Floats, Floats]:
+    """Return each channel's own scale and offset, so that channels differ."""
+    c = np.arange(channels)
+    shape = (1, channels) + (1,) * (rank - 2)
+    return (2.0 ** ((3 * c) % 4 - 1.0)).reshape(shape), (((5 * c + 2) % 7 - 3) * 0.75).reshape(shape)
+
+
+def _values(situation: Situation, kind: str, seed: int) -> Floats:
+    shape = situation.shape
+    u = uniform(shape, seed)
+    if situation.content == "integers":  # multiples of 1/4 in -2..2: sums and sums of squares are exact in any order
+        return np.round(u * 4) / 4 + np.where(np.arange(shape[1]) % 2, 0.5, 0.0).reshape(
+            (1, -1) + (1,) * (len(shape) - 2)
+        )
+    scale, offset = _per_channel(shape[1], len(shape))
+    x = (u * scale + offset) * situation.spread + situation.centre * np.sign(offset + 0.1)
+    if situation.content == "outlier":
+        x[shape[0] // 2] += 64.0 * scale[0]
+    if situation.content == "constant":
+        x[:, 1] = 0.1
+    if situation.content in ("nan", "inf"):
+        x[(1,) + (0,) * (len(shape) - 1)] = float(situation.content)
+    return cast(x, kind).astype(np.float64)
+
+
+def _parameters(situation: Situation, channels: int, seed: int) -> tuple[Floats, Floats, Floats, Floats]:
+    c = np.arange(channels)
+    u = [uniform((channels,), 100 * seed + k) for k in (60, 61, 62, 63)]
+    gamma = 0.75 + 0.5 * u[0]
+    if situation.gamma in ("signed", "zero"):
+        gamma = gamma * np.where(c % 2 == 0, -1.0, 1.0)
+    if situation.gamma == "zero":
+        gamma[1 % channels] = 0.0
+    if situation.gamma == "tiny":
+        gamma = gamma * 2.0**-7
+    beta = 2 * u[1] + (8.0 if situation.beta == "large" else 0.0)
+    scale, offset = _per_channel(channels, 2)
+    mean, var = offset[0] + 0.5 * u[2], scale[0] ** 2 * (0.5 + 0.25 * u[3])
+    if situation.running == "initial":
+        mean, var = np.zeros(channels), np.ones(channels)
+    if situation.running == "small":
+        var = situation.eps * (1.5 + u[3])
+        mean = mean * situation.spread
+    if situation.running == "far" and situation.spread < 2.0**60 and situation.centre:
+        mean = mean * situation.spread + situation.centre * np.sign(offset[0] + 0.1)
+    return gamma, beta, mean, var
+
+
+def arranged(array: Array, layout: str) -> Array:
+    """Lay an array out in memory; values stay what they are.
+
+    "fortran", "channels-last" (a view of NHWC memory), "sliced" (every second value of a buffer of NaN), "reversed"
+    (negative strides), "broadcast" (stride 0 along the first axis), "read-only"; anything else: C order.
+    """
+    array = np.array(array, order="C")
+    if array.ndim < 2 and layout not in ("read-only", "sliced"):
+        return array
+    if layout == "fortran":
+        return np.asfortranarray(array)
+    if layout == "channels-last":
+        return np.moveaxis(np.ascontiguousarray(np.moveaxis(array, 1, -1)), -1, 1)
+    if layout == "sliced":
+        buffer = np.full(tuple(2 * n for n in array.shape), np.nan, dtype=array.dtype)
+        view = buffer[(slice(None, None, 2),) * array.ndim]
+        view[...] = array
+        return view
+    if layout == "reversed":
+        back = (slice(None, None, -1),) * array.ndim
+        return np.ascontiguousarray(array[back])[back]
+    if layout == "broadcast":
+        return np.broadcast_to(array[:1], array.shape)
+    if layout == "read-only":
+        array.flags.writeable = False
+    return array

@@ -1,0 +1,288 @@
+"""The situations that inform: what each case is there for, and how its inputs differ from the ordinary ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+ALL = ("float64", "float32", "float16", "bfloat16")
+WIDE = ("float64", "float32")
+
+
+@dataclass(frozen=True)
+class Situation:
+    """Inputs chosen so that a mistake shows.
+
+    Attributes
+    ----------
+    name, why : what the case is called, and the mistake that it shows.
+    shape : of x; channels on axis 1.
+    spread, centre : x is spread * (its channel's ordinary values) + centre, rounded to the format.
+    eps, momentum : the step's numbers, float32-representable.
+    gamma : "signed", "positive", "tiny" (near 0), "zero" (one channel 0) or "absent".
+    beta : "ordinary", "large" or "absent".
+    running : "far" from (0, 1), "initial": exactly (0, 1), or "small": variances near eps.
+    steps : batches in a row.
+    layout : memory layout of the arrays, see `refnorm.golden.cases.arranged`.
+    formats : formats of x that it makes sense in.
+    parameters : format of gamma, beta and running statistics where it is not that of x.
+    content : "ordinary", "constant", "outlier", "integers", "nan" or "inf" (in one value of channel 0).
+    operations : which of training and inference it is for.
+    """
+
+    name: str
+    why: str
+    shape: tuple[int, ...]
+    spread: float = 1.0
+    centre: float = 0.0
+    eps: float = 2.0**-10
+    momentum: float = 0.25
+    gamma: str = "signed"
+    beta: str = "ordinary"
+    running: str = "far"
+    steps: int = 1
+    layout: str = "ordinary"
+    formats: tuple[str, ...] = ALL
+    parameters: str = ""
+    content: str = "ordinary"
+    operations: tuple[str, ...] = ("training", "inference")
+
+
+def _large_mean() -> list[Situation]:
+    why = "E[x^2] - E[x]^2 cancels when mean/std is large: the variance is noise, and y with it"
+    by_format = {"float64": (2.0**6, 2.0**13, 2.0**20), "float32": (2.0**6, 2.0**10, 2.0**14, 2.0**20)}
+    by_format |= {"float16": (2.0**4, 2.0**7), "bfloat16": (2.0**3, 2.0**5)}
+    return [
+        Situation("large-mean", why, shape, centre=centre, formats=(kind,), eps=2.0**-17 if kind in WIDE else 2.0**-10)
+        for kind, centres in by_format.items()
+        for centre, shape in zip(centres, ((5, 3), (2, 3, 4), (3, 2, 2, 4), (6, 2)), strict=False)
+    ]
+
+
+SITUATIONS: tuple[Situation, ...] = (
+    Situation(
+        "two-values", "m = 2: biased and unbiased variance differ by 2, and x_hat is +-1 whatever the data", (2, 3)
+    ),
+    Situation("three-values", "m = 3: biased and unbiased variance differ by 1.5", (3, 2)),
+    Situation("rank-2", "the plain fully connected layout", (7, 3)),
+    Situation("rank-3", "a length axis that is not averaged over, or averaged over alone", (3, 4, 5)),
+    Situation("rank-4", "images: statistics go over N, H and W, and every axis has its own size", (2, 3, 4, 5)),
+    Situation("rank-5", "volumes: statistics go over N, D, H and W", (2, 3, 4, 1, 5)),
+    Situation(
+        "square", "all axes of one size: a transposed reduction keeps the shape and changes the numbers", (3, 3, 3)
+    ),
+    Situation("one-sample", "batch size 1 with spatial axes is an ordinary batch of H*W values", (1, 3, 4, 5)),
+    Situation("one-channel", "a single channel: statistics of shape (1,) broadcast by accident", (6, 1)),
+    Situation(
+        "many-channels",
+        "more channels than values: a reduction over the wrong axis goes unnoticed in square data",
+        (4, 19),
+    ),
+    Situation("odd-split", "a batch that does not split evenly: shards must be weighted by their counts", (5, 2, 3)),
+    Situation(
+        "variance-near-eps",
+        "eps outside the root, twice, clamped or missing shows only when var is close to it",
+        (4, 3, 2),
+        spread=2.0**-8,
+        eps=2.0**-17,
+        formats=WIDE,
+        running="small",
+    ),
+    Situation(
+        "variance-near-eps",
+        "eps outside the root, twice, clamped or missing shows only when var is close to it",
+        (4, 3, 2),
+        spread=2.0**-4,
+        eps=2.0**-8,
+        formats=("float16", "bfloat16"),
+        running="small",
+    ),
+    Situation(
+        "default-eps",
+        "eps = 1e-5, the value that most code hard-codes, beside a small variance",
+        (5, 3),
+        spread=2.0**-7,
+        eps=9.999999747378752e-06,
+        formats=WIDE,
+        running="small",
+    ),
+    Situation(
+        "small-eps",
+        "eps below the minimum of old cuDNN (1e-5) is silently raised by some libraries",
+        (5, 3),
+        spread=2.0**-9,
+        eps=2.0**-22,
+        formats=WIDE,
+        running="small",
+    ),
+    Situation(
+        "tiny-eps",
+        "eps = 1e-12 beside a variance of the same size",
+        (4, 2, 3),
+        spread=2.0**-19,
+        eps=9.999999960041972e-13,
+        formats=WIDE,
+        running="small",
+    ),
+    Situation("large-eps", "eps as large as the variance: no approximation that drops it survives", (4, 3), eps=0.5),
+    Situation("huge-eps", "eps far above the variance: y is nearly (x - mean) / sqrt(eps)", (4, 3), eps=64.0),
+    Situation("zero-eps", "eps = 0 is a value like any other while the variance is positive", (4, 3), eps=0.0),
+    Situation("gamma-positive", "the ordinary case that every test has", (4, 3, 2), gamma="positive"),
+    Situation("gamma-zero", "gamma = 0 in one channel: dx is 0 there and dgamma is not", (4, 3), gamma="zero"),
+    Situation(
+        "gamma-tiny",
+        "x_hat recovered from y as (y - beta) / gamma loses everything when gamma is small",
+        (5, 3),
+        gamma="tiny",
+        beta="large",
+    ),
+    Situation("gamma-absent", "gamma = None with beta present", (4, 3, 2), gamma="absent"),
+    Situation("beta-absent", "beta = None with gamma present", (4, 3, 2), beta="absent"),
+    Situation(
+        "affine-absent",
+        "gamma = beta = None: a crash, or running statistics that are not updated",
+        (4, 3, 2),
+        gamma="absent",
+        beta="absent",
+    ),
+    Situation(
+        "affine-absent",
+        "gamma = beta = None: a crash, or running statistics that are not updated",
+        (7, 3),
+        gamma="absent",
+        beta="absent",
+    ),
+    Situation(
+        "initial-statistics",
+        "running statistics exactly (0, 1): the state that inference must not be stuck in",
+        (5, 3),
+        running="initial",
+    ),
+    Situation("momentum-zero", "momentum = 0: one of old and new value is ignored entirely", (4, 3), momentum=0.0),
+    Situation("momentum-one", "momentum = 1: the other is", (4, 3), momentum=1.0),
+    Situation("momentum-tenth", "momentum = 0.1, the usual default", (4, 3), momentum=0.10000000149011612),
+    Situation(
+        "several-steps",
+        "four batches in a row: updates applied twice, forgotten or to the wrong array add up",
+        (4, 3),
+        steps=4,
+        operations=("training",),
+    ),
+    Situation(
+        "several-steps",
+        "three batches in a row with spatial axes",
+        (2, 2, 3),
+        steps=3,
+        momentum=0.0999755859375,
+        operations=("training",),
+    ),
+    Situation(
+        "mixed-precision",
+        "float16 data with float32 parameters and statistics: parameters must not be rounded to half",
+        (4, 3, 2),
+        formats=("float16", "bfloat16"),
+        parameters="float32",
+    ),
+    Situation(
+        "mixed-precision",
+        "float16 data with float32 parameters: running statistics far from what half can hold finely",
+        (5, 2),
+        formats=("float16", "bfloat16"),
+        parameters="float32",
+        centre=8.0,
+        gamma="positive",
+    ),
+    Situation(
+        "half-overflow",
+        "values whose squares exceed 65504: statistics kept in half overflow to inf",
+        (5, 3),
+        spread=512.0,
+        formats=("float16",),
+        parameters="float32",
+    ),
+    Situation("fortran-order", "the first index runs fastest in memory", (3, 2, 4), layout="fortran"),
+    Situation("channels-last", "an NCHW view of NHWC memory", (2, 3, 4, 2), layout="channels-last"),
+    Situation(
+        "sliced", "every second value of a larger buffer; what lies between is not data", (4, 3, 5), layout="sliced"
+    ),
+    Situation("reversed", "negative strides", (4, 3, 3), layout="reversed"),
+    Situation(
+        "broadcast",
+        "stride 0: one sample seen N times, and an upstream gradient likewise",
+        (4, 3, 5),
+        layout="broadcast",
+    ),
+    Situation("read-only", "arrays that cannot be written to", (4, 3), layout="read-only"),
+    Situation(
+        "shared-memory",
+        "gamma is the running variance and beta the running mean, the same arrays",
+        (4, 3),
+        layout="shared",
+    ),
+    Situation("outlier", "one value far out: max |x_hat| close to sqrt(m - 1), its bound", (9, 2), content="outlier"),
+    Situation(
+        "constant-channel",
+        "a constant channel: variance 0, y = beta up to rounding, dx of order 1/sqrt(eps)",
+        (5, 3),
+        content="constant",
+    ),
+    *_large_mean(),
+    *(
+        Situation(
+            "large-values",
+            "values whose squares, or cubes in the gradient's chain, come close to overflow",
+            (3, 2),
+            spread=spread,
+            formats=formats,
+            operations=("training",),
+        )
+        for spread, formats in (
+            (2.0**500, ("float64",)),
+            (2.0**320, ("float64",)),
+            (2.0**60, ("float32", "bfloat16")),
+            (2.0**38, ("float32", "bfloat16")),
+            (16.0, ("float16",)),
+        )
+    ),
+    Situation(
+        "subnormal-values",
+        "subnormal x: flushed to 0 by some hardware modes",
+        (4, 2),
+        spread=2.0**-1060,
+        formats=("float64",),
+    ),
+    Situation(
+        "subnormal-values",
+        "subnormal x: flushed to 0 by some hardware modes",
+        (4, 2),
+        spread=2.0**-135,
+        formats=("float32", "bfloat16"),
+    ),
+    Situation(
+        "subnormal-values",
+        "subnormal x: flushed to 0 by some hardware modes",
+        (4, 2),
+        spread=2.0**-16,
+        formats=("float16",),
+    ),
+    Situation("many-samples", "more samples than a kernel's tile: reductions that stop early", (1031, 2), formats=WIDE),
+    Situation(
+        "large-count",
+        "2^17 values per channel, built so that every sum is exact in any order",
+        (2, 2, 256, 256),
+        content="integers",
+        formats=("float32",),
+    ),
+    Situation(
+        "large-count",
+        "66,000 values per channel in half: a count kept in half is inf",
+        (66, 2, 40, 25),
+        content="integers",
+        formats=("float16",),
+    ),
+    Situation("nan", "NaN in one value: it must stay in its channel and be seen there", (4, 3, 2), content="nan"),
+    Situation("inf", "inf in one value: it must stay in its channel and be seen there", (4, 3, 2), content="inf"),
+    Situation("one-value", "one value per channel: variance 0, and m/(m - 1) is 1/0", (1, 3), operations=("training",)),
+    Situation("one-value", "one value per channel with spatial axes of size 1", (1, 3, 1, 1), operations=("training",)),
+    Situation("empty-batch", "no values at all: the mean is 0/0", (0, 3), operations=("training",)),
+    Situation("empty-batch", "no values at all, with spatial axes", (0, 3, 2, 2), operations=("training",)),
+)

@@ -1,0 +1,272 @@
+"""From wrong numbers to a cause in words: which single deviation, or which circumstance, explains all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from refnorm.conventions import CONVENTIONS, POLICIES, Convention
+from refnorm.golden.cases import expected
+from refnorm.oracle.bounds import ONE_PASS, bounds, largest, unit_roundoff
+from refnorm.oracle.judge import BEHAVIOURS, QUANTITIES, Observation
+from refnorm.oracle.worlds import Deviation, candidates, world
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong, a convention that is not the declared one, or an algorithm that loses digits.
+
+    Attributes
+    ----------
+    kind : "wrong", "convention" or "numerics".
+    cause : stable name of the vocabulary, "unknown" if none explains the numbers.
+    title, effect : in words.
+    quantities, cases : what it was seen in; case ids.
+    case, quantity, index, expected, got, error, bound : the clearest instance.
+    path : which of a target's paths, "" if it has one.
+    """
+
+    kind: str
+    cause: str
+    title: str
+    effect: str
+    quantities: tuple[str, ...]
+    cases: tuple[str, ...]
+    case: str
+    quantity: str
+    index: tuple[int, ...] = ()
+    expected: float | None = None
+    got: float | None = None
+    error: float | None = None
+    bound: float | None = None
+    path: str = ""
+
+
+@dataclass(frozen=True)
+class _Cause:
+    kind: str
+    name: str
+    title: str
+    effect: str = ""
+
+
+CIRCUMSTANCES: tuple[tuple[str, str, Callable[[Observation], bool]], ...] = (
+    (
+        "only-strided",
+        "only where arrays are not contiguous or share memory",
+        lambda o: o.case.situation.layout != "ordinary",
+    ),
+    ("only-shared-memory", "only where arrays share memory", lambda o: o.case.situation.layout == "shared"),
+    ("only-broadcast", "only for broadcast arrays (stride 0)", lambda o: o.case.situation.layout == "broadcast"),
+    ("only-without-affine", "only without gamma and beta", lambda o: o.case.gamma is None and o.case.beta is None),
+    ("only-without-gamma", "only without gamma", lambda o: o.case.gamma is None),
+    ("only-without-beta", "only without beta", lambda o: o.case.beta is None),
+    ("only-mixed-precision", "only where parameters are wider than x", lambda o: o.case.parameters != o.case.kind),
+    ("only-half", "only in half precision", lambda o: o.case.kind in ("float16", "bfloat16")),
+    (
+        "only-float64",
+        "only in float64: intermediate results are kept in a narrower format",
+        lambda o: o.case.kind == "float64",
+    ),
+    ("only-narrow", "only in formats narrower than float64", lambda o: o.case.kind != "float64"),
+    ("only-rank-2", "only for x of rank 2", lambda o: o.case.x.ndim == 2),
+    ("only-rank-3", "only for x of rank 3", lambda o: o.case.x.ndim == 3),
+    ("only-rank-4", "only for x of rank 4", lambda o: o.case.x.ndim == 4),
+    ("only-rank-5", "only for x of rank 5", lambda o: o.case.x.ndim == 5),
+    ("only-spatial", "only for x with spatial axes", lambda o: o.case.x.ndim > 2),
+    ("only-large-count", "only for large counts", lambda o: o.case.count > 512),
+    ("only-zero-eps", "only for eps = 0", lambda o: o.case.eps == 0),
+    ("only-several-steps", "only over several steps", lambda o: len(o.case.batches) > 1),
+)
+
+
+def diagnose(observations: Sequence[Observation], convention: Convention) -> list[Finding]:
+    """Group what failed into findings, each with the cause that explains it."""
+    causes: dict[_Cause, list[Observation]] = {}
+    observations = [o for o in observations if not _redundant(o, observations)]
+    for quantity in (*QUANTITIES, *BEHAVIOURS):
+        seen = [o for o in observations if o.quantity == quantity]
+        failed = [o for o in seen if not o.passed]
+        for trouble in dict.fromkeys(o.trouble for o in failed if o.trouble):
+            those = [o for o in failed if o.trouble == trouble]
+            causes.setdefault(_troubled(quantity, trouble, those, seen, convention), []).extend(those)
+        for cause, explained in _numbers(quantity, seen, convention):
+            causes.setdefault(cause, []).extend(explained)
+    order = {"wrong": 0, "convention": 1, "numerics": 2}
+    findings = [_finding(cause, those) for cause, those in causes.items()]
+    return sorted(findings, key=lambda f: order[f.kind])
+
+
+def _redundant(o: Observation, observations: Sequence[Observation]) -> bool:
+    """Whether a policy was judged by an error that every call of the function raises."""
+    ordinary = [p for p in observations if p.quantity == "y, training"]
+    return o.policy == "raises" and bool(ordinary) and all(" raised " in p.trouble for p in ordinary)
+
+
+def _numbers(
+    quantity: str, seen: Sequence[Observation], convention: Convention
+) -> list[tuple[_Cause, list[Observation]]]:
+    """Explain the failures of one quantity that have numbers: overflow, one-pass, a deviation, or a circumstance."""
+    failed = [o for o in seen if not o.passed and not o.trouble]
+    result: list[tuple[_Cause, list[Observation]]] = []
+    comparable = [o for o in seen if not o.trouble and o.actual is not None]
+    if failed and (deviation := _deviation(quantity, failed, comparable, convention)):
+        cause = _Cause(deviation.kind, deviation.name, deviation.sentence, deviation.effect)
+        return [(cause, failed)]
+    overflowed = [o for o in failed if _overflowed(o)]
+    if overflowed:
+        title = "statistics overflow in half precision: they must be kept in float32 or wider"
+        effect = (
+            "Values of a few hundred, or a few ten thousand values per channel, turn statistics into inf and y into 0."
+        )
+        result.append((_Cause("numerics", "half-overflow", title, effect), overflowed))
+    cancelled = [o for o in failed if o not in overflowed and o.tier == ONE_PASS.name]
+    rest = [o for o in failed if o not in overflowed and o not in cancelled]
+    if cancelled and not rest:
+        title = (
+            "digits are lost when the mean is large: the variance is E[x^2] - E[x]^2 in one pass, or something like it"
+        )
+        effect = "The error grows with (mean/std)^2: at mean/std = 1e4 float32 has no digit left in the variance."
+        result.append((_Cause("numerics", "one-pass-variance", title, effect), cancelled))
+        cancelled = []
+    rest = [o for o in failed if o not in overflowed] if cancelled or rest else []
+    if rest:
+        result.append((_unexplained(quantity, rest, [o for o in seen if o.passed]), rest))
+    return result
+
+
+def _deviation(
+    quantity: str, failed: Sequence[Observation], comparable: Sequence[Observation], convention: Convention
+) -> Deviation | None:
+    """Return the deviation that gives every number that was returned, those that passed included."""
+    failed = sorted(failed, key=lambda o: o.case.x.size)
+    for deviation in candidates(quantity):
+        if all(_matches(deviation, o, convention) for o in failed) and all(
+            _matches(deviation, o, convention) for o in comparable if o.passed
+        ):
+            return deviation
+    return None
+
+
+def _matches(deviation: Deviation, o: Observation, convention: Convention) -> bool:
+    with np.errstate(all="ignore"):
+        bound = bounds(o.case, convention)[o.quantity]
+        try:
+            value = deviation.values[o.quantity](world(o.case, convention))
+            value = np.broadcast_to(np.asarray(value, dtype=np.longdouble), o.actual.shape)
+        except ValueError:  # of another shape: not what was computed
+            return False
+        truth = expected(o.case, convention)[o.quantity].hi.reshape(value.shape)
+        growth = max(
+            1.0, float(np.max(np.abs(value), initial=0)) / max(float(np.max(np.abs(truth), initial=0)), 1e-300)
+        )
+        u = max(unit_roundoff(o.case.kind), unit_roundoff(o.case.parameters))
+        allowed = 4 * growth * bound + 16 * u * np.abs(value)
+        same = (np.abs(o.actual - value) <= allowed) | np.isinf(bound)
+        limit = largest(o.case.kind if o.actual.ndim > 1 else o.case.parameters)
+        undefined = ~np.isfinite(value) | (np.abs(value) > limit)
+        same = same | (undefined & ~np.isfinite(o.actual))
+    return bool(np.all(same))
+
+
+def _overflowed(o: Observation) -> bool:
+    if o.case.kind not in ("float16", "bfloat16") or o.actual is None:
+        return False
+    lost = ~np.isfinite(o.actual)
+    if o.case.situation.name == "large-count":
+        return bool(np.any(lost) or np.any(o.actual == 0))
+    return bool(np.any(lost)) and o.case.situation.name == "half-overflow"
+
+
+def _unexplained(quantity: str, failed: Sequence[Observation], passed: Sequence[Observation]) -> _Cause:
+    for name, words, holds in CIRCUMSTANCES:
+        if passed and all(map(holds, failed)) and not any(map(holds, passed)):
+            return _Cause("wrong", name, f"{quantity} is wrong {words}", "Everything looks right elsewhere.")
+    situations = list(dict.fromkeys(o.case.situation.name for o in failed))
+    if len(situations) == 1 and passed:
+        why = failed[0].case.situation.why
+        return _Cause(
+            "wrong",
+            f"only-{situations[0]}",
+            f"{quantity} is wrong in the situation {situations[0]!r}",
+            f"What it tests: {why}.",
+        )
+    worst = max(o.ratio for o in failed)
+    share = "in every case" if not passed else f"in {len(failed)} of {len(failed) + len(passed)} cases"
+    size = f"up to {worst:.3g} times its bound" if np.isfinite(worst) else "not finite where it should be"
+    return _Cause(
+        "wrong", "unknown", f"{quantity} is wrong {share}: {size}", "No single known deviation explains the numbers."
+    )
+
+
+def _troubled(
+    quantity: str, trouble: str, failed: Sequence[Observation], seen: Sequence[Observation], convention: Convention
+) -> _Cause:
+    """Explain what has no numbers."""
+    if quantity in ("one value per channel", "empty batch"):
+        accepted = convention.one_value if quantity.startswith("one") else convention.empty
+        allowed = " or ".join(POLICIES[p] for p in accepted)
+        title = f"{quantity}: {POLICIES[trouble]}; {convention.name} asks that {allowed}"
+        name = quantity.replace(" ", "-")
+        kind = "wrong" if trouble in ("non-finite", "other") else "convention"
+        effect = (
+            "NaN in running statistics stays there: every later inference is NaN."
+            if trouble == "non-finite"
+            else ("Code that relies on the convention is not warned, or fails, when a batch has one value or none.")
+        )
+        return _Cause(kind, f"{name}-{trouble.replace(' ', '-')}", title, effect)
+    if quantity == "arguments unchanged":
+        return _Cause("wrong", "argument-modified", trouble, "The caller's data change behind its back.")
+    if quantity == "shapes and dtypes":
+        about = ", ".join(dict.fromkeys(o.about for o in failed))
+        title = f"{about}: {trouble}"
+        return _Cause("wrong", "dtype-changed", title, "What comes after computes in another precision, or fails.")
+    if quantity == "NaN and inf" and " raised " not in trouble:
+        return _Cause(
+            "wrong", "non-finite-handling", trouble, "NaN and inf must be seen where they arise, and nowhere else."
+        )
+    if quantity == "repeatability":
+        return _Cause("wrong", "not-repeatable", trouble, "State is kept between calls, or the result is random.")
+    if " raised " in trouble:
+        passed = [o for o in seen if o.passed] if quantity != "NaN and inf" else []
+        where = next(
+            (w for _, w, holds in CIRCUMSTANCES if passed and all(map(holds, failed)) and not any(map(holds, passed))),
+            "",
+        )
+        return _Cause("wrong", "raises", trouble + (f" ({where})" if where else ""), "Nothing comes out.")
+    if "has shape" in trouble:
+        return _Cause("wrong", "shape", trouble, "Nothing can be computed with it.")
+    return _Cause("wrong", "result-unusable", trouble, "Nothing can be compared.")
+
+
+def _finding(cause: _Cause, those: Sequence[Observation]) -> Finding:
+    """Show the clearest instance: the smallest case whose error is far above its bound, float64 first."""
+    clear = sorted(those, key=lambda o: (o.ratio <= 1e3 and not o.trouble, unit_roundoff(o.case.kind), o.case.x.size))
+    o = clear[0]
+    quantities = tuple(dict.fromkeys(t.quantity for t in those))
+    cases = tuple(dict.fromkeys(t.case.id for t in those))
+    plain = (cause.kind, cause.name, cause.title, cause.effect, quantities, cases, o.case.id, o.quantity)
+    return Finding(*plain) if o.trouble else Finding(*plain, o.index, o.expected, o.got, o.error, o.bound)
+
+
+def nearest(observations: Sequence[Observation], declared: Convention) -> str | None:
+    """Name the row under which the running statistics and policies that were seen conform; None if there is none."""
+    policies = [o for o in observations if o.policy]
+    moving = [o for o in observations if o.quantity in ("running mean", "running variance") and o.actual is not None]
+    for row in CONVENTIONS.values():
+        if row.name == declared.name or not moving:
+            continue
+        accepted = {"one value per channel": row.one_value, "empty batch": row.empty}
+        if all(o.policy in accepted[o.quantity] for o in policies) and all(_conforms(o, row) for o in moving):
+            return row.name
+    return None
+
+
+def _conforms(o: Observation, row: Convention) -> bool:
+    with np.errstate(all="ignore"):
+        error = np.abs(expected(o.case, row)[o.quantity].error_of(o.actual))
+        return bool(
+            np.all((error <= bounds(o.case, row)[o.quantity]) | ~np.isfinite(expected(o.case, row)[o.quantity].hi))
+        )

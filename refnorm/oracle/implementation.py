@@ -1,0 +1,162 @@
+"""What an implementation on trial must offer, and how a target is loaded.
+
+An implementation is any object or module with plain functions over NumPy arrays, channels on axis 1. All are optional
+but ``train`` or ``infer``; what is missing is reported as not judged, never as passed::
+
+    train(x, gamma, beta, running_mean, running_var, momentum, eps) -> y, running_mean, running_var, cache
+    infer(x, gamma, beta, running_mean, running_var, eps)           -> y
+    backward(dy, cache)                                             -> dx, dgamma, dbeta
+    frozen(x, gamma, beta, running_mean, running_var, eps)          -> y, cache
+
+gamma and beta may be None (then so are dgamma and dbeta). y and dx come back in the dtype of x, running statistics in
+theirs, parameter gradients in the parameters'. Optional attributes: ``dtypes``, the formats it accepts; ``mixed``, False
+if parameters must have the dtype of x.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from refnorm.frameworks import ADAPTERS
+
+FUNCTIONS = ("train", "infer", "backward", "frozen")
+
+
+class TargetError(Exception):
+    """A target that cannot be judged; the text says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A loaded target: its name, the row it is judged by unless another is named, its version, its paths."""
+
+    name: str
+    convention: str
+    version: str
+    paths: dict[str, Any]
+
+
+class CS231n:
+    """A module written to CS231n's signatures, seen as an implementation.
+
+    ``batchnorm_forward(x, gamma, beta, bn_param) -> out, cache`` and ``batchnorm_backward(dout, cache)``; the running
+    statistics live in ``bn_param``. Absent parameters are passed as ones and zeros; what cannot be asked is not offered.
+    """
+
+    def __init__(self, module: Any) -> None:
+        self._module = module
+        if not hasattr(module, "batchnorm_backward"):
+            self.backward = None
+
+    def train(
+        self, x: Any, gamma: Any, beta: Any, running_mean: Any, running_var: Any, momentum: float, eps: float
+    ) -> Any:
+        """Call batchnorm_forward in mode "train"."""
+        gamma, beta = _affine(x, gamma, beta, running_mean)
+        parameters = {"mode": "train", "eps": eps, "momentum": momentum}
+        parameters |= {"running_mean": running_mean.copy(), "running_var": running_var.copy()}
+        y, cache = self._module.batchnorm_forward(x, gamma, beta, parameters)
+        return y, parameters["running_mean"], parameters["running_var"], cache
+
+    def infer(self, x: Any, gamma: Any, beta: Any, running_mean: Any, running_var: Any, eps: float) -> Any:
+        """Call batchnorm_forward in mode "test"."""
+        gamma, beta = _affine(x, gamma, beta, running_mean)
+        parameters = {
+            "mode": "test",
+            "eps": eps,
+            "running_mean": running_mean.copy(),
+            "running_var": running_var.copy(),
+        }
+        return self._module.batchnorm_forward(x, gamma, beta, parameters)[0]
+
+    def backward(self, dy: Any, cache: Any) -> Any:
+        """Call batchnorm_backward."""
+        return self._module.batchnorm_backward(dy, cache)
+
+
+def _affine(x: Any, gamma: Any, beta: Any, like: Any) -> tuple[Any, Any]:
+    gamma = like * 0 + 1 if gamma is None else gamma
+    return gamma, like * 0 if beta is None else beta
+
+
+def offered(implementation: Any) -> tuple[str, ...]:
+    """Return the functions that an implementation offers."""
+    return tuple(name for name in FUNCTIONS if callable(getattr(implementation, name, None)))
+
+
+def as_target(implementation: Any, name: str = "") -> Target:
+    """Take an object or module for a target; TargetError if it offers nothing to judge."""
+    name = name or getattr(implementation, "__name__", type(implementation).__name__)
+    if hasattr(implementation, "batchnorm_forward") and not offered(implementation):
+        return Target(name, "cs231n", "", {"": CS231n(implementation)})
+    if not {"train", "infer"} & set(offered(implementation)):
+        raise TargetError(
+            f"{name} offers neither train nor infer, so there is nothing to judge; it must have functions "
+            "train(x, gamma, beta, running_mean, running_var, momentum, eps) -> y, running_mean, running_var, cache "
+            "and infer(x, gamma, beta, running_mean, running_var, eps) -> y, or CS231n's batchnorm_forward"
+        )
+    return Target(name, "torch", str(getattr(implementation, "__version__", "")), {"": implementation})
+
+
+def load(target: str) -> Target:
+    """Load a target: a framework's name, ``path/to/file.py``, or ``package.module:object``. Loading a file runs it.
+
+    Raises
+    ------
+    TargetError
+        With one line that says what is wrong and what to do.
+    """
+    if target in ADAPTERS:
+        try:
+            adapter = importlib.import_module(ADAPTERS[target])
+        except ImportError as error:
+            raise TargetError(f"{target} is not installed ({error}); pip install {target}") from error
+        return Target(target, adapter.CONVENTION, adapter.version(), adapter.paths())
+    if target.endswith(".py") or "/" in target:
+        return as_target(_import_file(Path(target)), target)
+    module, colon, attribute = target.partition(":")
+    if not colon:
+        names = ", ".join(ADAPTERS)
+        raise TargetError(f"{target!r} is no target; name a framework ({names}), a file.py, or package.module:object")
+    value = _imported(target, lambda: importlib.import_module(module))
+    for name in attribute.split("."):
+        if not hasattr(value, name):
+            raise TargetError(f"{module} has no attribute {name!r}; {target} cannot be judged")
+        value = getattr(value, name)
+    return as_target(value, target)
+
+
+def _import_file(path: Path) -> Any:
+    if not path.is_file():
+        raise TargetError(f"there is no file {path}; give the path of a Python file, or package.module:object")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise TargetError(f"{path} is no Python file; its name must end in .py")
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(path.resolve().parent))
+    sys.modules.setdefault(path.stem, module)
+    loader = spec.loader
+    _imported(str(path), lambda: loader.exec_module(module))
+    return module
+
+
+def _imported(target: str, action: Any) -> Any:
+    try:
+        return action()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever foreign code raises at import, sys.exit included
+        text = " ".join(str(error).split())[:200]
+        where = ""
+        if isinstance(error, SyntaxError):
+            where = f" at line {error.lineno}"
+        elif (trace := error.__traceback__) is not None:
+            while trace.tb_next is not None:
+                trace = trace.tb_next
+            where = f" at {Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}"
+        raise TargetError(f"{target} could not be imported: {type(error).__name__}: {text}{where}") from error

@@ -1,0 +1,165 @@
+"""A trial from target to report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from refnorm.conventions import CONVENTIONS, Convention
+from refnorm.golden.cases import case as case_of
+from refnorm.oracle.diagnose import diagnose, nearest
+from refnorm.oracle.implementation import Target, as_target, load, offered
+from refnorm.oracle.judge import BEHAVIOURS, FUNCTIONS, QUANTITIES, Observation, _Trial, observe, selected
+from refnorm.oracle.report import ROWS, Cell, Path, Report
+
+DTYPES = ("float64", "float32", "float16")
+GOLDEN = "2026.11"
+
+
+def check(
+    implementation: Any,
+    convention: str | None = None,
+    *,
+    dtypes: Sequence[str] = DTYPES,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> Report:
+    """Put an implementation on trial.
+
+    Parameters
+    ----------
+    implementation : an object or module with functions as in `refnorm.oracle.implementation`, or a target's name.
+    convention : the row of `refnorm.conventions` to judge by; by default a framework's own, "cs231n" for a module written to
+        its signatures, "torch" for everything else.
+    dtypes : formats of x to try.
+    progress : called with the number of the case, their count and the case's id.
+
+    Returns
+    -------
+    Report
+        ``report.conforms``, ``report.findings``, ``str(report)``, ``report.to_dict()``.
+
+    Raises
+    ------
+    ValueError
+        If the convention or a dtype is unknown.
+    refnorm.oracle.implementation.TargetError
+        If there is nothing to judge.
+
+    Examples
+    --------
+    >>> check("refnorm", dtypes=["float32"]).conforms
+    True
+    """
+    target = load(implementation) if isinstance(implementation, str) else as_target(implementation)
+    return trial(target, convention, dtypes=dtypes, progress=progress)
+
+
+def trial(
+    target: Target,
+    convention: str | None,
+    *,
+    dtypes: Sequence[str] = DTYPES,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> Report:
+    """Judge a loaded target; see `check`."""
+    row = _row(convention or target.convention)
+    unknown = [d for d in dtypes if d not in ("float64", "float32", "float16", "bfloat16")]
+    if unknown:
+        raise ValueError(f"unknown dtype {unknown[0]!r}; use float64, float32, float16 or bfloat16")
+    import refnorm
+
+    start = time.perf_counter()
+    chosen = {name: selected(implementation, row, tuple(dtypes)) for name, implementation in target.paths.items()}
+    total, done = sum(map(len, chosen.values())), 0
+    paths = []
+
+    def step(id: str) -> None:
+        nonlocal done
+        done += 1
+        if progress is not None:
+            progress(min(done, total), total, id)
+
+    for name, implementation in target.paths.items():
+        observations = list(observe(implementation, row, chosen[name], step))
+        paths.append(_path(name, implementation, observations, row, len(chosen[name])))
+    versions = {
+        "refnorm": refnorm.__version__,
+        "golden": GOLDEN,
+        "target": target.version,
+        "array": f"numpy {np.__version__}",
+    }
+    return Report(target.name, row.name, tuple(paths), versions, tuple(dtypes), round(time.perf_counter() - start, 3))
+
+
+def _row(name: str) -> Convention:
+    if name not in CONVENTIONS:
+        raise ValueError(f"there is no convention {name!r}; use one of {', '.join(CONVENTIONS)}")
+    return CONVENTIONS[name]
+
+
+def _path(name: str, implementation: Any, observations: list[Observation], row: Convention, cases: int) -> Path:
+    findings = tuple(replace(f, path=name) for f in diagnose(observations, row))
+    functions = offered(implementation)
+    seen = {o.quantity for o in observations if not o.trouble}
+    unjudged = {}
+    for quantity, function in (*((q, f) for f in FUNCTIONS for q in FUNCTIONS[f][:3]), ("frozen gradients", "frozen")):
+        if quantity not in seen and quantity in ROWS and not seen & set(ROWS[quantity]):
+            unjudged[quantity] = "no result" if function in functions else "not offered"
+    near = nearest(observations, row) if any(f.kind == "convention" for f in findings) else None
+    return Path(name, tuple(_cells(observations, findings)), findings, unjudged, cases, near)
+
+
+def _cells(observations: list[Observation], findings: Sequence[Any]) -> list[Cell]:
+    cells = []
+    for quantity in (*QUANTITIES, *BEHAVIOURS):
+        for dtype in dict.fromkeys(o.case.kind for o in observations):
+            own = [o for o in observations if o.quantity == quantity and o.case.kind == dtype]
+            if not own:
+                continue
+            bad = {o.case.id for o in own if not o.passed}
+            kinds = {f.kind for f in findings if quantity in f.quantities and bad & set(f.cases)}
+            state = next((k.upper() for k in ("wrong", "convention", "numerics") if k in kinds), "")
+            state = state or ("fragile" if any(o.tier for o in own) else "ok")
+            cells.append(Cell(quantity, dtype, state, max(o.ratio for o in own), len(own)))
+    return cells
+
+
+def reproduce(implementation: Any, case: str, quantity: str, *, convention: str | None = None, path: str = "") -> None:
+    """Run one case on an implementation and print expected, got, error and bound of one quantity.
+
+    Parameters
+    ----------
+    implementation : as in `check`.
+    case, quantity, path : as a finding names them.
+
+    Examples
+    --------
+    >>> reproduce("refnorm", "bn.training.float64.two-values.1", "running variance")
+    bn.training.float64.two-values.1, running variance, judged as torch
+    expected [0.49264526 4.31030273 3.31933594]
+    got      [0.49264526 4.31030273 3.31933594]
+    error / bound at most 0
+    """
+    target = load(implementation) if isinstance(implementation, str) else as_target(implementation)
+    chosen, row = case_of(case), _row(convention or target.convention)
+    candidate = target.paths[path] if path in target.paths else next(iter(target.paths.values()))
+    if quantity == "repeatability":
+        observations = list(observe(candidate, row, [chosen]))
+    else:
+        observations = _Trial(candidate, chosen, row).run()
+    print(f"{case}, {quantity}, judged as {row.name}")
+    for o in observations:
+        if o.quantity != quantity:
+            continue
+        if o.trouble or o.policy:
+            print((o.trouble and f"found    {o.trouble}") or f"outcome  {o.policy}")
+            continue
+        from refnorm.golden.cases import expected
+
+        kind = chosen.kind if o.actual.ndim > 1 else chosen.parameters
+        print(f"expected {expected(chosen, row)[quantity].rounded(kind)}\ngot      {o.actual}")
+        print(f"error / bound at most {o.ratio:.3g}")
