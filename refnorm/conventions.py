@@ -1,4 +1,4 @@
-"""The table: what each framework means by momentum, which variance it stores, and what it does where the paper is silent."""
+"""The table: what each framework means by momentum, which variance it stores, what it does where the paper is silent."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Convention:
     Attributes
     ----------
     name, title, source : what the row is called, whose it is, and where that is written.
-    momentum : whose weight the argument ``momentum`` is: ``"new"`` batch, ``"old"`` running value, or ``"sums"``: running
-        sums are multiplied by it and divided by a count that is kept the same way (Caffe).
+    momentum : whose weight the argument ``momentum`` is: ``"new"`` batch, ``"old"`` running value, or ``"sums"``:
+        running sums are multiplied by it and divided by a count that is kept the same way (Caffe).
     correction : 1 if the running variance is the unbiased one, m/(m - 1); 0 if the biased one.
     one_value, empty : accepted policies (see `POLICIES`) for one value per channel and for an empty batch, in training.
     attributes : format in which eps and momentum travel; the exact value uses the rounded ones.
@@ -109,8 +109,8 @@ CONVENTIONS = _table(
         one_value=("biased",),
         empty=("raises", "statistics left", "non-finite"),
         attributes="float32",
-        note="eps and momentum are float32 attributes. Opset 7 and 9 do not say which variance is stored; 14 and 15 do. "
-        "The formulas give 0/0 for an empty batch, so NaN in the statistics is as specified.",
+        note="eps and momentum are float32 attributes. Opset 7 and 9 do not say which variance is stored; 14 and 15 "
+        "do. The formulas give 0/0 for an empty batch, so NaN in the statistics is as specified.",
     ),
     Convention(
         "keras",
@@ -130,8 +130,8 @@ CONVENTIONS = _table(
         correction=1,
         one_value=("biased",),
         empty=("raises", "statistics left"),
-        note="Blobs are running sums and a running count: sum <- f sum + batch, count <- f count + 1, statistics = sum / "
-        "count. Judged on (mean, var) as read, with count 1 before the step, so that the weights are f/(1+f), 1/(1+f).",
+        note="Blobs are running sums and a running count: sum <- f sum + batch, count <- f count + 1, statistics = sum "
+        "/ count. Judged on (mean, var) as read, with count 1 before the step, so that the weights are f/(1+f), 1/(1+f).",
     ),
     Convention(
         "cs231n",

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from flint import fmpq
@@ -81,14 +82,16 @@ def expected(case: Case, convention: Convention) -> dict[str, Exact]:
         gradients = exact.inference_gradients(case.dy, case.x, *statistics, eps=eps)
         return {"y, inference": y, "frozen y": y} | {f"frozen {k}": v for k, v in gradients._asdict().items()}
     old, new = (fmpq(w.numerator, w.denominator) for w in convention.weights(case.momentum))
-    mean, var = case.running_mean, case.running_var
+    mean: Array | Exact = case.running_mean
+    var: Array | Exact = case.running_var
     for x in case.batches:
         forward = exact.training(x, case.gamma, case.beta, eps=eps)
         factor = convention.factor(forward.count[0])
         mean = exact.blend(mean, old, forward.mean, new)
         var = exact.blend(var, old, forward.var, new * fmpq(factor.numerator, factor.denominator))
     gradients = exact.training_gradients(case.dy, case.x, case.gamma, eps=eps)
-    return {"y, training": forward.y, "running mean": mean, "running variance": var} | gradients._asdict()
+    results: dict[str, Any] = {"y, training": forward.y, "running mean": mean, "running variance": var}
+    return results | gradients._asdict()
 
 
 def cases(operation: str | None = None, dtype: str | None = None, name: str | None = None) -> Iterator[Case]:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from refnorm.exact import to_format
 
-Floats = npt.NDArray[np.float64]
+Floats = npt.NDArray[Any]  # float64 values
 
 
 def hashed(count: int, seed: int) -> npt.NDArray[np.int64]:

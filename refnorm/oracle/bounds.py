@@ -4,14 +4,14 @@ Notation. u is the unit roundoff of the format that the candidate works in, e th
 per channel, s = sqrt(var + eps), and every rounding obeys fl(a op b) = (a op b)(1 + d) + f with |d| <= u, |f| <= e
 (Higham, *Accuracy and Stability of Numerical Algorithms*, 2nd ed. 2002, sections 2.2 and 2.8).
 
-Sums. A sum of m terms t_i computed in some order is off by at most h u sum|t_i|, h = m - 1 in any order (Higham section
-4.2), log2(m) + 1 by halves, and about 1 when accumulated in a wider format. NumPy's blocks of 128 with eight accumulators
-give log2(m) + 24. Where m u >= 1/2 no bound of the first kind exists, and the second is asked for.
+Sums. A sum of m terms t_i is off by at most h u sum|t_i|: h = m - 1 in any order (Higham section 4.2), log2(m) + 1 by
+halves, about 1 when accumulated in a wider format. NumPy's blocks of 128 with eight accumulators give log2(m) + 24.
+Where m u >= 1/2 no bound of the first kind exists, and the second is asked for.
 
 Statistics. mean: |d_mean| <= (h + 2) u mean|x| + 2e.
-Variance in two passes: (h + 5) u var + d_mean^2, for the mean's error enters squared (Higham section 1.9). Welford's and
-merged moments: 2 (h + 5) u sqrt(var) rms(x), linear in kappa = rms(x)/sqrt(var) (Chan, Golub & LeVeque 1983). In one pass,
-E[x^2] - E[x]^2: 2 (h + 4) u mean(x^2), quadratic in kappa.
+Variance in two passes: (h + 5) u var + d_mean^2, for the mean's error enters squared (Higham section 1.9). Welford's
+and merged moments: 2 (h + 5) u sqrt(var) rms(x), linear in kappa = rms(x)/sqrt(var) (Chan, Golub & LeVeque 1983).
+In one pass, E[x^2] - E[x]^2: 2 (h + 4) u mean(x^2), quadratic in kappa.
 
 y. rho, the relative error of 1/s, is that of the root of var + eps at the end of its interval, + 3u. x_hat is off by
 d_mean/s + |x_hat| (rho + 3u), and by 2u (|x| + |mean|)/s more if the map is folded into y = a x + b. Then
@@ -20,10 +20,11 @@ d_mean/s + |x_hat| (rho + 3u), and by 2u (|x| + |mean|)/s more if the map is fol
 Gradients. With g = dy, c = mean(g x_hat): d_c <= (h + 4) u mean|g x_hat| + mean(|g| d_x_hat), and
 |d_dx| <= |gamma|/s (1 + rho) [6u (|g| + |mean g| + |x_hat c|) + (h + 2) u mean|g| + |x_hat| d_c + |c| d_x_hat
 + rho (|g - mean g| + |x_hat c|)]. It covers the closed form, the step-by-step chain and its zero term sum(x - mean).
-dgamma is off by m d_c, dbeta by (h + 1) u sum|g|. Frozen maps have constant statistics: the terms with h and rho are 3u.
+dgamma is off by m d_c, dbeta by (h + 1) u sum|g|. Frozen maps have constant statistics: terms with h and rho are 3u.
 
 Where. y and statistics are judged where the squares of x are finite in the candidate's format, gradients where also
-(var + eps)^(3/2) and its inverse are: beyond that the textbook formulas leave the format, and only finiteness is asked for.
+(var + eps)^(3/2) and its inverse are: beyond that the textbook formulas leave the format, and only finiteness is asked
+for.
 """
 
 from __future__ import annotations
@@ -140,7 +141,8 @@ def _training(case: Case, convention: Convention, tier: Tier) -> dict[str, Float
     d_y = gamma * d_x_hat + 5 * u * y + 3 * e
 
     def average(values: Floats) -> Floats:
-        return values.mean(axes, keepdims=True)
+        result: Floats = values.mean(axes, keepdims=True)
+        return result
 
     signed = centred / s
     c, mean_g = average(g * signed), average(g)

@@ -10,8 +10,9 @@ import numpy as np
 from refnorm.conventions import CONVENTIONS, POLICIES, Convention
 from refnorm.golden.cases import expected
 from refnorm.oracle.bounds import ONE_PASS, bounds, largest, unit_roundoff
+from refnorm.oracle.deviations import candidates
 from refnorm.oracle.judge import BEHAVIOURS, QUANTITIES, Observation
-from refnorm.oracle.worlds import Deviation, candidates, world
+from refnorm.oracle.worlds import Deviation, world
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """What an implementation on trial must offer, and how a target is loaded.
 
-An implementation is any object or module with plain functions over NumPy arrays, channels on axis 1. All are optional
-but ``train`` or ``infer``; what is missing is reported as not judged, never as passed::
+An implementation is any object or module with plain functions over NumPy arrays, channels on axis 1. All are
+optional but ``train`` or ``infer``; what is missing is reported as not judged, never as passed::
 
     train(x, gamma, beta, running_mean, running_var, momentum, eps) -> y, running_mean, running_var, cache
     infer(x, gamma, beta, running_mean, running_var, eps)           -> y
@@ -9,8 +9,8 @@ but ``train`` or ``infer``; what is missing is reported as not judged, never as 
     frozen(x, gamma, beta, running_mean, running_var, eps)          -> y, cache
 
 gamma and beta may be None (then so are dgamma and dbeta). y and dx come back in the dtype of x, running statistics in
-theirs, parameter gradients in the parameters'. Optional attributes: ``dtypes``, the formats it accepts; ``mixed``, False
-if parameters must have the dtype of x.
+theirs, parameter gradients in the parameters'. Optional attributes: ``dtypes``, the formats it accepts; ``mixed``,
+False if parameters must have the dtype of x.
 """
 
 from __future__ import annotations
@@ -45,13 +45,11 @@ class CS231n:
     """A module written to CS231n's signatures, seen as an implementation.
 
     ``batchnorm_forward(x, gamma, beta, bn_param) -> out, cache`` and ``batchnorm_backward(dout, cache)``; the running
-    statistics live in ``bn_param``. Absent parameters are passed as ones and zeros; what cannot be asked is not offered.
+    statistics live in ``bn_param``. Absent parameters are passed as ones and zeros; what is missing is not offered.
     """
 
     def __init__(self, module: Any) -> None:
         self._module = module
-        if not hasattr(module, "batchnorm_backward"):
-            self.backward = None
 
     def train(
         self, x: Any, gamma: Any, beta: Any, running_mean: Any, running_var: Any, momentum: float, eps: float
@@ -74,9 +72,11 @@ class CS231n:
         }
         return self._module.batchnorm_forward(x, gamma, beta, parameters)[0]
 
-    def backward(self, dy: Any, cache: Any) -> Any:
-        """Call batchnorm_backward."""
-        return self._module.batchnorm_backward(dy, cache)
+    def __getattr__(self, name: str) -> Any:
+        """Offer ``backward`` if the module has batchnorm_backward."""
+        if name == "backward" and hasattr(self._module, "batchnorm_backward"):
+            return self._module.batchnorm_backward
+        raise AttributeError(name)
 
 
 def _affine(x: Any, gamma: Any, beta: Any, like: Any) -> tuple[Any, Any]:

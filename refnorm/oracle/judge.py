@@ -61,7 +61,7 @@ class Observation:
     got: float = 0.0
     error: float = 0.0
     bound: float = 0.0
-    actual: Array | None = None
+    actual: Any = None
     trouble: str = ""
     about: str = ""
     policy: str = ""
@@ -78,7 +78,7 @@ class Raised(Exception):
 
 
 @dataclass
-class _Trial:
+class Trial:
     """One implementation on one case."""
 
     implementation: Any
@@ -87,6 +87,7 @@ class _Trial:
     seen: list[Observation] = field(default_factory=list)
 
     def note(self, quantity: str, trouble: str, about: str = "") -> None:
+        """Record that there is nothing to compare, and why."""
         self.seen.append(Observation(quantity, self.case, trouble=trouble, about=about))
 
     def call(self, name: str, *arguments: Any) -> Any:
@@ -134,10 +135,10 @@ class _Trial:
         kind = (
             case.kind if quantity in ("y, training", "dx", "y, inference", "frozen y", "frozen dx") else case.parameters
         )
-        actual = self.shaped(quantity, actual, exact.shape, kind)
-        if actual is None:
+        shaped = self.shaped(quantity, actual, exact.shape, kind)
+        if shaped is None:
             return
-        values = np.asarray(actual, dtype=np.float64)
+        values = np.asarray(shaped, dtype=np.float64)
         bound = np.broadcast_to(bounds(case, self.convention)[quantity], exact.shape)
         rounded = exact.rounded(kind)
         with np.errstate(all="ignore"):
@@ -298,10 +299,10 @@ class _Trial:
         case = self.case
         kind = case.kind if quantity.startswith(("y", "dx")) else case.parameters
         shape = case.x.shape if quantity.startswith(("y", "dx")) else case.running_mean.shape
-        actual = self.shaped(quantity, actual, shape, kind)
-        if actual is None:
+        shaped = self.shaped(quantity, actual, shape, kind)
+        if shaped is None:
             return
-        values = np.asarray(actual, dtype=np.float64)
+        values = np.asarray(shaped, dtype=np.float64)
         own, others = (values[:, 0], values[:, 1:]) if values.ndim > 1 else (values[0], values[1:])
         poisoned = ~np.isfinite(case.x[:, 0]) if values.ndim > 1 else np.True_
         what = case.situation.content
@@ -371,11 +372,11 @@ def observe(
     """
     for case in chosen:
         progress(case.id)
-        yield from _Trial(implementation, case, convention).run()
+        yield from Trial(implementation, case, convention).run()
     again = next((c for c in chosen if c.operation == "training" and c.situation.name == "rank-4"), None)
     if again is not None:
         progress(again.id)
-        first, second = (_Trial(implementation, again, convention).run() for _ in range(2))
+        first, second = (Trial(implementation, again, convention).run() for _ in range(2))
         pairs = zip(first, second, strict=False)
         same = all(
             np.array_equal(a.actual, b.actual, equal_nan=True)

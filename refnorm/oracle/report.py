@@ -98,9 +98,9 @@ class Report:
                 finding["reproduce"] = self.snippet(finding["case"], finding["quantity"], path.name)
         findings = [finding for path in data["paths"] for finding in path["findings"]]
         head = {"schema": SCHEMA, "conforms": self.conforms, "cases": self.cases}
-        return _plain(
-            head | {k: v for k, v in data.items() if k != "paths"} | {"findings": findings, "paths": data["paths"]}
-        )
+        body = {k: v for k, v in data.items() if k != "paths"} | {"findings": findings, "paths": data["paths"]}
+        result: dict[str, Any] = _plain(head | body)
+        return result
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Report:

@@ -13,7 +13,7 @@ from refnorm.conventions import CONVENTIONS, Convention
 from refnorm.golden.cases import case as case_of
 from refnorm.oracle.diagnose import diagnose, nearest
 from refnorm.oracle.implementation import Target, as_target, load, offered
-from refnorm.oracle.judge import BEHAVIOURS, FUNCTIONS, QUANTITIES, Observation, _Trial, observe, selected
+from refnorm.oracle.judge import BEHAVIOURS, FUNCTIONS, QUANTITIES, Observation, Trial, observe, selected
 from refnorm.oracle.report import ROWS, Cell, Path, Report
 
 DTYPES = ("float64", "float32", "float16")
@@ -32,8 +32,8 @@ def check(
     Parameters
     ----------
     implementation : an object or module with functions as in `refnorm.oracle.implementation`, or a target's name.
-    convention : the row of `refnorm.conventions` to judge by; by default a framework's own, "cs231n" for a module written to
-        its signatures, "torch" for everything else.
+    convention : the row of `refnorm.conventions` to judge by; by default a framework's own, "cs231n" for a module
+        written to its signatures, "torch" for everything else.
     dtypes : formats of x to try.
     progress : called with the number of the case, their count and the case's id.
 
@@ -150,7 +150,7 @@ def reproduce(implementation: Any, case: str, quantity: str, *, convention: str 
     if quantity == "repeatability":
         observations = list(observe(candidate, row, [chosen]))
     else:
-        observations = _Trial(candidate, chosen, row).run()
+        observations = Trial(candidate, chosen, row).run()
     print(f"{case}, {quantity}, judged as {row.name}")
     for o in observations:
         if o.quantity != quantity:
@@ -160,6 +160,6 @@ def reproduce(implementation: Any, case: str, quantity: str, *, convention: str 
             continue
         from refnorm.golden.cases import expected
 
-        kind = chosen.kind if o.actual.ndim > 1 else chosen.parameters
+        kind = chosen.kind if np.ndim(o.actual) > 1 else chosen.parameters
         print(f"expected {expected(chosen, row)[quantity].rounded(kind)}\ngot      {o.actual}")
         print(f"error / bound at most {o.ratio:.3g}")
