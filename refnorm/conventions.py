@@ -1,4 +1,4 @@
-"""The table: what each framework means by momentum, which variance it stores, what it does where the paper is silent."""
+"""The table: what each framework means by momentum, which variance it stores, what it does where the paper is mute."""
 
 from __future__ import annotations
 
@@ -130,8 +130,8 @@ CONVENTIONS = _table(
         correction=1,
         one_value=("biased",),
         empty=("raises", "statistics left"),
-        note="Blobs are running sums and a running count: sum <- f sum + batch, count <- f count + 1, statistics = sum "
-        "/ count. Judged on (mean, var) as read, with count 1 before the step, so that the weights are f/(1+f), 1/(1+f).",
+        note="Blobs are running sums and a running count: sum <- f sum + batch, count <- f count + 1, statistics = "
+        "sum / count. Judged on (mean, var) as read, with count 1 before the step, so that the weights are f/(1+f), 1/(1+f).",
     ),
     Convention(
         "cs231n",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
@@ -86,4 +87,12 @@ def version() -> str:
 
 def paths() -> dict[str, object]:
     """One path: refnorm on NumPy arrays."""
-    return {"numpy": Reference()}
+    return {"": Reference()}
+
+
+def paths_on(library: str) -> dict[str, object]:
+    """One path: refnorm on arrays of another library (array_api_strict, cupy, dask.array, jax.numpy, torch)."""
+    xp = importlib.import_module(library)
+    if library == "cupy":
+        return {library: Reference(xp.asarray, xp.asnumpy)}
+    return {library: Reference(xp.asarray, np.asarray)}

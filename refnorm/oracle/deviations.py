@@ -71,67 +71,74 @@ SCALE = "Every layer's output has the wrong scale; training may still converge a
 FAR = "Inference after training does not match what training computed."
 
 DEVIATIONS: tuple[Deviation, ...] = (
-    inverse_std(
+    *inverse_std(
         "eps-outside-root",
         "eps is added outside the root: 1 / (sqrt(var) + eps)",
         EPS,
         lambda w: 1 / (np.sqrt(w.var) + w.eps),
     ),
-    inverse_std(
+    *inverse_std(
         "eps-missing",
         "eps is missing: 1 / sqrt(var)",
         "A constant channel divides by zero. " + EPS,
         lambda w: 1 / np.sqrt(w.var),
     ),
-    inverse_std(
+    *inverse_std(
         "eps-clamped",
         "the variance is clamped at eps, sqrt(max(var, eps)), instead of increased by it",
         EPS,
         lambda w: 1 / np.sqrt(np.maximum(w.var, w.eps)),
     ),
-    inverse_std(
+    *inverse_std(
         "eps-raised-to-minimum", "eps below 1.001e-5 is raised to it (the minimum of old cuDNN)", EPS, _eps_minimum
     ),
-    inverse_std(
+    *inverse_std(
         "eps-twice", "eps is added twice: 1 / sqrt(var + 2 eps)", EPS, lambda w: 1 / np.sqrt(w.var + 2 * w.eps)
     ),
-    inverse_std(
+    *inverse_std(
         "eps-twice-outside",
         "eps is added inside and outside the root",
         EPS,
         lambda w: 1 / (np.sqrt(w.var + w.eps) + w.eps),
     ),
-    inverse_std("eps-fixed-1e-5", "eps is fixed at 1e-5, whatever is passed", EPS, lambda w: 1 / np.sqrt(w.var + 1e-5)),
-    inverse_std("eps-fixed-1e-3", "eps is fixed at 1e-3, whatever is passed", EPS, lambda w: 1 / np.sqrt(w.var + 1e-3)),
-    inverse_std("eps-fixed-1e-8", "eps is fixed at 1e-8, whatever is passed", EPS, lambda w: 1 / np.sqrt(w.var + 1e-8)),
-    inverse_std("eps-squared", "eps is squared before it is added", EPS, lambda w: 1 / np.sqrt(w.var + w.eps**2)),
-    inverse_std(
+    *inverse_std(
+        "eps-fixed-1e-5", "eps is fixed at 1e-5, whatever is passed", EPS, lambda w: 1 / np.sqrt(w.var + 1e-5)
+    ),
+    *inverse_std(
+        "eps-fixed-1e-3", "eps is fixed at 1e-3, whatever is passed", EPS, lambda w: 1 / np.sqrt(w.var + 1e-3)
+    ),
+    *inverse_std(
+        "eps-fixed-1e-8", "eps is fixed at 1e-8, whatever is passed", EPS, lambda w: 1 / np.sqrt(w.var + 1e-8)
+    ),
+    *inverse_std("eps-squared", "eps is squared before it is added", EPS, lambda w: 1 / np.sqrt(w.var + w.eps**2)),
+    *inverse_std(
         "eps-nudged",
         "1e-12 is added to a small eps",
         EPS,
         lambda w: 1 / np.sqrt(w.var + w.eps + (1e-12 if w.eps <= 1.0001e-5 else 0)),
     ),
-    inverse_std("root-missing", "the root is missing: 1 / (var + eps)", SCALE, lambda w: 1 / (w.var + w.eps)),
-    inverse_std(
+    *inverse_std("root-missing", "the root is missing: 1 / (var + eps)", SCALE, lambda w: 1 / (w.var + w.eps)),
+    *inverse_std(
         "square-instead-of-root",
         "the square is taken instead of the root: 1 / (var + eps)^2",
         SCALE,
         lambda w: 1 / (w.var + w.eps) ** 2,
     ),
-    inverse_std(
+    *inverse_std(
         "multiplied-by-std",
         "x - mean is multiplied by the standard deviation instead of divided",
         SCALE,
         lambda w: np.sqrt(w.var + w.eps),
     ),
-    inverse_std(
+    *inverse_std(
         "not-scaled", "x - mean is not divided by the standard deviation", SCALE, lambda w: np.ones_like(w.var)
     ),
-    Deviation(
+    *inverse_std(
         "normalised-by-unbiased-variance",
         "the unbiased variance, m/(m - 1), normalises where the biased one belongs",
         "y is too small by sqrt((m - 1)/m): 29 % at m = 2, 2 % at m = 32.",
-        forward(lambda w: replace(w, var=w.var * (w.m / (w.m - 1)) if w.m > 1 else w.var), ("y, training",)),
+        lambda w: 1 / np.sqrt(w.var * (w.m / max(w.m - 1, 1)) + w.eps),
+        ("y, training",),
     ),
     statistics_of(
         "running-statistics-in-training",
@@ -250,49 +257,49 @@ DEVIATIONS: tuple[Deviation, ...] = (
         _halves,
         ("y, training",),
     ),
-    Deviation(
+    forward(
         "gamma-absolute",
         "the scale is |gamma|",
         "Channels with negative gamma come out with the wrong sign.",
-        forward(lambda w: replace(w, gamma=np.abs(w.gamma))),
+        lambda w: replace(w, gamma=np.abs(w.gamma)),
     ),
-    Deviation(
+    forward(
         "gamma-absolute-plus-eps",
         "the scale is |gamma| + eps",
         "Channels with negative gamma come out with the wrong sign.",
-        forward(lambda w: replace(w, gamma=np.abs(w.gamma) + w.eps)),
+        lambda w: replace(w, gamma=np.abs(w.gamma) + w.eps),
     ),
-    Deviation(
+    forward(
         "gamma-ignored",
         "gamma is ignored, or fixed at 1",
         SCALE,
-        forward(lambda w: replace(w, gamma=np.ones_like(w.gamma))),
+        lambda w: replace(w, gamma=np.ones_like(w.gamma)),
     ),
-    Deviation("gamma-plus-one", "the scale is 1 + gamma", SCALE, forward(lambda w: replace(w, gamma=1 + w.gamma))),
-    Deviation("gamma-squared", "gamma is applied twice", SCALE, forward(lambda w: replace(w, gamma=w.gamma**2))),
-    Deviation(
+    forward("gamma-plus-one", "the scale is 1 + gamma", SCALE, lambda w: replace(w, gamma=1 + w.gamma)),
+    forward("gamma-squared", "gamma is applied twice", SCALE, lambda w: replace(w, gamma=w.gamma**2)),
+    forward(
         "beta-ignored",
         "beta is ignored, or fixed at 0",
         "Every output is shifted.",
-        forward(lambda w: replace(w, beta=np.zeros_like(w.beta))),
+        lambda w: replace(w, beta=np.zeros_like(w.beta)),
     ),
-    Deviation(
+    forward(
         "beta-subtracted",
         "beta is subtracted",
         "Every output is shifted.",
-        forward(lambda w: replace(w, beta=-w.beta)),
+        lambda w: replace(w, beta=-w.beta),
     ),
-    Deviation(
+    forward(
         "beta-scaled",
         "beta is added before gamma scales: gamma (x_hat + beta)",
         "Every output is shifted.",
-        forward(lambda w: replace(w, beta=w.gamma * w.beta)),
+        lambda w: replace(w, beta=w.gamma * w.beta),
     ),
-    Deviation(
+    forward(
         "gamma-beta-swapped",
         "gamma and beta are swapped",
         SCALE,
-        forward(lambda w: replace(w, gamma=w.beta, beta=w.gamma)),
+        lambda w: replace(w, gamma=w.beta, beta=w.gamma),
     ),
     Deviation("returns-input", "x is returned as it is", "Nothing is normalised.", {n: lambda w: w.x for n in FORWARD}),
     Deviation(

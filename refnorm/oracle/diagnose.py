@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from refnorm.golden.cases import expected
 from refnorm.oracle.bounds import ONE_PASS, bounds, largest, unit_roundoff
 from refnorm.oracle.deviations import candidates
 from refnorm.oracle.judge import BEHAVIOURS, QUANTITIES, Observation
-from refnorm.oracle.worlds import Deviation, world
+from refnorm.oracle.worlds import Deviation, Values, World, world
 
 
 @dataclass(frozen=True)
@@ -87,13 +87,14 @@ def diagnose(observations: Sequence[Observation], convention: Convention) -> lis
     """Group what failed into findings, each with the cause that explains it."""
     causes: dict[_Cause, list[Observation]] = {}
     observations = [o for o in observations if not _redundant(o, observations)]
+    given: list[Deviation] = []
     for quantity in (*QUANTITIES, *BEHAVIOURS):
         seen = [o for o in observations if o.quantity == quantity]
         failed = [o for o in seen if not o.passed]
         for trouble in dict.fromkeys(o.trouble for o in failed if o.trouble):
             those = [o for o in failed if o.trouble == trouble]
             causes.setdefault(_troubled(quantity, trouble, those, seen, convention), []).extend(those)
-        for cause, explained in _numbers(quantity, seen, convention):
+        for cause, explained in _numbers(quantity, seen, convention, given):
             causes.setdefault(cause, []).extend(explained)
     order = {"wrong": 0, "convention": 1, "numerics": 2}
     findings = [_finding(cause, those) for cause, those in causes.items()]
@@ -107,48 +108,68 @@ def _redundant(o: Observation, observations: Sequence[Observation]) -> bool:
 
 
 def _numbers(
-    quantity: str, seen: Sequence[Observation], convention: Convention
+    quantity: str, seen: Sequence[Observation], convention: Convention, given: list[Deviation]
 ) -> list[tuple[_Cause, list[Observation]]]:
     """Explain the failures of one quantity that have numbers: overflow, one-pass, a deviation, or a circumstance."""
     failed = [o for o in seen if not o.passed and not o.trouble]
-    result: list[tuple[_Cause, list[Observation]]] = []
     comparable = [o for o in seen if not o.trouble and o.actual is not None]
-    if failed and (deviation := _deviation(quantity, failed, comparable, convention)):
-        cause = _Cause(deviation.kind, deviation.name, deviation.sentence, deviation.effect)
-        return [(cause, failed)]
-    overflowed = [o for o in failed if _overflowed(o)]
-    if overflowed:
+    result: list[tuple[_Cause, list[Observation]]] = []
+    if overflowed := [o for o in failed if _overflowed(o)]:
         title = "statistics overflow in half precision: they must be kept in float32 or wider"
         effect = (
             "Values of a few hundred, or a few ten thousand values per channel, turn statistics into inf and y into 0."
         )
         result.append((_Cause("numerics", "half-overflow", title, effect), overflowed))
-    cancelled = [o for o in failed if o not in overflowed and o.tier == ONE_PASS.name]
-    rest = [o for o in failed if o not in overflowed and o not in cancelled]
-    if cancelled and not rest:
+        failed = [o for o in failed if o not in overflowed]
+    if not failed:
+        return result
+    if deviation := _deviation(quantity, failed, comparable, convention, given):
+        given.append(deviation)
+        result.append((_Cause(deviation.kind, deviation.name, deviation.sentence, deviation.effect), failed))
+    elif all(o.tier == ONE_PASS.name for o in failed):
         title = (
             "digits are lost when the mean is large: the variance is E[x^2] - E[x]^2 in one pass, or something like it"
         )
         effect = "The error grows with (mean/std)^2: at mean/std = 1e4 float32 has no digit left in the variance."
-        result.append((_Cause("numerics", "one-pass-variance", title, effect), cancelled))
-        cancelled = []
-    rest = [o for o in failed if o not in overflowed] if cancelled or rest else []
-    if rest:
-        result.append((_unexplained(quantity, rest, [o for o in seen if o.passed]), rest))
+        result.append((_Cause("numerics", "one-pass-variance", title, effect), failed))
+    else:
+        result.append((_unexplained(quantity, failed, [o for o in seen if o.passed]), failed))
     return result
 
 
 def _deviation(
-    quantity: str, failed: Sequence[Observation], comparable: Sequence[Observation], convention: Convention
+    quantity: str,
+    failed: Sequence[Observation],
+    comparable: Sequence[Observation],
+    convention: Convention,
+    given: Sequence[Deviation],
 ) -> Deviation | None:
-    """Return the deviation that gives every number that was returned, those that passed included."""
-    failed = sorted(failed, key=lambda o: o.case.x.size)
-    for deviation in candidates(quantity):
-        if all(_matches(deviation, o, convention) for o in failed) and all(
-            _matches(deviation, o, convention) for o in comparable if o.passed
-        ):
+    """Return the deviation that gives every number that was returned, those that passed included.
+
+    A gradient may also deviate in the world of a forward deviation that was found before (a pair).
+    """
+    smooth = [o for o in failed if o.case.situation.content != "constant"] or list(failed)
+    telling = sorted(smooth, key=lambda o: o.case.x.size)
+    telling += [o for o in comparable if o.passed and o.case.situation.content != "constant"]
+    for deviation in _possible(quantity, given):
+        if all(_matches(deviation, o, convention) for o in telling):
             return deviation
     return None
+
+
+def _possible(quantity: str, given: Sequence[Deviation]) -> Iterator[Deviation]:
+    yield from (d for d in given if quantity in d.values)
+    yield from candidates(quantity)
+    for first in given:
+        if first.change is None or quantity.split()[-1] not in ("dx", "dgamma", "dbeta"):
+            continue
+        for second in candidates(quantity):
+            if second.change is None:
+                yield replace(second, values={quantity: _in(first.change, second.values[quantity])})
+
+
+def _in(change: Callable[[World], World], value: Callable[[World], Values]) -> Callable[[World], Values]:
+    return lambda w: value(change(w))
 
 
 def _matches(deviation: Deviation, o: Observation, convention: Convention) -> bool:
@@ -156,17 +177,17 @@ def _matches(deviation: Deviation, o: Observation, convention: Convention) -> bo
         bound = bounds(o.case, convention)[o.quantity]
         try:
             value = deviation.values[o.quantity](world(o.case, convention))
-            value = np.broadcast_to(np.asarray(value, dtype=np.longdouble), o.actual.shape)
+            value = np.broadcast_to(np.asarray(value, dtype=np.longdouble), np.shape(o.actual))
         except ValueError:  # of another shape: not what was computed
             return False
         truth = expected(o.case, convention)[o.quantity].hi.reshape(value.shape)
         growth = max(
-            1.0, float(np.max(np.abs(value), initial=0)) / max(float(np.max(np.abs(truth), initial=0)), 1e-300)
+            1.0, float(np.max(np.abs(value), initial=0)) / max(float(np.max(np.abs(truth), initial=0)), 5e-324)
         )
         u = max(unit_roundoff(o.case.kind), unit_roundoff(o.case.parameters))
         allowed = 4 * growth * bound + 16 * u * np.abs(value)
-        same = (np.abs(o.actual - value) <= allowed) | np.isinf(bound)
-        limit = largest(o.case.kind if o.actual.ndim > 1 else o.case.parameters)
+        same = np.isfinite(o.actual) & ((np.abs(o.actual - value) <= allowed) | np.isinf(bound))
+        limit = largest(o.case.kind if value.ndim > 1 else o.case.parameters)
         undefined = ~np.isfinite(value) | (np.abs(value) > limit)
         same = same | (undefined & ~np.isfinite(o.actual))
     return bool(np.all(same))

@@ -103,8 +103,10 @@ def as_target(implementation: Any, name: str = "") -> Target:
     return Target(name, "torch", str(getattr(implementation, "__version__", "")), {"": implementation})
 
 
-def load(target: str) -> Target:
+def load(target: str, array: str = "numpy") -> Target:
     """Load a target: a framework's name, ``path/to/file.py``, or ``package.module:object``. Loading a file runs it.
+
+    ``array`` is the array library for the target ``refnorm``: every other target gets NumPy arrays.
 
     Raises
     ------
@@ -116,7 +118,8 @@ def load(target: str) -> Target:
             adapter = importlib.import_module(ADAPTERS[target])
         except ImportError as error:
             raise TargetError(f"{target} is not installed ({error}); pip install {target}") from error
-        return Target(target, adapter.CONVENTION, adapter.version(), adapter.paths())
+        paths = adapter.paths() if array == "numpy" else _on(adapter, array)
+        return Target(target, adapter.CONVENTION, adapter.version(), paths)
     if target.endswith(".py") or "/" in target:
         return as_target(_import_file(Path(target)), target)
     module, colon, attribute = target.partition(":")
@@ -129,6 +132,16 @@ def load(target: str) -> Target:
             raise TargetError(f"{module} has no attribute {name!r}; {target} cannot be judged")
         value = getattr(value, name)
     return as_target(value, target)
+
+
+def _on(adapter: Any, array: str) -> dict[str, Any]:
+    if not hasattr(adapter, "paths_on"):
+        raise TargetError(f"--array {array} is for the target refnorm; {adapter.NAME} gets NumPy arrays")
+    try:
+        paths: dict[str, Any] = adapter.paths_on(array)
+    except (ImportError, KeyError) as error:
+        raise TargetError(f"array library {array} is not at hand: {error}; install it, or use --array numpy") from error
+    return paths
 
 
 def _import_file(path: Path) -> Any:

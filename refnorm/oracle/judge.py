@@ -114,8 +114,9 @@ class Trial:
         if layout == "shared":
             return var, mean, mean, var
         values = [None if a is None else cast(a, case.parameters) for a in (case.gamma, case.beta)]
-        gamma, beta, mean, var = (None if a is None else arranged(a, layout) for a in (*values, mean, var))
-        return gamma, beta, mean, var
+        arrays = (None if a is None else arranged(a, layout) for a in (*values, mean, var))
+        gamma, beta, laid_mean, laid_var = arrays
+        return gamma, beta, laid_mean, laid_var
 
     def data(self, values: Array) -> Array:
         """Return x or dy in the case's format and layout."""

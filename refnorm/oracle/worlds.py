@@ -77,6 +77,19 @@ class World:
         terms = direct * self.upstream - first * self.mean_dy - second * self.x_hat * self.mean_dy_x_hat
         return self.gamma * self.inv * terms
 
+    def derived_dx(self) -> Values:
+        """Gradient with respect to x as the derivative of this world's forward, by the complex step through var."""
+        step = np.longdouble(2.0**-200)
+        slope = self.inverse(replace(self, var=self.var + 1j * step)).imag / step
+        centred = self.x - self.mean
+        direct = self.inv * (self.upstream - self.mean_dy)
+        return self.gamma * (direct + 2 * slope * centred * self.average(self.upstream * centred))
+
+    @cached_property
+    def dgamma(self) -> Values:
+        """Gradient with respect to gamma."""
+        return (self.upstream * self.x_hat).sum(self.axes)
+
 
 @lru_cache(maxsize=1024)
 def world(case: Case, convention: Convention) -> World:
@@ -100,6 +113,9 @@ def moments(x: Values, axes: tuple[int, ...]) -> tuple[Values, Values]:
     return mean, ((x - mean) ** 2).mean(axes, keepdims=True)
 
 
+FORWARD = ("y, training", "y, inference", "frozen y")
+
+
 @dataclass(frozen=True)
 class Deviation:
     """One way to differ.
@@ -107,8 +123,9 @@ class Deviation:
     Attributes
     ----------
     name : stable, for machines. sentence, effect : for people.
-    kind : "wrong", or "convention" where some framework means it so.
     values : quantity -> what it would be.
+    kind : "wrong", "convention" where some framework means it so, "numerics" where only digits are lost.
+    change : the world in which it happens, for deviations of the forward maps.
     """
 
     name: str
@@ -116,26 +133,29 @@ class Deviation:
     effect: str
     values: dict[str, Callable[[World], Values]]
     kind: str = "wrong"
+    change: Callable[[World], World] | None = None
 
 
-FORWARD = ("y, training", "y, inference", "frozen y")
-
-
-def forward(change: Callable[[World], World], names: tuple[str, ...] = FORWARD) -> dict[str, Callable[[World], Values]]:
-    """Return the values of all maps in a changed world: forward, and the gradients that follow from it."""
-    values: dict[str, Callable[[World], Values]] = {name: lambda w: change(w).y for name in names}
+def forward(
+    name: str, sentence: str, effect: str, change: Callable[[World], World], names: tuple[str, ...] = FORWARD
+) -> Deviation:
+    """Deviate in the forward maps, and in the gradients that follow from it."""
+    values: dict[str, Callable[[World], Values]] = {n: lambda w: change(w).y for n in names}
     if "y, training" in names:
         values["dx"] = lambda w: change(w).dx()
-        values["dgamma"] = lambda w: (change(w).upstream * change(w).x_hat).sum(w.axes)
+        values["dgamma"] = lambda w: change(w).dgamma
     if "frozen y" in names:
         values["frozen dx"] = lambda w: change(w).dx(1, 0, 0)
-        values["frozen dgamma"] = lambda w: (change(w).upstream * change(w).x_hat).sum(w.axes)
-    return values
+        values["frozen dgamma"] = lambda w: change(w).dgamma
+    return Deviation(name, sentence, effect, values, change=change)
 
 
-def inverse_std(name: str, sentence: str, effect: str, inverse: Callable[[World], Values]) -> Deviation:
-    """Deviate in what x - mean is multiplied by, in all maps."""
-    return Deviation(name, sentence, effect, forward(lambda w: replace(w, inverse=inverse)))
+def inverse_std(
+    name: str, sentence: str, effect: str, inverse: Callable[[World], Values], names: tuple[str, ...] = FORWARD
+) -> tuple[Deviation, Deviation]:
+    """Deviate in what x - mean is multiplied by; dx by the usual formula, or as the derivative of that forward."""
+    plain = forward(name, sentence, effect, lambda w: replace(w, inverse=inverse), names)
+    return plain, Deviation(name, sentence, effect, {"dx": lambda w: replace(w, inverse=inverse).derived_dx()})
 
 
 def statistics_of(
@@ -151,13 +171,15 @@ def statistics_of(
         mean, var = moments_of(w)
         return replace(w, mean=mean, var=var)
 
-    values = forward(change, names)
+    deviation = forward(name, sentence, effect, change, names)
     if "y, training" in names:
-        values["running mean"] = lambda w: running(w, lambda s: (s.m_old, _flat(moments_of(_at(w, s))[0], w)), "mean")
-        values["running variance"] = lambda w: running(
+        deviation.values["running mean"] = lambda w: running(
+            w, lambda s: (s.m_old, _flat(moments_of(_at(w, s))[0], w)), "mean"
+        )
+        deviation.values["running variance"] = lambda w: running(
             w, lambda s: (s.v_old, _flat(moments_of(_at(w, s))[1], w) * float(w.convention.factor(w.m))), "var"
         )
-    return Deviation(name, sentence, effect, values)
+    return deviation
 
 
 def _flat(values: Values, w: World) -> Values:

@@ -1,0 +1,149 @@
+"""A trial in a process of its own: a target may print, hang, crash or exit without taking the judge with it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import IO, Any
+
+from refnorm.oracle.implementation import TargetError
+from refnorm.oracle.report import Report
+
+
+def run(
+    target: str,
+    convention: str | None,
+    *,
+    dtypes: Sequence[str],
+    array: str = "numpy",
+    timeout: float = 300.0,
+    progress: Callable[[int, int, str], None] = lambda *_: None,
+) -> Report:
+    """Judge a target in a child process.
+
+    Parameters
+    ----------
+    target, convention, dtypes, progress : as in `refnorm.check`.
+    array : array library for the target ``refnorm``.
+    timeout : seconds that the whole trial may take.
+
+    Raises
+    ------
+    TargetError
+        If it cannot be loaded, dies, hangs or exits; the text says in which case.
+    """
+    order = json.dumps({"target": target, "convention": convention, "dtypes": list(dtypes), "array": array})
+    with tempfile.TemporaryFile() as printed:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "refnorm.oracle.worker", order],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=printed,
+            start_new_session=True,
+            text=True,
+        )
+        try:
+            result, at = _listen(child, time.monotonic() + timeout, progress)
+        except TimeoutError as error:
+            raise TargetError(
+                f"{target} took longer than {timeout:g} s and was stopped in {error}; --timeout sets it"
+            ) from None
+        finally:
+            _stop(child)
+        printed.seek(0)
+        said = printed.read().decode(errors="replace").strip().splitlines()
+    if result is None:
+        status = child.returncode
+        how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"exited with status {status}"
+        last = f"; it last said: {said[-1][:200]}" if said else ""
+        raise TargetError(f"{target} {how} in {at}, so it could not be judged{last}")
+    if "error" in result:
+        raise TargetError(result["error"])
+    report = Report.from_dict(result["report"])
+    if said:
+        note = f"the target printed {len(said)} line{'s' if len(said) > 1 else ''}; the first: {said[0][:120]}"
+        report = Report.from_dict({**report.to_dict(), "notes": [*report.notes, note]})
+    return report
+
+
+def _listen(
+    child: subprocess.Popen[str], deadline: float, progress: Callable[[int, int, str], None]
+) -> tuple[Any, str]:
+    """Read the child's lines until it ends; return its result and the case that it was in."""
+    lines: queue.Queue[str | None] = queue.Queue()
+
+    def read(stream: IO[str]) -> None:
+        for line in stream:
+            lines.put(line)
+        lines.put(None)
+
+    assert child.stdout is not None
+    threading.Thread(target=read, args=(child.stdout,), daemon=True).start()
+    result, at = None, "its import"
+    while True:
+        try:
+            line = lines.get(timeout=max(0.0, deadline - time.monotonic()))
+        except queue.Empty:
+            raise TimeoutError(at) from None
+        if line is None:
+            return result, at
+        message = json.loads(line)
+        if "case" in message:
+            at = f"case {message['case']}"
+            progress(message["number"], message["of"], message["case"])
+        else:
+            result = message
+            return result, at
+
+
+def _stop(child: subprocess.Popen[str]) -> None:
+    """End the child and whatever it started."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        child.wait(timeout=0.5)
+    if hasattr(os, "killpg"):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+    else:
+        child.kill()
+    child.wait()
+
+
+def main(order: str) -> None:
+    """Load and judge in this process; write one JSON line per case, then the report or an error, to standard output."""
+    from refnorm.oracle.implementation import load
+    from refnorm.oracle.trial import trial
+
+    protocol = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what the target prints goes where the parent keeps it
+
+    def send(message: dict[str, Any]) -> None:
+        protocol.write(json.dumps(message) + "\n")
+        protocol.flush()
+
+    wish = json.loads(order)
+    try:
+        loaded = load(wish["target"], array=wish["array"])
+        report = trial(
+            loaded,
+            wish["convention"],
+            dtypes=wish["dtypes"],
+            progress=lambda number, of, case: send({"number": number, "of": of, "case": case}),
+        )
+        send({"report": report.to_dict()})
+    except (TargetError, ValueError) as error:
+        send({"error": str(error)})
+    sys.stdout.flush()
+    os._exit(0)  # whatever the target left running does not keep us
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
