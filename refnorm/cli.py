@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--output", type=Path, metavar="FILE", help="write the report there instead of to standard output"
     )
     check.add_argument(
-        "--timeout", type=float, default=300.0, metavar="SECONDS", help="limit for the whole trial (300)"
+        "--timeout", type=float, default=60.0, metavar="SECONDS", help="limit for import, and for each case (60)"
     )
     check.set_defaults(run=_check)
 

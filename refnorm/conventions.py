@@ -130,8 +130,8 @@ CONVENTIONS = _table(
         correction=1,
         one_value=("biased",),
         empty=("raises", "statistics left"),
-        note="Blobs are running sums and a running count: sum <- f sum + batch, count <- f count + 1, statistics = "
-        "sum / count. Judged on (mean, var) as read, with count 1 before the step, so that the weights are f/(1+f), 1/(1+f).",
+        note="Blobs are running sums and a running count: sum <- f sum + batch, count <- f count + 1; statistics are "
+        "sum / count. Judged on (mean, var) as read, count 1 before the step: weights f/(1 + f) and 1/(1 + f).",
     ),
     Convention(
         "cs231n",

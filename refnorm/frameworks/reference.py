@@ -12,6 +12,7 @@ import numpy as np
 
 import refnorm
 from refnorm._array import FORMATS, Array, ieee, round_once
+from refnorm.golden.rule import cast
 
 NAME = "refnorm"
 CONVENTION = "torch"
@@ -28,13 +29,22 @@ class Tape(NamedTuple):
 class Reference:
     """refnorm on arrays of one library, to and from which ``from_numpy`` and ``to_numpy`` convert."""
 
-    dtypes = tuple(name for name in FORMATS if name != "bfloat16" or find_spec("ml_dtypes"))
-
     def __init__(
         self, from_numpy: Callable[[Any], Array] = np.asarray, to_numpy: Callable[[Array], Any] = np.asarray
     ) -> None:
         self._from_numpy = from_numpy
         self._to_numpy = to_numpy
+        self.dtypes = tuple(name for name in FORMATS if self._takes(name))
+
+    def _takes(self, name: str) -> bool:
+        """Whether arrays of a format make the way to the library and back."""
+        if name == "bfloat16" and not find_spec("ml_dtypes"):
+            return False
+        one = cast(np.ones((2, 1)), name)
+        try:
+            return bool(self._to_numpy(refnorm.batch_norm_training(self._from_numpy(one))[0]).dtype == one.dtype)
+        except (TypeError, ValueError, RuntimeError):  # each library refuses in its own way
+            return False
 
     def _arrays(self, *arrays: Any) -> list[Array]:
         return [None if array is None else self._from_numpy(array) for array in arrays]
@@ -95,4 +105,4 @@ def paths_on(library: str) -> dict[str, object]:
     xp = importlib.import_module(library)
     if library == "cupy":
         return {library: Reference(xp.asarray, xp.asnumpy)}
-    return {library: Reference(xp.asarray, np.asarray)}
+    return {library: Reference(lambda array: xp.asarray(array.copy()), np.asarray)}  # torch has no negative strides

@@ -91,8 +91,8 @@ def diagnose(observations: Sequence[Observation], convention: Convention) -> lis
     for quantity in (*QUANTITIES, *BEHAVIOURS):
         seen = [o for o in observations if o.quantity == quantity]
         failed = [o for o in seen if not o.passed]
-        for trouble in dict.fromkeys(o.trouble for o in failed if o.trouble):
-            those = [o for o in failed if o.trouble == trouble]
+        for trouble in dict.fromkeys(_kind_of(o) for o in failed if o.trouble):
+            those = [o for o in failed if _kind_of(o) == trouble]
             causes.setdefault(_troubled(quantity, trouble, those, seen, convention), []).extend(those)
         for cause, explained in _numbers(quantity, seen, convention, given):
             causes.setdefault(cause, []).extend(explained)
@@ -102,9 +102,14 @@ def diagnose(observations: Sequence[Observation], convention: Convention) -> lis
 
 
 def _redundant(o: Observation, observations: Sequence[Observation]) -> bool:
-    """Whether a policy was judged by an error that every call of the function raises."""
+    """Whether a policy was judged though no call of the function gives anything usable."""
     ordinary = [p for p in observations if p.quantity == "y, training"]
-    return o.policy == "raises" and bool(ordinary) and all(" raised " in p.trouble for p in ordinary)
+    return bool(o.policy) and bool(ordinary) and all(p.trouble for p in ordinary)
+
+
+def _kind_of(o: Observation) -> str:
+    """Return what went wrong without the particulars of a case: all wrong shapes of a quantity are one thing."""
+    return "has shape" if "has shape" in o.trouble else o.trouble
 
 
 def _numbers(
@@ -206,6 +211,9 @@ def _unexplained(quantity: str, failed: Sequence[Observation], passed: Sequence[
     for name, words, holds in CIRCUMSTANCES:
         if passed and all(map(holds, failed)) and not any(map(holds, passed)):
             return _Cause("wrong", name, f"{quantity} is wrong {words}", "Everything looks right elsewhere.")
+    if all(o.case.situation.name == "subnormal-values" and np.any(o.actual == 0) for o in failed):
+        effect = "Values below the smallest normal number are lost; some hardware modes and compilers do this."
+        return _Cause("numerics", "subnormals-flushed", "subnormal numbers are flushed to 0", effect)
     situations = list(dict.fromkeys(o.case.situation.name for o in failed))
     if len(situations) == 1 and passed:
         why = failed[0].case.situation.why
@@ -258,8 +266,12 @@ def _troubled(
             "",
         )
         return _Cause("wrong", "raises", trouble + (f" ({where})" if where else ""), "Nothing comes out.")
-    if "has shape" in trouble:
-        return _Cause("wrong", "shape", trouble, "Nothing can be computed with it.")
+    if trouble == "has shape":
+        effect = "Nothing can be computed with it."
+        if quantity.endswith(("dgamma", "dbeta")) and all(f"has shape {o.case.x.shape}," in o.trouble for o in failed):
+            title = f"{quantity} is not summed over the batch: it has the shape of x"
+            return _Cause("wrong", "parameter-gradients-not-summed", title, effect)
+        return _Cause("wrong", "shape", failed[0].trouble, effect)
     return _Cause("wrong", "result-unusable", trouble, "Nothing can be compared.")
 
 

@@ -166,9 +166,7 @@ def _imported(target: str, action: Any) -> Any:
     except BaseException as error:  # whatever foreign code raises at import, sys.exit included
         text = " ".join(str(error).split())[:200]
         where = ""
-        if isinstance(error, SyntaxError):
-            where = f" at line {error.lineno}"
-        elif (trace := error.__traceback__) is not None:
+        if not isinstance(error, SyntaxError | ModuleNotFoundError) and (trace := error.__traceback__) is not None:
             while trace.tb_next is not None:
                 trace = trace.tb_next
             where = f" at {Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}"
