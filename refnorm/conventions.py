@@ -161,6 +161,7 @@ def differences(a: Convention, b: Convention, count: int = 32) -> list[str]:
     momentum: torch weighs the new batch, onnx the old value: pass 1 - momentum
     running variance: torch stores m/(m - 1) times the biased one: multiply by (m - 1)/m, 0.75 at m = 4
     one value per channel: torch raises; onnx biased
+    empty batch: torch raises or statistics left; onnx raises or statistics left or non-finite
     eps and momentum: onnx rounds them to float32
     """
     lines = []

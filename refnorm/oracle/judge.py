@@ -267,13 +267,14 @@ class Trial:
             u = max(unit_roundoff(case.kind), unit_roundoff(case.parameters))
             return bool(np.all(np.abs(a - sum(terms)) <= 8 * u * sum(np.abs(t) for t in terms)))
 
-        old, new = (float(w) for w in self.convention.weights(case.momentum))
         beta = np.zeros(case.x.shape[1]) if case.beta is None else case.beta
-        if near(y.reshape(-1), beta) and near(mean, old * case.running_mean, new * case.x.reshape(-1)):
-            if same_var:
-                return "variance left"
-            if near(var, old * case.running_var):
-                return "biased"
+        weights = [float(w) for w in self.convention.weights(case.momentum)]
+        for old, new in (weights, weights[::-1]):  # in whichever sense: that is judged elsewhere
+            if near(y.reshape(-1), beta) and near(mean, old * case.running_mean, new * case.x.reshape(-1)):
+                if same_var:
+                    return "variance left"
+                if near(var, old * case.running_var):
+                    return "biased"
         return "other"
 
     def poisoned(self) -> None:

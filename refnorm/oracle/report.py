@@ -191,7 +191,7 @@ def _described(finding: Finding, number: int, report: Report, path: Path) -> lis
     lines = textwrap.wrap(f"{number}  {finding.title}", WIDTH, subsequent_indent="   ")
     fits = len(lines[-1]) + len(label) + 2 <= WIDTH
     lines = [*lines[:-1], f"{lines[-1]:<{WIDTH - len(label)}}{label}"] if fits else [*lines, f"{label:>{WIDTH}}"]
-    lines.append(f"   seen in {', '.join(finding.quantities)}; cause: {finding.cause}")
+    lines.append(f"   seen in {' · '.join(finding.quantities)}; cause: {finding.cause}")
     if finding.expected is not None and finding.got is not None:
         at = f"{finding.quantity}{list(finding.index)}" if finding.index else finding.quantity
         error = (

@@ -152,10 +152,21 @@ def forward(
 
 def inverse_std(
     name: str, sentence: str, effect: str, inverse: Callable[[World], Values], names: tuple[str, ...] = FORWARD
-) -> tuple[Deviation, Deviation]:
-    """Deviate in what x - mean is multiplied by; dx by the usual formula, or as the derivative of that forward."""
-    plain = forward(name, sentence, effect, lambda w: replace(w, inverse=inverse), names)
-    return plain, Deviation(name, sentence, effect, {"dx": lambda w: replace(w, inverse=inverse).derived_dx()})
+) -> tuple[Deviation, ...]:
+    """Deviate in what x - mean is multiplied by.
+
+    dx then follows the usual formula, or is the derivative of that forward, or takes over only its x_hat.
+    """
+
+    def change(w: World) -> World:
+        return replace(w, inverse=inverse)
+
+    def taken_over(w: World) -> Values:
+        x_hat = change(w).x_hat
+        return w.gamma * w.inv * (w.upstream - w.mean_dy - x_hat * w.average(w.upstream * x_hat))
+
+    derived = Deviation(name, sentence, effect, {"dx": lambda w: change(w).derived_dx()})
+    return forward(name, sentence, effect, change, names), derived, replace(derived, values={"dx": taken_over})
 
 
 def statistics_of(

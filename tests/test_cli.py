@@ -1,0 +1,257 @@
+"""The command line as a stranger meets it: exit statuses, formats, hostile targets, never a traceback of ours.
+
+Every test runs `python -m refnorm.cli` in a process of its own. Not verified: the look on a terminal.
+"""
+
+import json
+import os
+import re
+import stat
+import subprocess
+import sys
+import time
+from xml.etree import ElementTree
+
+import pytest
+
+GOOD = """\
+import numpy as np
+
+def axes(x):
+    return tuple(a for a in range(x.ndim) if a != 1)
+
+def along(values, x):
+    return values.astype(np.float64).reshape((1, -1) + (1,) * (x.ndim - 2))
+
+def normalise(x, gamma, beta, mean, var, eps):
+    x_hat = (x.astype(np.float64) - along(mean, x)) / np.sqrt(along(var, x) + eps)
+    y = x_hat if gamma is None else x_hat * along(gamma, x)
+    return (y if beta is None else y + along(beta, x)).astype(x.dtype), x_hat
+
+def train(x, gamma, beta, running_mean, running_var, momentum, eps):
+    m = x.size // x.shape[1]
+    if m < 2:
+        raise ValueError("more than 1 value per channel is needed")
+    wide = x.astype(np.float64)
+    mean, var = wide.mean(axes(x)), wide.var(axes(x))
+    y, x_hat = normalise(x, gamma, beta, mean, var, eps)
+    new_mean = (1 - momentum) * running_mean + momentum * mean
+    new_var = (1 - momentum) * running_var + momentum * var * m / (m - 1)
+    cache = x_hat, gamma, beta, 1 / np.sqrt(var + eps), x.dtype
+    return y, new_mean.astype(running_mean.dtype), new_var.astype(running_var.dtype), cache
+
+def infer(x, gamma, beta, running_mean, running_var, eps):
+    return normalise(x, gamma, beta, running_mean, running_var, eps)[0]
+
+def backward(dy, cache):
+    x_hat, gamma, beta, inv_std, dtype = cache
+    g = dy.astype(np.float64)
+    m = g.size // g.shape[1]
+    dgamma, dbeta = (g * x_hat).sum(axes(g)), g.sum(axes(g))
+    dx = (g - along(dbeta, g) / m - x_hat * along(dgamma, g) / m) * along(inv_std, g)
+    dx = dx if gamma is None else dx * along(gamma, g)
+    return dx.astype(dtype), None if gamma is None else dgamma.astype(gamma.dtype), \\
+        None if beta is None else dbeta.astype(beta.dtype)
+"""
+
+
+def refnorm(*arguments, cwd, timeout=60):
+    command = [sys.executable, "-m", "refnorm.cli", *arguments]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL)
+    assert "Traceback" not in done.stderr + done.stdout
+    return done
+
+
+@pytest.fixture
+def write(tmp_path):
+    def to(name, text):
+        (tmp_path / name).write_text(text)
+        return name
+
+    return to
+
+
+def altered(old, new):
+    assert old in GOOD
+    return GOOD.replace(old, new)
+
+
+def test_a_correct_file_conforms_with_status_0(write, tmp_path):
+    done = refnorm("check", write("good.py", GOOD), cwd=tmp_path)
+    assert done.returncode == 0
+    assert "conforms to torch; not judged: frozen gradients" in done.stdout
+    assert done.stderr == ""  # no progress when piped
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "quantity", "sentence"),
+    [
+        (" * m / (m - 1)", "", "running variance", "running variance is the biased one"),
+        ("(1 - momentum) * running_mean + momentum * mean", "momentum * running_mean + (1 - momentum) * mean",
+         "running mean", "momentum weighs the other one"),
+        ("dx if gamma is None else dx * along(gamma, g)", "dx", "dx", "gamma is missing in dx"),
+        ("np.sqrt(along(var, x) + eps)", "(np.sqrt(along(var, x)) + eps)", "y, training · dx · dgamma · y, inference",
+         "eps is added outside the root"),
+    ],
+)  # fmt: skip
+def test_a_wrong_file_is_convicted_with_a_plain_sentence(write, tmp_path, old, new, quantity, sentence):
+    done = refnorm("check", write("wrong.py", altered(old, new)), cwd=tmp_path)
+    assert done.returncode == 1
+    assert sentence in done.stdout
+    assert f"seen in {quantity}" in done.stdout
+    assert "deviates from torch" in done.stdout
+
+
+def test_a_printed_snippet_runs(write, tmp_path):
+    done = refnorm("check", write("wrong.py", altered(" * m / (m - 1)", "")), "--dtypes", "float64", cwd=tmp_path)
+    snippet = re.search(r'reproduce:  python -c "(.*)"', done.stdout).group(1)
+    again = subprocess.run([sys.executable, "-c", snippet], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "expected" in again.stdout
+    assert "error / bound at most" in again.stdout
+
+
+@pytest.mark.parametrize(
+    ("target", "text", "message"),
+    [
+        ("nowhere", None, "'nowhere' is no target; name a framework"),
+        ("nowhere.py", None, "there is no file nowhere.py"),
+        ("nowhere:thing", None, "nowhere:thing could not be imported: ModuleNotFoundError"),
+        ("good:nothing", GOOD, "good has no attribute 'nothing'"),
+        ("syntax.py", "def f(:\n", "SyntaxError"),
+        ("raises.py", "raise RuntimeError('at import')", "raises.py could not be imported: RuntimeError: at import"),
+        ("exits.py", "import sys; sys.exit(0)", "SystemExit: 0"),
+        ("vanishes.py", "import os; os._exit(0)", "exited with status 0 in its import"),
+        ("empty.py", "x = 1", "offers neither train nor infer"),
+        ("dies.py", GOOD + "import os, signal\ndef infer(*a): os.kill(os.getpid(), signal.SIGSEGV)",
+         "was killed by SIGSEGV in case bn.inference"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_judged_is_one_line_and_status_2(write, tmp_path, target, text, message):
+    if text is not None:
+        write(target.partition(":")[0].removesuffix(".py") + ".py", text)
+    done = refnorm("check", target, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_target_that_hangs_is_stopped_and_named(write, tmp_path):
+    start = time.monotonic()
+    text = GOOD + "import time\ndef infer(*a): time.sleep(600)\n"
+    done = refnorm("check", write("hangs.py", text), "--timeout", "3", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "gave no answer for 3 s in case bn.inference" in done.stderr
+    assert time.monotonic() - start < 40
+
+
+def test_a_target_that_prints_does_not_spoil_the_report(write, tmp_path):
+    text = GOOD + "import os\nprint('at import')\ndef infer(*a):\n    os.write(1, b'hello\\n')\n    return None\n"
+    done = refnorm("check", write("prints.py", text), "--format", "json", "--dtypes", "float64", cwd=tmp_path)
+    report = json.loads(done.stdout)
+    assert not report["conforms"]
+    assert report["notes"][0].startswith("the target printed")
+
+
+def test_a_module_object_that_cannot_be_pickled_is_judged(write, tmp_path):
+    write("mine.py", GOOD + "class Holder: pass\nheld = Holder()\nheld.infer, held.lock = infer, (lambda: 0)\n")
+    done = refnorm("check", "mine:held", "--dtypes", "float64", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "not judged: y, training" in done.stdout
+
+
+def test_json_has_the_findings_and_their_snippets(write, tmp_path):
+    name = write("wrong.py", altered(" * m / (m - 1)", ""))
+    done = refnorm("check", name, "--format", "json", "--dtypes", "float64", cwd=tmp_path)
+    report = json.loads(done.stdout)
+    assert done.returncode == 1
+    assert report["conforms"] is False
+    assert report["versions"].keys() == {"refnorm", "golden", "target", "array"}
+    assert report["findings"][0]["cause"] == "running-variance-biased"
+    assert report["findings"][0]["reproduce"].startswith("python -c")
+
+
+@pytest.mark.parametrize("form", ["markdown", "junit"])
+def test_other_formats_are_written(write, tmp_path, form):
+    done = refnorm("check", write("good.py", GOOD), "--format", form, "--dtypes", "float64", cwd=tmp_path)
+    assert done.returncode == 0
+    if form == "junit":
+        assert ElementTree.fromstring(done.stdout).get("failures") == "0"
+    else:
+        assert "| running variance | ok" in done.stdout
+
+
+def test_output_is_written_whole_and_nothing_is_left_aside(write, tmp_path):
+    name = write("good.py", GOOD)
+    done = refnorm("check", name, "--dtypes", "float64", "--output", "report.txt", cwd=tmp_path)
+    assert done.returncode == 0
+    assert done.stdout == ""
+    assert "conforms to torch" in (tmp_path / "report.txt").read_text()
+    assert [p.name for p in tmp_path.iterdir() if p.name.endswith(".part")] == []
+    assert stat.S_IMODE((tmp_path / "report.txt").stat().st_mode) & 0o600 == 0o600
+
+
+def test_output_that_cannot_be_written_is_one_line_and_status_2(write, tmp_path):
+    done = refnorm(
+        "check", write("good.py", GOOD), "--dtypes", "float64", "--output", "no/such/report.txt", cwd=tmp_path
+    )
+    assert done.returncode == 2
+    assert "cannot write no/such/report.txt" in done.stderr
+
+
+def test_a_baseline_accepts_what_is_known_and_says_what_is_gone(write, tmp_path):
+    name = write("mine.py", altered(" * m / (m - 1)", ""))
+    refnorm("check", name, "--dtypes", "float64", "--format", "json", "--output", "known.json", cwd=tmp_path)
+    same = refnorm("check", name, "--dtypes", "float64", "--baseline", "known.json", cwd=tmp_path)
+    assert same.returncode == 0
+    assert "1 known, 0 new, 0 gone" in same.stderr
+    write("mine.py", altered("dx if gamma is None else dx * along(gamma, g)", "dx"))
+    other = refnorm("check", name, "--dtypes", "float64", "--baseline", "known.json", cwd=tmp_path)
+    assert other.returncode == 1
+    assert "new: dx-gamma-missing (dx)" in other.stderr
+    assert "gone: running-variance-biased (running variance)" in other.stderr
+
+
+def test_a_baseline_that_is_no_report_is_refused(write, tmp_path):
+    write("known.json", "[]")
+    done = refnorm("check", write("good.py", GOOD), "--baseline", "known.json", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "known.json is no report; make one with: refnorm check" in done.stderr
+
+
+def test_a_reader_that_leaves_early_is_no_error(write, tmp_path):
+    script = f"{sys.executable} -m refnorm.cli conventions | head -1"
+    done = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "Traceback" not in done.stderr
+
+
+def test_help_says_that_checking_a_file_runs_it(tmp_path):
+    done = refnorm("check", "--help", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "Checking a file runs it" in done.stdout
+    assert "exit status: 0 conforms, 1 deviates, 2 could not be judged" in done.stdout
+
+
+def test_conventions_shows_the_table_a_row_and_a_difference(tmp_path):
+    assert refnorm("conventions", cwd=tmp_path).stdout.count("\n") == 8
+    assert "weight of the new batch" in refnorm("conventions", "torch", cwd=tmp_path).stdout
+    assert "pass 1 - momentum" in refnorm("conventions", "torch", "onnx", cwd=tmp_path).stdout
+    unknown = refnorm("conventions", "nowhere", cwd=tmp_path)
+    assert unknown.returncode == 2
+    assert "there is no convention 'nowhere'" in unknown.stderr
+
+
+def test_bad_options_are_status_2(tmp_path):
+    for arguments in (
+        ("check",),
+        ("check", "x", "--convention", "nope"),
+        ("check", "x", "--dtypes", "float8"),
+        ("nope",),
+    ):
+        assert refnorm(*arguments, cwd=tmp_path).returncode == 2
+
+
+def test_the_installed_command_is_the_same(tmp_path):
+    beside = os.path.join(os.path.dirname(sys.executable), "refnorm")
+    done = subprocess.run([beside, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("refnorm ")

@@ -1,0 +1,504 @@
+"""The oracle: what it convicts, what it lets pass, and what it says.
+
+Verified here: that correct implementations conform under their own row and not under another; that typical mistakes
+are convicted with the quantity and a cause; behaviours (arguments, dtypes, shapes, NaN, policies); that reports carry
+what they must and survive a round trip; that a snippet reproduces. The mutants of real bugs are in test_mutants.py, the
+command line in test_cli.py. Not verified here: that bounds hold for every algorithm and are not slack.
+"""
+
+import itertools
+import json
+import math
+import types
+from dataclasses import replace
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from mutants import Correct
+
+import refnorm
+from refnorm import golden
+from refnorm.conventions import CONVENTIONS, POLICIES, differences
+from refnorm.oracle.bounds import ONE_PASS, PAIRWISE, ROW_BY_ROW, WIDE, bounds
+from refnorm.oracle.deviations import DEVIATIONS
+from refnorm.oracle.implementation import TargetError, load
+from refnorm.oracle.judge import QUANTITIES
+from refnorm.oracle.report import Report, junit, markdown
+
+FAST = ("float64",)
+
+
+def causes(report):
+    return {finding.cause for finding in report.findings}
+
+
+def of(report, cause):
+    return next(finding for finding in report.findings if finding.cause == cause)
+
+
+def quantity_state(report, quantity, dtype="float64"):
+    return next(c.state for c in report.paths[0].cells if c.quantity == quantity and c.dtype == dtype)
+
+
+class Swapped(Correct):
+    def train(self, x, gamma, beta, mean, var, momentum, eps):
+        return super().train(x, gamma, beta, mean, var, 1 - momentum, eps)
+
+
+class Biased(Correct):
+    def refuse(self, x):
+        if x.size == 0:
+            raise ValueError("empty batch")
+
+    def corrected(self, var, s):
+        return var
+
+
+class BiasedOldMomentum(Biased):
+    def train(self, x, gamma, beta, mean, var, momentum, eps):
+        return super().train(x, gamma, beta, mean, var, 1 - momentum, eps)
+
+
+def test_a_correct_implementation_conforms_in_every_format():
+    report = refnorm.check(Correct())
+    assert report.conforms
+    assert report.findings == ()
+    assert {c.quantity for c in report.paths[0].cells} >= set(QUANTITIES)
+    assert report.paths[0].not_judged == {}
+
+
+def test_refnorm_itself_conforms_in_every_format():
+    report = refnorm.check("refnorm", dtypes=("float64", "float32", "float16", "bfloat16"))
+    assert report.conforms, str(report)
+    assert {c.dtype for c in report.paths[0].cells} == {"float64", "float32", "float16", "bfloat16"}
+    assert all(c.worst <= 0.5 for c in report.paths[0].cells)
+
+
+def test_the_biased_running_variance_is_a_convention_of_its_own():
+    report = refnorm.check(Biased(), dtypes=FAST)
+    assert not report.conforms
+    finding = of(report, "running-variance-biased")
+    assert finding.kind == "convention"
+    assert finding.quantities == ("running variance",)
+    assert "matches m, not m - 1" in finding.title
+    assert quantity_state(report, "running mean") == "ok"
+
+
+def test_the_swapped_momentum_is_a_convention_of_its_own():
+    finding = of(refnorm.check(Swapped(), dtypes=FAST), "momentum-sense")
+    assert finding.kind == "convention"
+    assert finding.quantities == ("running mean", "running variance")
+
+
+@pytest.mark.parametrize("row", ["keras", "onnx"])
+def test_an_implementation_conforms_under_its_own_row_and_deviates_under_torch(row):
+    class AsRow(BiasedOldMomentum):
+        def train(self, x, gamma, beta, mean, var, momentum, eps):
+            round32 = CONVENTIONS[row].travelled
+            return super().train(x, gamma, beta, mean, var, round32(momentum), round32(eps))
+
+    assert refnorm.check(AsRow(), convention=row).conforms
+    report = refnorm.check(AsRow(), convention="torch", dtypes=FAST)
+    assert not report.conforms
+    assert report.paths[0].nearest in ("keras", "onnx")
+    assert "momentum-sense+running-variance-biased" in causes(report)
+
+
+def test_caffe_weighs_the_new_batch_by_one_over_one_plus_fraction():
+    class Caffe(Correct):
+        def refuse(self, x):
+            if x.size == 0:
+                raise ValueError("empty batch")
+
+        def train(self, x, gamma, beta, mean, var, momentum, eps):
+            f = momentum
+            m = x.size // x.shape[1]
+            wide = x.astype(np.float64)
+            axes = tuple(a for a in range(x.ndim) if a != 1)
+            y, _, _, saved = (
+                Correct.train(self, x, gamma, beta, mean, var, momentum, eps) if m > 1 else self.one(x, beta)
+            )
+            if x.size == 0:
+                raise ValueError("empty batch")
+            new_mean, new_var = wide.mean(axes), wide.var(axes) * (m / (m - 1) if m > 1 else 1)
+            weigh = lambda old, new: ((f * old + new) / (f + 1)).astype(old.dtype)  # noqa: E731 - one formula, two uses
+            return y, weigh(mean, new_mean), weigh(var, new_var), saved
+
+        def one(self, x, beta):
+            y = np.broadcast_to(np.reshape(beta, (1, -1) + (1,) * (x.ndim - 2)), x.shape).astype(x.dtype)
+            return y, None, None, None
+
+    assert refnorm.check(Caffe(), convention="caffe").conforms
+    assert not refnorm.check(Caffe(), convention="torch", dtypes=FAST).conforms
+
+
+def test_gamma_missing_in_dx_is_named():
+    class Mutant(Correct):
+        def backward(self, dy, cache):
+            dx, dgamma, dbeta = super().backward(dy, cache._replace(gamma=np.ones_like(cache.gamma)))
+            return dx, dgamma, dbeta
+
+    finding = of(refnorm.check(Mutant(), dtypes=FAST), "dx-gamma-missing")
+    assert finding.kind == "wrong"
+    assert finding.quantities == ("dx", "frozen dx")
+    assert finding.title == "gamma is missing in dx"
+
+
+def test_eps_outside_the_root_is_named():
+    class Mutant(Correct):
+        def inverse(self, var, eps):
+            return 1 / (np.sqrt(var) + eps)
+
+    report = refnorm.check(Mutant())
+    finding = of(report, "eps-outside-root")
+    assert finding.kind == "wrong"
+    assert {"y, training", "y, inference"} <= set(finding.quantities)
+    assert quantity_state(report, "y, training", "float16") == "WRONG"
+
+
+def test_a_pair_of_deviations_is_named_separately():
+    class Mutant(Correct):
+        def inverse(self, var, eps):
+            return 1 / (np.sqrt(var) + eps)
+
+        def backward(self, dy, cache):
+            return super().backward(dy, cache._replace(gamma=np.ones_like(cache.gamma)))
+
+    assert {"eps-outside-root", "dx-gamma-missing"} <= causes(refnorm.check(Mutant(), dtypes=FAST))
+
+
+def test_one_pass_variance_is_graded_as_numerics_and_fails():
+    class Mutant(Correct):
+        def precision(self, x):
+            return np.dtype(np.float32 if x.dtype == np.float16 else x.dtype)
+
+        def moments(self, x):
+            mean = self.average(x)
+            return mean, np.maximum(self.average(x * x) - mean * mean, 0)
+
+    report = refnorm.check(Mutant())
+    assert not report.conforms
+    assert {finding.kind for finding in report.findings} == {"numerics"}
+    assert causes(report) == {"one-pass-variance"}
+
+
+def test_statistics_in_half_that_overflow_fail():
+    class Mutant(Correct):
+        def train(self, x, gamma, beta, mean, var, momentum, eps):
+            y, new_mean, new_var, saved = super().train(x, gamma, beta, mean, var, momentum, eps)
+            if x.dtype == np.float16:
+                axes = tuple(a for a in range(x.ndim) if a != 1)
+                batch = x.var(axes)  # in float16
+                m = x.size // x.shape[1]
+                new_var = ((1 - momentum) * var + momentum * batch * (m / (m - 1))).astype(var.dtype)
+            return y, new_mean, new_var, saved
+
+    assert "half-overflow" in causes(refnorm.check(Mutant(), dtypes=("float16",)))
+
+
+def test_what_is_not_offered_is_not_judged_and_not_passed():
+    module = types.SimpleNamespace(infer=Correct().infer)
+    report = refnorm.check(module, dtypes=FAST)
+    assert report.conforms
+    assert report.paths[0].not_judged["dx"] == "not offered"
+    assert report.paths[0].not_judged["frozen gradients"] == "not offered"
+    assert "y, training" not in {c.quantity for c in report.paths[0].cells}
+    assert "not judged: y, training" in str(report)
+
+
+def test_an_object_with_nothing_to_judge_is_refused():
+    with pytest.raises(TargetError, match="offers neither train nor infer"):
+        refnorm.check(object())
+
+
+def test_written_arguments_are_found():
+    class Mutant(Correct):
+        def infer(self, x, gamma, beta, mean, var, eps):
+            y = super().infer(x, gamma, beta, mean, var, eps)
+            if mean.flags.writeable:
+                mean += 1
+            return y
+
+    finding = of(refnorm.check(Mutant(), dtypes=FAST), "argument-modified")
+    assert finding.title == "infer wrote to its argument running_mean"
+
+
+def test_a_promoted_dtype_is_found():
+    class Mutant(Correct):
+        def infer(self, *arguments):
+            return super().infer(*arguments).astype(np.float64)
+
+    report = refnorm.check(Mutant(), dtypes=("float32",))
+    assert "dtype-changed" in causes(report)
+    assert "float64 comes back, expected float32" in of(report, "dtype-changed").title
+
+
+@pytest.mark.parametrize(
+    ("returned", "cause"),
+    [
+        (None, "result-unusable"),
+        (1.0, "result-unusable"),
+        (np.zeros(3), "shape"),
+        (np.zeros((2, 3), int), "result-unusable"),
+    ],
+)
+def test_unusable_results_are_one_finding_each(returned, cause):
+    class Mutant(Correct):
+        def infer(self, *arguments):
+            return returned
+
+    findings = [f for f in refnorm.check(Mutant(), dtypes=FAST).findings if f.quantities == ("y, inference",)]
+    assert [f.cause for f in findings][:1] == [cause]
+
+
+def test_raising_everywhere_is_one_finding():
+    class Mutant(Correct):
+        def backward(self, dy, cache):
+            raise NotImplementedError("backward\nis homework")
+
+    report = refnorm.check(Mutant())
+    assert [f.cause for f in report.findings] == ["raises"]
+    assert "NotImplementedError: backward is homework" in report.findings[0].title
+
+
+def test_sys_exit_in_a_function_is_a_finding():
+    class Mutant(Correct):
+        def infer(self, *arguments):
+            raise SystemExit(0)
+
+    assert "raises" in causes(refnorm.check(Mutant(), dtypes=FAST))
+
+
+def test_nan_that_disappears_is_found():
+    class Mutant(Correct):
+        def train(self, x, *rest):
+            return super().train(np.nan_to_num(x, posinf=0), *rest)
+
+    assert "non-finite-handling" in causes(refnorm.check(Mutant(), dtypes=FAST))
+
+
+def test_nan_that_spreads_to_other_channels_is_found():
+    class Mutant(Correct):
+        def train(self, x, *rest):
+            y, mean, var, saved = super().train(x, *rest)
+            return y if np.all(np.isfinite(y)) else y * np.nan, mean, var, saved
+
+    titles = [f.title for f in refnorm.check(Mutant(), dtypes=FAST).findings]
+    assert "nan in channel 0 of x spreads to other channels of y, training" in titles
+
+
+def test_one_value_per_channel_must_raise_under_torch():
+    class Mutant(Correct):
+        def refuse(self, x):
+            if x.size == 0:
+                raise ValueError("empty batch")
+
+        def train(self, x, gamma, beta, mean, var, momentum, eps):
+            if x.size == x.shape[1]:
+                return x.copy(), mean.copy(), var.copy(), None
+            return super().train(x, gamma, beta, mean, var, momentum, eps)
+
+    finding = of(refnorm.check(Mutant(), dtypes=FAST), "one-value-per-channel-statistics-left")
+    assert "torch asks that an error is raised" in finding.title
+
+
+def test_a_silent_nan_for_an_empty_batch_fails_under_torch():
+    class Mutant(Correct):
+        def train(self, x, gamma, beta, mean, var, momentum, eps):
+            if x.size == 0:
+                return x.copy(), mean * np.nan, var * np.nan, None
+            return super().train(x, gamma, beta, mean, var, momentum, eps)
+
+    assert of(refnorm.check(Mutant(), dtypes=FAST), "empty-batch-non-finite").kind == "wrong"
+
+
+def test_results_that_change_from_call_to_call_are_found():
+    class Mutant(Correct):
+        calls = 0
+
+        def infer(self, *arguments):
+            return super().infer(*arguments)
+
+        def train(self, x, *rest):
+            y, mean, var, saved = super().train(x, *rest)
+            Mutant.calls += 1
+            return np.nextafter(y, np.asarray(np.inf, y.dtype)) if Mutant.calls % 2 else y, mean, var, saved
+
+    assert "not-repeatable" in causes(refnorm.check(Mutant(), dtypes=("float32",)))
+
+
+def test_a_wrong_layout_is_named_by_its_circumstance():
+    class Mutant(Correct):
+        def infer(self, x, *rest):
+            scrambled = x if x.flags.c_contiguous else np.ascontiguousarray(x.ravel(order="K").reshape(x.shape))
+            return super().infer(scrambled, *rest)
+
+    assert "only-strided" in causes(refnorm.check(Mutant(), dtypes=FAST))
+
+
+def test_cs231n_modules_are_judged_as_they_are():
+    def batchnorm_forward(x, gamma, beta, bn_param):
+        eps, momentum = bn_param.get("eps", 1e-5), bn_param.get("momentum", 0.9)
+        mean = bn_param.get("running_mean", np.zeros(x.shape[1], dtype=x.dtype))
+        var = bn_param.get("running_var", np.zeros(x.shape[1], dtype=x.dtype))
+        wide = x.astype(np.float64)
+        if bn_param["mode"] == "test":
+            y = gamma * (wide - mean) / np.sqrt(var.astype(np.float64) + eps) + beta
+            return y.astype(x.dtype), None
+        m, v = wide.mean(axis=0), wide.var(axis=0)
+        x_hat = (wide - m) / np.sqrt(v + eps)
+        bn_param["running_mean"] = (momentum * mean + (1 - momentum) * m).astype(mean.dtype)
+        bn_param["running_var"] = (momentum * var + (1 - momentum) * v).astype(var.dtype)
+        return (gamma * x_hat + beta).astype(x.dtype), (x_hat, gamma, np.sqrt(v + eps), x.dtype)
+
+    def batchnorm_backward(dout, cache):
+        x_hat, gamma, std, dtype = cache
+        g = dout.astype(np.float64)
+        dx = gamma * (g - g.mean(0) - x_hat * (g * x_hat).mean(0)) / std
+        return dx.astype(dtype), (g * x_hat).sum(0).astype(gamma.dtype), g.sum(0).astype(gamma.dtype)
+
+    homework = types.SimpleNamespace(batchnorm_forward=batchnorm_forward, batchnorm_backward=batchnorm_backward)
+    report = refnorm.check(homework)
+    assert report.convention == "cs231n"
+    assert report.conforms, str(report)
+    assert report.paths[0].not_judged == {"frozen gradients": "not offered"}
+
+
+def test_a_snippet_reproduces_a_finding(tmp_path, capsys):
+    path = tmp_path / "mine.py"
+    path.write_text("import numpy as np\ndef infer(x, gamma, beta, mean, var, eps):\n    return x\n")
+    report = refnorm.check(str(path), dtypes=FAST)
+    finding = report.findings[0]
+    snippet = report.snippet(finding.case, finding.quantity, "")
+    assert snippet.startswith('python -c "import refnorm; refnorm.reproduce(')
+    exec(snippet.removeprefix('python -c "').removesuffix('"'), {})
+    printed = capsys.readouterr().out
+    assert finding.case in printed
+    assert "expected" in printed
+    assert "error / bound" in printed
+
+
+def test_a_report_survives_the_trip_through_json():
+    report = refnorm.check(Biased(), dtypes=("float64", "float16"))
+    data = json.loads(json.dumps(report.to_dict(), allow_nan=False))
+    assert data["schema"] == 1
+    assert data["conforms"] is False
+    assert data["findings"][0].keys() >= {
+        "kind",
+        "cause",
+        "title",
+        "effect",
+        "quantities",
+        "case",
+        "expected",
+        "got",
+        "reproduce",
+    }
+    again = Report.from_dict(data)
+    assert again == report
+    assert str(again) == str(report)
+
+
+def test_a_report_carries_the_versions():
+    versions = refnorm.check(Correct(), dtypes=FAST).versions
+    assert versions["refnorm"] == refnorm.__version__
+    assert versions["array"] == f"numpy {np.__version__}"
+    assert versions["golden"]
+
+
+def test_junit_counts_what_failed_and_what_was_skipped():
+    suite = ElementTree.fromstring(junit(refnorm.check(types.SimpleNamespace(train=Biased().train), dtypes=FAST)))
+    assert int(suite.get("failures")) == len(suite.findall(".//failure")) >= 1
+    assert int(suite.get("skipped")) == len(suite.findall(".//skipped")) == 5
+    assert int(suite.get("tests")) == len(suite.findall("testcase"))
+
+
+def test_markdown_has_a_row_per_quantity_and_every_finding():
+    report = refnorm.check(Biased(), dtypes=("float64", "float32"))
+    page = markdown(report)
+    assert "| running variance | CONVENTION | CONVENTION |" in page
+    assert all(finding.title in page for finding in report.findings)
+
+
+def test_unknown_rows_and_formats_are_refused():
+    with pytest.raises(ValueError, match="no convention 'tensorflow'"):
+        refnorm.check(Correct(), convention="tensorflow")
+    with pytest.raises(ValueError, match="unknown dtype 'float8'"):
+        refnorm.check(Correct(), dtypes=["float8"])
+
+
+def test_every_row_says_what_it_does_where_the_paper_is_mute():
+    for row in CONVENTIONS.values():
+        assert set(row.one_value) <= set(POLICIES)
+        assert set(row.empty) <= set(POLICIES)
+        assert row.source
+        assert not differences(row, row)
+
+
+def test_names_of_deviations_are_stable_words():
+    for deviation in DEVIATIONS:
+        assert deviation.name.replace("-", "").replace("+", "").replace("1e", "").replace(".", "").isalnum()
+        assert deviation.name == deviation.name.lower()
+        assert set(deviation.values) <= set(QUANTITIES)
+        assert deviation.sentence
+        assert deviation.effect
+
+
+def test_bounds_grow_from_tier_to_tier():
+    for case in golden.cases(dtype="float32"):
+        if not case.finite or case.count < 2:
+            continue
+        tiers = [bounds(case, CONVENTIONS["torch"], tier) for tier in (WIDE, PAIRWISE, ROW_BY_ROW)]
+        for narrow, wide in itertools.pairwise(tiers):
+            for quantity in narrow:
+                assert np.all(narrow[quantity] <= wide[quantity]), (case.id, quantity)
+
+
+def test_only_the_one_pass_bound_grows_with_the_square_of_the_mean():
+    small, _, large = golden.cases("training", "float64", "large-mean")
+    growth = {}
+    for tier in (ROW_BY_ROW, ONE_PASS):
+        a, b = (np.max(bounds(c, CONVENTIONS["torch"], tier)["running variance"]) for c in (small, large))
+        growth[tier.name] = b / a
+    assert growth[ONE_PASS.name] > 1e7  # (2^20 / 2^6)^2 = 2.7e8
+    assert growth[ROW_BY_ROW.name] < 1e5  # 2^20 / 2^6 = 1.6e4
+
+
+def test_a_case_id_is_unique_and_found_again():
+    ids = [case.id for case in golden.cases()]
+    assert len(set(ids)) == len(ids)
+    assert golden.case(ids[-1]).id == ids[-1]
+    with pytest.raises(ValueError, match="there is no case"):
+        golden.case("bn.nothing")
+    with pytest.raises(ValueError, match="no case has"):
+        list(golden.cases(name="nothing"))
+
+
+def test_inputs_are_representable_in_their_formats():
+    for case in golden.cases():
+        for array, kind in ((case.x, case.kind), (case.dy, case.kind), (case.running_var, case.parameters)):
+            finite = np.where(np.isfinite(array), array, 0)
+            assert np.array_equal(refnorm.exact.to_format(finite, kind), finite), case.id
+
+
+def test_upstream_gradients_are_never_constant():
+    for case in golden.cases("training"):
+        if case.count > 1:
+            axes = tuple(a for a in range(case.dy.ndim) if a != 1)
+            assert np.all(np.ptp(case.dy, axis=axes) > 0), case.id
+
+
+def test_missing_frameworks_are_one_clear_line(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "onnx", None)
+    monkeypatch.delitem(__import__("sys").modules, "refnorm.frameworks.onnx", raising=False)
+    with pytest.raises(TargetError, match="onnx is not installed"):
+        load("onnx")
+
+
+def test_expected_values_know_the_travelling_format_of_eps():
+    case = next(golden.cases("training", "float64", "two-values"))
+    case = replace(case, situation=replace(case.situation, eps=0.1))
+    torch, onnx = (golden.expected(case, CONVENTIONS[row])["y, training"].rounded() for row in ("torch", "onnx"))
+    assert not np.array_equal(torch, onnx)
+    assert math.isclose(CONVENTIONS["onnx"].travelled(0.1), 0.1, rel_tol=1e-7)
