@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -134,7 +135,7 @@ class Layout:
                     folded = self.xp.concat((folded, values[tuple(at)]), axis=axis)
                 values = folded
             values = self.xp.sum(values, axis=axis, keepdims=True)
-        return self.xp.sum(values, axis=self.reduced)
+        return self.xp.reshape(values, self.kept_shape)
 
     def average(self, values: Array) -> Array:
         """Mean over the reduced axes, to the kept shape; masked positions must hold 0."""
@@ -182,10 +183,9 @@ def kept_axes(axis: Axes, shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def non_negative(value: float, name: str) -> float:
     """Return ``value`` as a float; it must be finite and not below 0."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name} must be a number, got {value!r}") from None
+    if not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be a real number, got {value!r}")
+    number = float(value)
     if not 0 <= number < math.inf:
         raise ValueError(f"{name}={value!r} must be finite and at least 0")
     return number
@@ -206,8 +206,7 @@ def round_once(xp: Any, values: Array, dtype: Any) -> Array:
         smallest = xp.full_like(values, 2.0**exponent)
         shift = xp.where(first_place > smallest, first_place, smallest) * (1.5 * 2.0 ** (52 + 1 - bits))
         rounded = (values + shift) - shift
-        rounded = xp.where(rounded == 0, values * 0.0, rounded)  # keeps the sign of zero
-        values = xp.where(xp.abs(values) < 2.0**200, rounded, values)  # NaN, inf and whatever overflows anyway
+        values = xp.where(rounded == 0, values * 0.0, rounded)  # keeps the sign of zero
     return xp.astype(values, dtype, copy=False)
 
 

@@ -63,7 +63,7 @@ def cumulative_update(
     Parameters
     ----------
     running_mean, running_var, statistics, correction : as in `update_running`.
-    batches : how many batches the running statistics already hold; 0 at the start, when they are forgotten.
+    batches : how many batches the running statistics already hold; 0 at the start, when their values have no weight.
 
     Raises
     ------

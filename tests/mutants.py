@@ -545,11 +545,12 @@ class sync_averages_shard_variances(Correct):
 
 @real
 class sync_bessel_local_count(Correct):
-    """pytorch/pytorch#22192: running variance corrected with this replica's own count."""
+    """pytorch/pytorch#22192: running variance corrected with this replica's own count for every replica."""
 
     def corrected(self, var: Array, s: Saved) -> Array:
-        m = count(shards(s.wide)[0])
-        return var * np.divide(m, m - 1)
+        parts = shards(s.wide)
+        m = len(parts) * count(parts[0])
+        return var * (m / (m - 1))
 
 
 @real

@@ -501,7 +501,7 @@ def test_eps_below_0_or_not_finite_is_an_error(eps):
 
 
 def test_eps_that_is_no_number_is_an_error():
-    with pytest.raises(TypeError, match=message("eps must be a number, got None")):
+    with pytest.raises(TypeError, match=message("eps must be a real number, got None")):
         batch_norm_training(X, eps=None)
 
 

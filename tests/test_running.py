@@ -147,7 +147,7 @@ def test_a_momentum_above_1_is_told_about_decay():
 
 
 def test_a_momentum_that_is_no_number_is_an_error():
-    with pytest.raises(TypeError, match="momentum must be a number, got None"):
+    with pytest.raises(TypeError, match="momentum must be a real number, got None"):
         update_running(*start("float64"), Statistics.of(batches()[0]), momentum=None)
 
 

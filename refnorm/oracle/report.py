@@ -38,7 +38,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Path:
-    """The verdict on one path of a target."""
+    """The verdict on one path of a target; ``remarks`` are what is right but worth knowing."""
 
     name: str
     cells: tuple[Cell, ...]
@@ -46,6 +46,7 @@ class Path:
     not_judged: dict[str, str]
     cases: int
     nearest: str | None = None
+    remarks: tuple[str, ...] = ()
 
     @property
     def conforms(self) -> bool:
@@ -53,7 +54,7 @@ class Path:
         return not self.findings
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report:
     """The verdict on a target.
 
@@ -116,7 +117,15 @@ class Report:
                 Cell(**{k: _number(v) if k == "worst" else v for k, v in cell.items()}) for cell in path["cells"]
             )
             paths.append(
-                Path(path["name"], cells, tuple(findings), dict(path["not_judged"]), path["cases"], path["nearest"])
+                Path(
+                    path["name"],
+                    cells,
+                    tuple(findings),
+                    dict(path["not_judged"]),
+                    path["cases"],
+                    path["nearest"],
+                    tuple(path["remarks"]),
+                )
             )
         return cls(
             data["target"],
@@ -136,6 +145,12 @@ class Report:
     def __str__(self) -> str:
         return text(self)
 
+    def __repr__(self) -> str:
+        """Say in one line what pytest shows of a failed assertion."""
+        verdict = "conforms to" if self.conforms else "deviates from"
+        found = "".join(f"; {finding.title}" for finding in self.findings)
+        return f"<Report: {self.target} {verdict} {self.convention}{found}>"
+
 
 def text(report: Report) -> str:
     """Write a report for a person."""
@@ -149,7 +164,7 @@ def text(report: Report) -> str:
     ]
     lines = [" · ".join(head)]
     for path in report.paths:
-        lines += ["", *_table(path, report)]
+        lines += ["", *_table(path, report), *(f"  {remark}" for remark in path.remarks)]
         for number, finding in enumerate(path.findings, start=1):
             lines += ["", *_described(finding, number, report, path)]
         lines += ["", _verdict(path, report)]

@@ -110,7 +110,20 @@ def _path(name: str, implementation: Any, observations: list[Observation], row: 
         if quantity not in seen and quantity in ROWS and not seen & set(ROWS[quantity]):
             unjudged[quantity] = "no result" if function in functions else "not offered"
     near = nearest(observations, row) if any(f.kind == "convention" for f in findings) else None
-    return Path(name, tuple(_cells(observations, findings)), findings, unjudged, cases, near)
+    return Path(name, tuple(_cells(observations, findings)), findings, unjudged, cases, near, _remarks(observations))
+
+
+def _remarks(observations: list[Observation]) -> tuple[str, ...]:
+    """Say where the right formula is computed by an algorithm that loses more than pairwise sums would."""
+    fragile = [o for o in observations if o.passed and o.tier]
+    groups = dict.fromkeys((o.quantity, o.case.kind, o.tier) for o in fragile)
+    lines = []
+    for quantity, kind, tier in groups:
+        worst = max((o for o in fragile if (o.quantity, o.case.kind) == (quantity, kind)), key=lambda o: o.ratio)
+        lines.append(
+            f"fragile: {quantity} in {kind} is within the bound of {tier} sums, not of pairwise ones ({worst.case.id})"
+        )
+    return tuple(lines)
 
 
 def _cells(observations: list[Observation], findings: Sequence[Any]) -> list[Cell]:

@@ -1,0 +1,393 @@
+"""The oracle on trial: every bug must be caught and called by its name, and no correct algorithm may be convicted.
+
+`mutants` holds the correct variants, the bugs of public projects and the invented ones. `CAUSES` says, for every mutant
+whose cause is in the oracle's vocabulary, which names are true of it; `BESIDES` which further names are true of some of
+its symptoms. To save time a mutant is tried in float64 and where it needs another format, in that one (`FORMATS`); the
+variants are tried in all three.
+
+Not verified here: bfloat16, arrays of other libraries, conventions other than torch, which numbers a finding shows.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import mutants
+import numpy as np
+import pytest
+from mutants import INVENTED, REAL, VARIANTS, Correct
+
+import refnorm
+from refnorm.conventions import POLICIES
+from refnorm.golden.situations import SITUATIONS
+from refnorm.oracle.deviations import DEVIATIONS
+from refnorm.oracle.diagnose import CIRCUMSTANCES
+from refnorm.oracle.report import Report
+
+BUGS = 41  # in the project's list of real bugs
+ALL = ("float64", "float32", "float16")
+FORMATS = {
+    "inf_fp16_casts_parameters_down": ("float16",),
+    "num_half_count_overflows": ("float16",),
+    "num_half_inside": ("float16",),
+    "run_kept_in_dtype_of_x": ("float16",),
+    "bwd_parameter_gradients_in_dtype_of_x": ("float16",),
+    "edge_output_promoted_by_parameters": ("float16",),
+    "edge_output_promoted_to_float64": ("float32",),
+    "run_returned_in_float64": ("float32",),
+    "count_kept_in_int16": ("float64", "float32"),
+    "tile_spatial_above_4096_dropped": ("float64", "float32"),
+    "num_float32_inside": ALL,
+    "num_statistics_in_float32": ALL,
+    "num_inverse_from_float32": ALL,
+    "num_one_pass": ("float64", "float32"),
+    "num_one_pass_variance_clamped": ("float64", "float32"),
+    "num_one_pass_by_running_mean": ("float64", "float32"),
+}
+
+CAUSES: dict[str, set[str]] = {
+    # real
+    "fwd_square_instead_of_sqrt": {"square-instead-of-root"},
+    "fwd_eps_outside_sqrt": {"eps-outside-root"},
+    "fwd_clamp_var_at_eps": {"eps-clamped"},
+    "fwd_eps_raised_to_cudnn_minimum": {"eps-raised-to-minimum"},
+    "fwd_layout_axes_shifted": {"last-axis-kept"},
+    "fwd_rank3_length_not_reduced": {"spatial-axes-not-reduced", "only-rank-3"},
+    "fwd_absolute_gamma": {"gamma-absolute-plus-eps"},
+    "fwd_running_update_clobbers_aliased_affine": {"only-shared-memory"},
+    "sync_averages_shard_variances": {"shard-variances-averaged"},
+    "run_momentum_sense_swapped": {"momentum-sense"},
+    "run_var_tracks_inverse_std": {"running-inverse-std"},
+    "run_bessel_denominator_has_eps": {"one-value-per-channel-biased"},
+    "run_updated_twice": {"running-updated-twice"},
+    "run_no_update_without_affine": {"only-without-affine"},
+    "run_unnormalised_sum": {"running-sum"},
+    "bwd_gamma_missing_in_dx": {"dx-gamma-missing"},
+    "bwd_variance_term_missing": {"dx-variance-term-missing"},
+    "bwd_mean_term_not_divided": {"dx-mean-term-not-divided"},
+    "bwd_direct_term_divided_by_m": {"dx-direct-term-divided"},
+    "bwd_dgamma_not_summed": {"parameter-gradients-not-summed"},
+    "bwd_dgamma_multiplies_std": {"dgamma-multiplies-std"},
+    "bwd_saved_variance_used_as_invstd": {"saved-variance-used-as-inverse-std"},
+    "bwd_overwrites_dy": {"argument-modified"},
+    "inf_eps_missing": {"eps-missing"},
+    "inf_uses_initial_statistics": {"initial-statistics-in-inference"},
+    "inf_moves_running_statistics": {"argument-modified"},
+    "inf_fp16_casts_parameters_down": {"only-mixed-precision"},
+    "bwd_xhat_recovered_from_output": {"only-gamma-tiny"},
+    "num_one_pass_variance_clamped": {"one-pass-variance"},
+    "num_half_count_overflows": {"half-overflow"},
+    "num_eps_nudged_by_1e_12": {"eps-nudged"},
+    "bwd_large_batch_truncated": {"only-large-count", "only-many-samples"},
+    "edge_one_value_denominator_clamped": {"one-value-per-channel-biased"},
+    "edge_one_value_copied_through": {"one-value-per-channel-statistics-left", "one-value-per-channel-other"},
+    "edge_output_promoted_to_float64": {"dtype-changed"},
+    "edge_noncontiguous_backward_scrambled": {"only-strided"},
+    "edge_null_affine_crashes": {"raises"},
+    # invented
+    "axis_guessed_from_size": {"last-axis-kept"},
+    "axis_batch_alone": {"spatial-axes-not-reduced"},
+    "axis_per_sample_if_one_sample": {"only-one-sample"},
+    "axis_one_sample_refused": {"raises"},
+    "axis_rank5_width_not_reduced": {"only-rank-5"},
+    "axis_mean_of_all_channels": {"all-axes-reduced"},
+    "axis_variance_over_samples_of_position_means": {"only-spatial"},
+    "count_variance_divided_by_samples": {"only-spatial"},
+    "count_variance_unbiased_in_y": {"normalised-by-unbiased-variance"},
+    "count_correction_by_samples": {"running-variance-count-of-samples"},
+    "count_correction_only_rank_2": {"running-variance-biased", "only-spatial"},
+    "count_kept_in_int16": {"only-large-count"},
+    "tile_samples_dropped": {"only-large-count", "only-many-samples"},
+    "eps_squared": {"eps-squared"},
+    "eps_twice": {"eps-twice"},
+    "eps_missing_in_training": {"eps-missing"},
+    "eps_missing_in_backward": {"backward-eps-missing", "eps-missing"},
+    "eps_default_in_backward": {"eps-fixed-1e-5"},
+    "eps_zero_replaced_by_default": {"only-zero-eps"},
+    "eps_capped_at_one": {"only-huge-eps"},
+    "eps_fixed": {"eps-fixed-1e-5"},
+    "eps_outside_sqrt_closed_form": {"eps-outside-root"},
+    "eps_clamped_closed_form": {"eps-clamped"},
+    "gamma_beta_swapped": {"gamma-beta-swapped"},
+    "gamma_plus_one": {"gamma-plus-one"},
+    "gamma_zero_is_one": {"only-gamma-zero"},
+    "gamma_absolute_in_backward": {"dx-gamma-absolute"},
+    "gamma_ignored_without_beta": {"only-without-beta"},
+    "beta_ignored_without_gamma": {"only-without-gamma"},
+    "beta_inside_scale": {"beta-scaled"},
+    "run_momentum_for_mean_alone": {"running-replaced"},
+    "run_momentum_zero_is_default": {"only-momentum-zero"},
+    "run_momentum_one_is_cumulative": {"only-momentum-one"},
+    "run_momentum_rounded_to_float32": {"momentum-rounded-to-float32"},
+    "run_momentum_travels_as_float32": {"momentum-rounded-to-float32"},
+    "run_variance_biased": {"running-variance-biased"},
+    "run_variance_biased_for_one_sample": {"only-one-sample"},
+    "run_initial_statistics_replaced": {"only-initial-statistics"},
+    "run_kept_in_dtype_of_x": {"only-mixed-precision"},
+    "run_returned_in_float64": {"dtype-changed"},
+    "run_written_in_place": {"argument-modified"},
+    "run_updated_statistics_normalise": {"updated-statistics-in-training"},
+    "bwd_mean_detached": {"dx-mean-term-missing"},
+    "bwd_variance_term_added": {"dx-variance-term-sign"},
+    "bwd_variance_term_unbiased": {"dx-unbiased-variance-term"},
+    "bwd_means_divided_by_samples": {"only-spatial"},
+    "bwd_means_per_sample": {"only-spatial"},
+    "bwd_gamma_squared": {"gamma-squared"},
+    "bwd_dgamma_averaged": {"parameter-gradients-averaged"},
+    "bwd_dgamma_zero_where_gamma_is": {"only-gamma-zero"},
+    "bwd_dbeta_from_dx_hat": {"dbeta-times-gamma"},
+    "bwd_parameter_gradients_in_dtype_of_x": {"dtype-changed"},
+    "bwd_frozen_follows_training": {"training-gradient-in-frozen"},
+    "bwd_frozen_parameters_not_trained": {"returns-zeros"},
+    "bwd_frozen_dgamma_from_batch": {"batch-statistics-in-inference"},
+    "bwd_dy_read_in_memory_order": {"only-strided"},
+    "bwd_zero_for_constant_channels": {"only-constant-channel"},
+    "state_running_statistics_of_object": {"not-repeatable"},
+    "state_noise_of_call_number": {"not-repeatable"},
+    "memory_y_overwrites_x": {"argument-modified"},
+    "memory_backward_overwrites_x": {"argument-modified"},
+    "memory_parameters_read_in_memory_order": {"only-sliced", "only-strided"},
+    "memory_forward_reads_in_memory_order": {"only-strided"},
+    "memory_broadcast_counts_once": {"only-broadcast"},
+    "num_float32_inside": {"only-float64"},
+    "num_statistics_in_float32": {"only-float64"},
+    "num_inverse_from_float32": {"only-float64"},
+    "num_half_inside": {"half-overflow"},
+    "num_one_pass": {"one-pass-variance"},
+    "num_nan_to_zero": {"non-finite-handling"},
+    "num_nan_left_out": {"non-finite-handling"},
+    "num_infinity_left_out": {"non-finite-handling"},
+    "num_nan_to_zero_in_frozen": {"non-finite-handling"},
+    "num_nan_to_zero_in_parameter_gradients": {"non-finite-handling"},
+    "num_nan_in_dy_to_zero": {"non-finite-handling"},
+    "num_subnormals_flushed": {"subnormals-flushed", "only-subnormal-values"},
+    "edge_output_promoted_by_parameters": {"dtype-changed"},
+    "edge_one_channel_squeezed": {"shape"},
+    "edge_two_values_unnormalised": {"only-two-values"},
+    "edge_one_value_nan": {"one-value-per-channel-non-finite"},
+    "edge_empty_batch_nan": {"empty-batch-non-finite"},
+    "edge_empty_batch_decays": {"empty-batch-other"},
+    "inf_batch_statistics": {"batch-statistics-in-inference"},
+    "inf_updates_first": {"updated-statistics-in-inference"},
+    "inf_one_sample_uses_batch": {"only-one-sample"},
+}
+
+BESIDES: dict[str, set[str]] = {
+    "fwd_layout_axes_shifted": {"non-finite-handling", "only-spatial"},
+    "fwd_rank3_length_not_reduced": {"shape"},
+    "axis_batch_alone": {"only-spatial"},
+    "axis_mean_of_all_channels": {"non-finite-handling"},
+    "count_variance_unbiased_in_y": {"running-variance-corrected-twice"},
+    "inf_batch_statistics": {"non-finite-handling"},
+    "inf_updates_first": {"non-finite-handling"},
+    "num_half_inside": {"only-mixed-precision", "only-large-count"},
+    "num_half_count_overflows": {"only-large-count"},
+    "run_kept_in_dtype_of_x": {"half-overflow"},
+}
+
+TROUBLES = {
+    "argument-modified",
+    "dtype-changed",
+    "half-overflow",
+    "non-finite-handling",
+    "not-repeatable",
+    "one-pass-variance",
+    "parameter-gradients-not-summed",
+    "raises",
+    "shape",
+    "subnormals-flushed",
+    *(
+        f"{where}-{policy.replace(' ', '-')}"
+        for where in ("one-value-per-channel", "empty-batch")
+        for policy in POLICIES
+    ),
+}
+VOCABULARY = TROUBLES | {d.name for d in DEVIATIONS} | {name for name, _, _ in CIRCUMSTANCES}
+VOCABULARY |= {f"only-{situation.name}" for situation in SITUATIONS}
+
+named = pytest.mark.parametrize("name", CAUSES)
+
+
+@cache
+def judged(name: str) -> Report:
+    """Put a mutant or a variant on trial."""
+    formats = ALL if name in VARIANTS else FORMATS.get(name, ("float64",))
+    return refnorm.check({**VARIANTS, **REAL, **INVENTED}[name](), dtypes=formats)
+
+
+def causes(report: Report) -> set[str]:
+    return {finding.cause for finding in report.findings}
+
+
+def called_by_name(report: Report, names: set[str]) -> bool:
+    """Whether a report gives one of these causes."""
+    return bool(causes(report) & names)
+
+
+def false_names(report: Report, true: set[str]) -> set[str]:
+    """Return the causes that a report gives and that are not true; "unknown" claims nothing."""
+    return causes(report) - true - {"unknown"}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_correct_algorithm_conforms_in_every_format(name):
+    report = judged(name)
+    assert report.conforms, str(report)
+    assert not report.paths[0].not_judged
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_the_bug_of_a_public_project_is_caught(name):
+    assert not judged(name).conforms, f"{name} conforms: {REAL[name].__doc__}"
+
+
+@pytest.mark.parametrize("name", INVENTED)
+def test_an_invented_mistake_is_caught(name):
+    assert not judged(name).conforms, f"{name} conforms: {INVENTED[name].__doc__}"
+
+
+@named
+def test_a_mistake_is_called_by_its_name(name):
+    assert called_by_name(judged(name), CAUSES[name]), f"{name}, {CAUSES[name]}:\n{judged(name)}"
+
+
+@named
+def test_a_mistake_is_not_called_by_a_wrong_name(name):
+    wrong = false_names(judged(name), CAUSES[name] | BESIDES.get(name, set()))
+    assert not wrong, f"{name} is called {wrong}:\n{judged(name)}"
+
+
+# The checks can fail.
+
+
+def test_a_correct_implementation_is_not_caught():
+    assert judged("Correct").conforms
+    assert not called_by_name(judged("Correct"), VOCABULARY)
+
+
+def test_a_name_that_is_not_true_is_noticed():
+    report = judged("bwd_gamma_missing_in_dx")
+    assert not called_by_name(report, {"dx-sign"})
+    assert false_names(report, {"dx-sign"}) == {"dx-gamma-missing"}
+    assert not false_names(report, {"dx-gamma-missing"})
+
+
+def test_every_real_bug_has_its_mutant_with_its_source():
+    assert len(REAL) == BUGS
+    for name, mutant in REAL.items():
+        assert "/" in mutant.__doc__.split(":")[0], f"{name} does not say where it comes from"
+
+
+def test_every_cause_asked_for_is_in_the_vocabulary():
+    assert set(CAUSES) <= {*REAL, *INVENTED}
+    assert set(BESIDES) <= set(CAUSES)
+    assert set(FORMATS) <= {*REAL, *INVENTED}
+    for name in CAUSES:
+        unheard_of = (CAUSES[name] | BESIDES.get(name, set())) - VOCABULARY
+        assert not unheard_of, f"{name} asks for {unheard_of}"
+
+
+def test_the_registries_share_nothing_and_the_mutants_import_nothing_of_refnorm():
+    assert len({*VARIANTS, *REAL, *INVENTED}) == len(VARIANTS) + len(REAL) + len(INVENTED)
+    assert not [name for name, value in vars(mutants).items() if getattr(value, "__module__", "").startswith("refnorm")]
+
+
+# The mutants are the real bugs, not merely broken: each looks right where its report says so.
+
+UNIT = {"var": 1.0, "eps": 2.0**-40}
+TINY_EPS = {"eps": 2.0**-40}
+LOOKS_RIGHT: dict[str, dict[str, Any]] = {
+    "fwd_square_instead_of_sqrt": UNIT,
+    "fwd_eps_outside_sqrt": TINY_EPS,
+    "fwd_clamp_var_at_eps": TINY_EPS,
+    "fwd_eps_raised_to_cudnn_minimum": {"eps": 1e-3},
+    "fwd_layout_axes_shifted": {"shape": (9, 3)},
+    "fwd_rank3_length_not_reduced": {"shape": (6, 3, 2, 2)},
+    "fwd_absolute_gamma": {"gamma": (1.0, 0.5, 2.0), "eps": 2.0**-40},
+    "fwd_running_update_clobbers_aliased_affine": {},
+    "sync_averages_shard_variances": {"shape": (1, 3, 4, 5)},
+    "sync_bessel_local_count": {"shape": (6, 3, 2, 2)},
+    "run_momentum_sense_swapped": {"momentum": 0.5},
+    "run_var_tracks_inverse_std": UNIT | {"shape": (512, 3, 2), "tolerance": 1e-2},
+    "run_std_with_linear_bessel": UNIT | {"shape": (512, 3, 2), "tolerance": 1e-2},
+    "run_bessel_denominator_has_eps": TINY_EPS,
+    "run_updated_twice": UNIT | {"shape": (512, 3, 2), "tolerance": 1e-2},
+    "run_no_update_without_affine": {},
+    "sync_backward_equal_weights_uneven": {"shape": (6, 3, 2, 2)},
+    "bwd_gamma_missing_in_dx": {"gamma": (1.0, 1.0, 1.0)},
+    "bwd_variance_term_missing": {"dy": "orthogonal to x_hat"},
+    "bwd_mean_term_not_divided": {"dy": "of sum 0"},
+    "bwd_dgamma_multiplies_std": UNIT,
+    "bwd_saved_variance_used_as_invstd": UNIT,
+    "bwd_overwrites_dy": {},
+    "inf_eps_missing": TINY_EPS,
+    "inf_uses_initial_statistics": {"var": 1.0},
+    "inf_moves_running_statistics": {},
+    "inf_fp16_casts_parameters_down": {},
+    "bwd_xhat_recovered_from_output": {},
+    "num_one_pass_variance_clamped": {},
+    "num_half_count_overflows": {"dtype": np.float32},
+    "num_eps_nudged_by_1e_12": {"eps": 1e-3},
+    "bwd_large_batch_truncated": {"shape": (768, 3)},
+    "edge_one_value_denominator_clamped": {},
+    "edge_one_value_copied_through": {},
+    "edge_output_promoted_to_float64": {},
+    "edge_noncontiguous_backward_scrambled": {},
+    "edge_null_affine_crashes": {},
+}
+NEVER_RIGHT = {
+    "run_unnormalised_sum": "the report names no inputs that hide it",
+    "bwd_direct_term_divided_by_m": "hidden at m = 1, where torch's convention raises",
+    "bwd_dgamma_not_summed": "the report names no inputs that hide it",
+    "bwd_frozen_reads_unset_saves": "hidden in training, and every frozen backward shows it",
+}
+
+
+def everything(
+    implementation: Correct,
+    shape: tuple[int, ...] = (6, 3, 2, 2),
+    eps: float = 2.0**-10,
+    momentum: float = 0.25,
+    gamma: tuple[float, ...] = (-1.5, 0.5, 2.0),
+    var: float = 2.0,
+    dy: str = "",
+    dtype: Any = np.float64,
+    tolerance: float = 0.0,
+) -> list[np.ndarray]:
+    """Return all results on ordinary data: one variance for every channel, running statistics (0, that variance)."""
+    rng = np.random.default_rng(0)
+    axes = tuple(a for a in range(len(shape)) if a != 1)
+    x, g = rng.normal(size=shape), rng.normal(size=shape)
+    x_hat = (x - x.mean(axes, keepdims=True)) / x.std(axes, keepdims=True)
+    if dy:
+        g = g - g.mean(axes, keepdims=True)
+    if dy == "orthogonal to x_hat":
+        g = g - x_hat * (g * x_hat).mean(axes, keepdims=True)
+    x, g = (np.sqrt(var) * x_hat).astype(dtype), g.astype(dtype)
+    gamma, beta = np.array(gamma, dtype), np.array([0.5, -1.0, 2.0], dtype)
+    mean, running_var = np.zeros(3, dtype), np.full(3, var, dtype)
+    y, new_mean, new_var, cache = implementation.train(x, gamma, beta, mean.copy(), running_var.copy(), momentum, eps)
+    gradients = implementation.backward(g.copy(), cache)
+    frozen, cache = implementation.frozen(x, gamma, beta, mean.copy(), running_var.copy(), eps)
+    inferred = implementation.infer(x, gamma, beta, mean.copy(), running_var.copy(), eps)
+    return [y, new_mean, new_var, *gradients, frozen, *implementation.backward(g.copy(), cache), inferred]
+
+
+@pytest.mark.parametrize("name", LOOKS_RIGHT)
+def test_a_real_bug_looks_right_where_its_report_says_so(name):
+    settings = LOOKS_RIGHT[name]
+    tolerance = settings.get("tolerance", 1e-5)
+    for got, right in zip(everything(REAL[name](), **settings), everything(Correct(), **settings), strict=True):
+        assert np.allclose(got, right, rtol=tolerance, atol=tolerance)
+
+
+def test_looking_right_can_fail():
+    swapped = REAL["run_momentum_sense_swapped"]()
+    pairs = zip(everything(swapped), everything(Correct()), strict=True)
+    assert not all(np.allclose(got, right, rtol=1e-5, atol=1e-5) for got, right in pairs)
+
+
+def test_every_real_bug_says_where_it_looks_right_or_why_nowhere():
+    assert set(LOOKS_RIGHT) | set(NEVER_RIGHT) == set(REAL)
+    assert not set(LOOKS_RIGHT) & set(NEVER_RIGHT)
