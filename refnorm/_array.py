@@ -135,7 +135,7 @@ class Layout:
                     folded = self.xp.concat((folded, values[tuple(at)]), axis=axis)
                 values = folded
             values = self.xp.sum(values, axis=axis, keepdims=True)
-        return self.xp.reshape(values, self.kept_shape)
+        return self.xp.sum(values, axis=self.reduced)
 
     def average(self, values: Array) -> Array:
         """Mean over the reduced axes, to the kept shape; masked positions must hold 0."""

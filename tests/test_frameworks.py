@@ -1,0 +1,157 @@
+"""The first verdicts: torch, onnx and onnxruntime on trial, and each deviation that is reported verified by hand.
+
+A framework that is not installed skips its tests, with the reason; REFNORM_FRAMEWORKS=torch,onnx,onnxruntime makes
+them required. Findings are pinned to the versions they were seen in; the checks by hand run the framework directly.
+Not verified: other versions, GPUs, every path of a framework.
+"""
+
+import importlib
+import os
+
+import numpy as np
+import pytest
+
+import refnorm
+
+REQUIRED = os.environ.get("REFNORM_FRAMEWORKS", "").split(",")
+
+
+def framework(name):
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        if name in REQUIRED:
+            pytest.fail(f"REFNORM_FRAMEWORKS requires {name}, but: {error}", pytrace=False)
+        pytest.skip(f"{name} is not installed")
+
+
+def causes(report):
+    return {path.name: {finding.cause for finding in path.findings} for path in report.paths}
+
+
+def test_torch_conforms_to_its_own_row_on_every_path():
+    framework("torch")
+    report = refnorm.check("torch")
+    assert [path.name for path in report.paths] == ["functional", "module", "channels_last"]
+    assert report.conforms, str(report)
+    assert all(not path.not_judged for path in report.paths)
+
+
+def test_torch_judged_as_onnx_is_told_its_conventions():
+    framework("torch")
+    report = refnorm.check("torch", convention="onnx", dtypes=["float32"])
+    assert not report.conforms
+    assert "momentum-sense+running-variance-unbiased" in causes(report)["functional"]
+    assert report.paths[0].nearest == "torch"
+
+
+def test_onnxruntime_conforms_to_the_specification():
+    framework("onnxruntime")
+    report = refnorm.check("onnxruntime")
+    assert report.conforms, str(report)
+    assert [path.name for path in report.paths] == ["opset 7", "opset 9", "opset 14", "opset 15"]
+
+
+def test_the_onnx_reference_evaluator_deviates_as_recorded():
+    onnx = framework("onnx")
+    report = refnorm.check("onnx")
+    if not onnx.__version__.startswith("1.23."):
+        pytest.skip(f"the record is of onnx 1.23, this is {onnx.__version__}")
+    assert causes(report) == {
+        "opset 7": {"raises"},
+        "opset 9": {"raises", "updated-statistics-in-inference", "non-finite-handling"},
+        "opset 14": {"momentum-rounded-to-float32"},
+        "opset 15": {"momentum-rounded-to-float32", "dtype-changed", "half-overflow"},
+    }
+    assert {f.path for f in report.findings if f.kind == "numerics"} == {"opset 14", "opset 15"}
+
+
+# By hand: x = 0, 2 in one channel, gamma 1, beta 0, running mean 10, running variance 4, eps 0. Inference must give
+# (x - 10) / 2 = -5, -4; training must give -1, 1 and move the statistics to 9.1 and 3.7 (momentum 0.9 on the old).
+
+
+def evaluate(opset, outputs, x, mean, var, **attributes):
+    onnx = framework("onnx")
+    from onnx import helper
+    from onnx.reference import ReferenceEvaluator
+
+    arrays = [x, np.ones(1, x.dtype), np.zeros(1, x.dtype), mean, var]
+    names, results = ["X", "scale", "B", "mean", "var"], ["Y", "running_mean", "running_var", "m", "v"][:outputs]
+    kinds = [helper.np_dtype_to_tensor_dtype(a.dtype) for a in arrays]
+    inputs = [
+        helper.make_tensor_value_info(n, k, [None] * a.ndim) for n, k, a in zip(names, kinds, arrays, strict=True)
+    ]
+    kinds = [kinds[0], kinds[3], kinds[4], kinds[3], kinds[4]]
+    info = [
+        helper.make_tensor_value_info(n, k, [None] * (2 if n == "Y" else 1))
+        for n, k in zip(results, kinds, strict=False)
+    ]
+    node = helper.make_node("BatchNormalization", names, results, **attributes)
+    graph = helper.make_graph([node], "bn", inputs, info)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+    onnx.checker.check_model(model)
+    return ReferenceEvaluator(model).run(None, dict(zip(names, arrays, strict=True)))
+
+
+def data(dtype=np.float64, statistics=np.float64):
+    return np.array([[0.0], [2.0]], dtype), np.array([10.0], statistics), np.array([4.0], statistics)
+
+
+def recorded():
+    version = framework("onnx").__version__
+    if not version.startswith("1.23."):
+        pytest.skip(f"the record is of onnx 1.23, this is {version}")
+
+
+def test_by_hand_opset_7_raises_in_both_modes():
+    recorded()
+    for outputs in (1, 5):
+        with pytest.raises(TypeError, match="is a tuple"):
+            evaluate(7, outputs, *data(), epsilon=0.0)
+
+
+def test_by_hand_opset_9_inference_moves_the_statistics_first():
+    recorded()
+    (y,) = evaluate(9, 1, *data(), epsilon=0.0)
+    moved_mean, moved_var = 0.9 * 10 + 0.1 * 1, 0.9 * 4 + 0.1 * 1
+    np.testing.assert_allclose(y.ravel(), (np.array([0, 2]) - moved_mean) / np.sqrt(moved_var), rtol=1e-7)
+    assert np.max(np.abs(y.ravel() - [-5, -4])) > 0.25
+
+
+def test_by_hand_opset_9_training_raises():
+    recorded()
+    with pytest.raises(RuntimeError, match="Unable to find output name"):
+        evaluate(9, 5, *data(), epsilon=0.0)
+
+
+@pytest.mark.parametrize("opset", [14, 15])
+def test_by_hand_opsets_14_and_15_have_the_right_formulas(opset):
+    recorded()
+    (y,) = evaluate(opset, 1, *data(), epsilon=0.0)
+    assert y.ravel().tolist() == [-5, -4]
+    y, mean, var = evaluate(opset, 3, *data(), epsilon=0.0, training_mode=1)
+    assert y.ravel().tolist() == [-1, 1]
+    np.testing.assert_allclose([mean[0], var[0]], [9.1, 3.7], rtol=1e-7)  # biased variance 1, momentum 0.9 of the old
+
+
+def test_by_hand_momentum_is_rounded_to_float32():
+    recorded()
+    x, mean, var = data()
+    _, mean, _ = evaluate(15, 3, x, 0 * mean, var, epsilon=0.0, momentum=0.1, training_mode=1)
+    a = float(np.float32(0.1))
+    assert abs(mean[0] - (1 - a)) > 1e-8  # the batch's mean is 1: 1 - a is exact in float64
+    assert mean[0] == float(np.float32(1) - np.float32(0.1))
+
+
+def test_by_hand_opset_15_returns_statistics_in_the_dtype_of_x():
+    recorded()
+    _, mean, var = evaluate(15, 3, *data(np.float16, np.float32), training_mode=1)
+    assert (mean.dtype, var.dtype) == (np.float16, np.float16)
+
+
+def test_by_hand_opset_15_overflows_in_half():
+    recorded()
+    x, mean, var = data(np.float16, np.float32)
+    with np.errstate(over="ignore"):
+        _, _, var = evaluate(15, 3, (x - 1) * np.float16(300), mean, var, training_mode=1)
+    assert np.isinf(var[0])  # 0.9 * 4 + 0.1 * 90000 = 9003.6 fits half easily
