@@ -5,7 +5,7 @@ The reference, pure functions over arrays of any array API library:
     batch_norm_training, batch_norm_training_backward      normalise by the batch's statistics
     batch_norm_inference, batch_norm_inference_backward    normalise by given statistics
     Statistics                                             of a batch, merged, corrected
-    update_running, cumulative_update                      running averages of statistics
+    update_running, cumulative_update, update_sums         running averages of statistics, running sums
 
 The oracle, which judges any implementation against exact numbers (imported when first used):
 
@@ -22,7 +22,7 @@ from refnorm.batch_norm import (
     batch_norm_training,
     batch_norm_training_backward,
 )
-from refnorm.running import cumulative_update, update_running
+from refnorm.running import cumulative_update, update_running, update_sums
 from refnorm.statistics import Statistics
 
 __version__ = "0.1.0"
@@ -37,6 +37,7 @@ __all__ = [
     "cumulative_update",
     "reproduce",
     "update_running",
+    "update_sums",
 ]
 
 

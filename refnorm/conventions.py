@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from types import MappingProxyType
 
+from refnorm._array import Array
+from refnorm.running import update_running
+from refnorm.statistics import Statistics
+
 # What a training step may do with one value per channel, and with an empty batch.
 POLICIES: Mapping[str, str] = MappingProxyType(
     {
@@ -68,6 +72,29 @@ class Convention:
         if self.momentum == "old":
             return a, 1 - a
         return a / (1 + a), 1 / (1 + a)
+
+    def update(
+        self, running_mean: Array, running_var: Array, statistics: Statistics, momentum: float
+    ) -> tuple[Array, Array]:
+        """Move running statistics as this convention does, whatever it means by momentum.
+
+        Parameters and results are those of `refnorm.update_running`; one value per channel leaves no unbiased variance,
+        and the biased one, 0, is taken (Caffe) unless the row asks for an error.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> batch = Statistics.of(np.array([[1.0], [3.0]]))           # mean 2, biased variance 1, unbiased 2
+        >>> zero, one = np.array([0.0]), np.array([1.0])
+        >>> CONVENTIONS["torch"].update(zero, one, batch, momentum=0.25)
+        (array([0.5]), array([1.25]))
+        >>> CONVENTIONS["keras"].update(zero, one, batch, momentum=0.25)
+        (array([1.5]), array([1.]))
+        """
+        _, weight = self.weights(momentum)
+        single = isinstance(statistics.count, int) and statistics.count == 1 and "biased" in self.one_value
+        correction = 0 if single else self.correction
+        return update_running(running_mean, running_var, statistics, momentum=float(weight), correction=correction)
 
     def factor(self, count: int) -> Fraction:
         """Return what multiplies the biased variance before it is stored; 1 for a single value."""

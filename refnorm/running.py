@@ -50,8 +50,8 @@ def update_running(
             "a framework's `decay` is 1 minus it"
         )
     return (
-        _move(running_mean, statistics.mean, weight, "running_mean"),
-        _move(running_var, statistics.corrected(correction), weight, "running_var"),
+        _blend(running_mean, statistics.mean, 1 - weight, weight, "running_mean"),
+        _blend(running_var, statistics.corrected(correction), 1 - weight, weight, "running_var"),
     )
 
 
@@ -82,7 +82,45 @@ def cumulative_update(
     return update_running(running_mean, running_var, statistics, momentum=1 / (batches + 1), correction=correction)
 
 
-def _move(running: Array, batch: Array, weight: float, name: str) -> Array:
+@ieee
+def update_sums(
+    mean_sum: Array, var_sum: Array, count: float, statistics: Statistics, *, fraction: float = 0.999
+) -> tuple[Array, Array, float]:
+    """Move running sums as Caffe's three blobs do: each is multiplied by a fraction, then the batch is added.
+
+    What inference uses is mean_sum / count and var_sum / count. From zeros and count 0 the first batch is taken as it
+    is, so no initial value has to be forgotten. The variance added is m/(m - 1) times the biased one, the biased one
+    itself where there is a single value (Caffe, batch_norm_layer.cpp).
+
+    Parameters
+    ----------
+    mean_sum, var_sum : arrays of the kept shape; the first two blobs.
+    count : the third blob, Caffe's scale factor.
+    statistics : of the batch.
+    fraction : Caffe's moving_average_fraction, in 0..1.
+
+    Returns
+    -------
+    mean_sum, var_sum, count
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> batch = Statistics.of(np.array([[1.0], [3.0]]))
+    >>> mean_sum, var_sum, count = update_sums(np.zeros(1), np.zeros(1), 0.0, batch, fraction=0.5)
+    >>> mean_sum, var_sum, count = update_sums(mean_sum, var_sum, count, batch, fraction=0.5)
+    >>> count, mean_sum / count, var_sum / count
+    (1.5, array([2.]), array([2.]))
+    """
+    if non_negative(fraction, "fraction") > 1:
+        raise ValueError(f"fraction={fraction!r} is the weight of the old sums and must be in 0..1")
+    single = isinstance(statistics.count, int) and statistics.count == 1
+    var = statistics.corrected(0 if single else 1)
+    sums = (_blend(mean_sum, statistics.mean, fraction, 1, "mean_sum"), _blend(var_sum, var, fraction, 1, "var_sum"))
+    return *sums, fraction * count + 1
+
+
+def _blend(running: Array, batch: Array, old_weight: float, new_weight: float, name: str) -> Array:
     xp = namespace(running, name)
     if dtype_name(running.dtype) not in FORMATS:
         raise TypeError(f"{name} is {dtype_name(running.dtype)}, expected a floating-point array")
@@ -95,4 +133,4 @@ def _move(running: Array, batch: Array, weight: float, name: str) -> Array:
             f"{name} has shape {tuple(running.shape)}, the batch's statistics {tuple(batch.shape)}; "
             "they must be of the same channels"
         )
-    return round_once(xp, (1 - weight) * xp.astype(running, batch.dtype) + weight * batch, running.dtype)
+    return round_once(xp, old_weight * xp.astype(running, batch.dtype) + new_weight * batch, running.dtype)

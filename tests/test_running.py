@@ -16,9 +16,11 @@ from fractions import Fraction
 import ml_dtypes
 import numpy as np
 import pytest
+from flint import fmpq
 
-from refnorm import Statistics, cumulative_update, update_running
+from refnorm import Statistics, cumulative_update, exact, update_running, update_sums
 from refnorm._array import FORMATS
+from refnorm.conventions import CONVENTIONS
 
 U = Fraction(1, 2**53)
 C = 4
@@ -194,3 +196,48 @@ def test_nothing_is_written_to():
     cumulative_update(*running, statistics, batches=3)
     assert [a.tobytes() for a in arguments] == before
     assert not any(np.shares_memory(a, b) for a in new for b in arguments)
+
+
+@pytest.mark.parametrize("row", CONVENTIONS.values(), ids=lambda row: row.name)
+def test_every_convention_moves_as_exact_arithmetic_says(row):
+    rng = np.random.default_rng(5)
+    x, mean, var = rng.normal(3, 2, (6, 4)), rng.normal(size=4), rng.uniform(1, 2, 4)
+    moved = row.update(mean, var, Statistics.of(x), 0.1)
+    forward = exact.training(x, eps=0.0)
+    old, new = (fmpq(w.numerator, w.denominator) for w in row.weights(0.1))
+    factor = fmpq(row.factor(6).numerator, row.factor(6).denominator)
+    for value, expected in zip(
+        moved,
+        (exact.blend(mean, old, forward.mean, new), exact.blend(var, old, forward.var, new * factor)),
+        strict=True,
+    ):
+        assert np.all(np.abs(expected.error_of(value)) <= 8 * 2.0**-53 * (np.abs(expected.hi) + 2))
+
+
+def test_running_sums_are_caffes_and_forget_nothing_wrong():
+    rng = np.random.default_rng(6)
+    batches = [rng.normal(size=(5, 3)) for _ in range(7)]
+    fraction = Fraction(3, 4)
+    mean_sum, var_sum, count = np.zeros(3), np.zeros(3), 0.0
+    for x in batches:
+        mean_sum, var_sum, count = update_sums(mean_sum, var_sum, count, Statistics.of(x), fraction=float(fraction))
+    weights = [fraction**k for k in range(len(batches))][::-1]
+    assert count == float(sum(weights))
+    for c in range(3):
+        columns = [[Fraction(float(v)) for v in x[:, c]] for x in batches]
+        means = [sum(v) / 5 for v in columns]
+        variances = [sum((a - m) ** 2 for a in v) / 4 for v, m in zip(columns, means, strict=True)]
+        mean = sum(w * m for w, m in zip(weights, means, strict=True)) / sum(weights)
+        var = sum(w * v for w, v in zip(weights, variances, strict=True)) / sum(weights)
+        assert abs(mean_sum[c] / count - float(mean)) < 1e-15
+        assert abs(var_sum[c] / count - float(var)) < 4e-15
+
+
+def test_running_sums_take_a_single_value_with_variance_0():
+    _, var_sum, _ = update_sums(np.zeros(2), np.ones(2), 1.0, Statistics.of(np.ones((1, 2))), fraction=0.5)
+    assert var_sum.tolist() == [0.5, 0.5]
+
+
+def test_a_fraction_outside_0_to_1_is_an_error():
+    with pytest.raises(ValueError, match=r"fraction=1\.5 is the weight of the old sums"):
+        update_sums(np.zeros(1), np.zeros(1), 0.0, Statistics.of(np.ones((2, 1))), fraction=1.5)
