@@ -28,6 +28,10 @@ from refnorm.oracle.report import Report
 BUGS = 41  # in the project's list of real bugs
 ALL = ("float64", "float32", "float16")
 FORMATS = {
+    "fwd_square_instead_of_sqrt": ("float64", "float16"),
+    "bwd_saved_variance_used_as_invstd": ("float64", "float16"),
+    "inf_eps_missing": ("float64", "float16"),
+    "bwd_frozen_follows_training": ("float64", "float16"),
     "inf_fp16_casts_parameters_down": ("float16",),
     "num_half_count_overflows": ("float16",),
     "num_half_inside": ("float16",),
@@ -86,7 +90,6 @@ CAUSES: dict[str, set[str]] = {
     "edge_noncontiguous_backward_scrambled": {"only-strided"},
     "edge_null_affine_crashes": {"raises"},
     # invented
-    "axis_guessed_from_size": {"last-axis-kept"},
     "axis_batch_alone": {"spatial-axes-not-reduced"},
     "axis_per_sample_if_one_sample": {"only-one-sample"},
     "axis_one_sample_refused": {"raises"},
@@ -124,7 +127,7 @@ CAUSES: dict[str, set[str]] = {
     "run_variance_biased": {"running-variance-biased"},
     "run_variance_biased_for_one_sample": {"only-one-sample"},
     "run_initial_statistics_replaced": {"only-initial-statistics"},
-    "run_kept_in_dtype_of_x": {"only-mixed-precision"},
+    "run_kept_in_dtype_of_x": {"half-overflow", "only-mixed-precision"},
     "run_returned_in_float64": {"dtype-changed"},
     "run_written_in_place": {"argument-modified"},
     "run_updated_statistics_normalise": {"updated-statistics-in-training"},
@@ -183,7 +186,6 @@ BESIDES: dict[str, set[str]] = {
     "inf_updates_first": {"non-finite-handling"},
     "num_half_inside": {"only-mixed-precision", "only-large-count"},
     "num_half_count_overflows": {"only-large-count"},
-    "run_kept_in_dtype_of_x": {"half-overflow"},
 }
 
 TROUBLES = {

@@ -66,7 +66,7 @@ class Case:
     @property
     def finite(self) -> bool:
         """Whether exact arithmetic applies."""
-        return self.situation.content not in ("nan", "inf")
+        return self.situation.content not in ("nan", "inf", "nan-upstream")
 
 
 @lru_cache(maxsize=4096)
@@ -149,6 +149,8 @@ def _built(id: str, operation: str, kind: str, situation: Situation, seed: int) 
     parameters = situation.parameters or kind
     batches = tuple(_values(situation, kind, 100 * seed + step) for step in range(situation.steps))
     dy = cast(uniform(situation.shape, 100 * seed + 50) + 0.25, kind).astype(np.float64)
+    if situation.content == "nan-upstream":
+        dy[(1,) + (0,) * (dy.ndim - 1)] = np.nan
     if situation.layout == "broadcast":
         batches = tuple(np.broadcast_to(x[:1], x.shape).copy() for x in batches)
         dy = np.broadcast_to(dy[:1], dy.shape).copy()
@@ -182,10 +184,10 @@ def _per_channel(channels: int, rank: int) -> tuple[Floats, Floats]:
 def _values(situation: Situation, kind: str, seed: int) -> Floats:
     shape = situation.shape
     u = uniform(shape, seed)
-    if situation.content == "integers":  # multiples of 1/4 in -2..2: sums and sums of squares are exact in any order
-        return np.round(u * 4) / 4 + np.where(np.arange(shape[1]) % 2, 0.5, 0.0).reshape(
-            (1, -1) + (1,) * (len(shape) - 2)
-        )
+    if situation.content == "integers":  # multiples of 1/4: sums and sums of squares are exact in any order
+        channel = np.where(np.arange(shape[1]) % 2, 0.5, 0.0).reshape((1, -1) + (1,) * (len(shape) - 2))
+        place = np.arange(u[:, 0].size).reshape(u[:, :1].shape) / u[:, 0].size
+        return np.round(u * 4) / 4 + channel + np.where(place >= 0.75, 1.5, 0.0)  # what stops early misses the rise
     scale, offset = _per_channel(shape[1], len(shape))
     x = (u * scale + offset) * situation.spread + situation.centre * np.sign(offset + 0.1)
     if situation.content == "outlier":
@@ -205,6 +207,8 @@ def _parameters(situation: Situation, channels: int, seed: int) -> tuple[Floats,
         gamma = gamma * np.where(c % 2 == 0, -1.0, 1.0)
     if situation.gamma == "zero":
         gamma[1 % channels] = 0.0
+    if situation.gamma == "all-zero":
+        gamma = gamma * 0.0
     if situation.gamma == "tiny":
         gamma = gamma * 2.0**-7
     beta = 2 * u[1] + (8.0 if situation.beta == "large" else 0.0)

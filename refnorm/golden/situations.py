@@ -18,14 +18,15 @@ class Situation:
     shape : of x; channels on axis 1.
     spread, centre : x is spread * (its channel's ordinary values) + centre, rounded to the format.
     eps, momentum : the step's numbers, float32-representable.
-    gamma : "signed", "positive", "tiny" (near 0), "zero" (one channel 0) or "absent".
+    gamma : "signed", "positive", "tiny" (near 0), "zero" (one channel 0), "all-zero" or "absent".
     beta : "ordinary", "large" or "absent".
     running : "far" from (0, 1), "initial": exactly (0, 1), or "small": variances near eps.
     steps : batches in a row.
     layout : memory layout of the arrays, see `refnorm.golden.cases.arranged`.
     formats : formats of x that it makes sense in.
     parameters : format of gamma, beta and running statistics where it is not that of x.
-    content : "ordinary", "constant", "outlier", "integers", "nan" or "inf" (in one value of channel 0).
+    content : "ordinary", "constant", "outlier", "integers", "nan" or "inf" (in one value of channel 0 of x), or
+        "nan-upstream" (of dy).
     operations : which of training and inference it is for.
     """
 
@@ -75,7 +76,7 @@ SITUATIONS: tuple[Situation, ...] = (
     Situation(
         "many-channels",
         "more channels than values: a reduction over the wrong axis goes unnoticed in square data",
-        (4, 19),
+        (3, 67),
     ),
     Situation("odd-split", "a batch that does not split evenly: shards must be weighted by their counts", (5, 2, 3)),
     Situation(
@@ -127,6 +128,22 @@ SITUATIONS: tuple[Situation, ...] = (
     Situation("huge-eps", "eps far above the variance: y is nearly (x - mean) / sqrt(eps)", (4, 3), eps=64.0),
     Situation("zero-eps", "eps = 0 is a value like any other while the variance is positive", (4, 3), eps=0.0),
     Situation("gamma-positive", "the ordinary case that every test has", (4, 3, 2), gamma="positive"),
+    Situation(
+        "double-attributes",
+        "eps = 1e-5 and momentum = 0.1 in full: a path through float32 attributes changes both by 1e-8",
+        (4, 3, 2),
+        spread=2.0**-8,
+        eps=1e-5,
+        momentum=0.1,
+        formats=("float64",),
+        running="small",
+    ),
+    Situation(
+        "gamma-all-zero",
+        "gamma = 0 in every channel, as residual blocks start: it is not absent, and not 1",
+        (4, 3),
+        gamma="all-zero",
+    ),
     Situation("gamma-zero", "gamma = 0 in one channel: dx is 0 there and dgamma is not", (4, 3), gamma="zero"),
     Situation(
         "gamma-tiny",
@@ -218,7 +235,12 @@ SITUATIONS: tuple[Situation, ...] = (
         (4, 3),
         layout="shared",
     ),
-    Situation("outlier", "one value far out: max |x_hat| close to sqrt(m - 1), its bound", (9, 2), content="outlier"),
+    Situation(
+        "outlier",
+        "one value far out: max |x_hat| close to sqrt(m - 1), its bound, here 11.4",
+        (131, 2),
+        content="outlier",
+    ),
     Situation(
         "constant-channel",
         "a constant channel: variance 0, y = beta up to rounding, dx of order 1/sqrt(eps)",
@@ -278,6 +300,12 @@ SITUATIONS: tuple[Situation, ...] = (
         (66, 2, 40, 25),
         content="integers",
         formats=("float16",),
+    ),
+    Situation(
+        "nan-upstream",
+        "NaN in one value of dy: a loss scaler must see it in the gradients of its channel",
+        (4, 3, 2),
+        content="nan-upstream",
     ),
     Situation("nan", "NaN in one value: it must stay in its channel and be seen there", (4, 3, 2), content="nan"),
     Situation("inf", "inf in one value: it must stay in its channel and be seen there", (4, 3, 2), content="inf"),

@@ -406,7 +406,7 @@ DEVIATIONS: tuple[Deviation, ...] = (
         "running-inverse-std",
         "running variance accumulates 1/sqrt(var + eps)",
         "Inference divides by the wrong thing altogether.",
-        lambda s, f: 1 / np.sqrt(s.var + s.a * 0 + 2.0**-10),
+        lambda s, f: 1 / np.sqrt(s.var + s.eps),
         mean=False,
     ),
     running_update(

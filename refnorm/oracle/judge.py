@@ -279,41 +279,56 @@ class Trial:
 
     def poisoned(self) -> None:
         """Judge NaN or inf in one value of channel 0: seen there, and nowhere else."""
-        case, where = self.case, "NaN and inf"
+        case, implementation = self.case, self.implementation
+        upstream = case.situation.content == "nan-upstream"
         gamma, beta, mean, var = self.inputs()
         if case.operation == "inference":
-            if hasattr(self.implementation, "infer"):
+            if hasattr(implementation, "infer") and not upstream:
                 y = self.call("infer", self.data(case.x), gamma, beta, mean, var, case.eps)
                 self.contained("y, inference", y, elementwise=True)
-            return
-        result = self.call("train", self.data(case.x), gamma, beta, mean, var, case.momentum, case.eps)
-        y, mean, var, cache = self.unpack("train", result, 4)
-        for quantity, actual in zip(FUNCTIONS["train"], (y, mean, var), strict=True):
-            self.contained(quantity, actual)
-        if hasattr(self.implementation, "backward"):
-            dx, _, _ = self.unpack("backward", self.call("backward", self.data(case.dy), cache), 3)
-            self.contained("dx", dx)
-        if not any(o.quantity == where for o in self.seen):
-            self.seen.append(Observation(where, case))
+            if not hasattr(implementation, "frozen"):
+                return
+            y, cache = self.unpack(
+                "frozen", self.call("frozen", self.data(case.x), gamma, beta, mean, var, case.eps), 2
+            )
+            if not upstream:
+                self.contained("frozen y", y, elementwise=True)
+            quantities = FUNCTIONS["frozen"][1:]
+        else:
+            result = self.call("train", self.data(case.x), gamma, beta, mean, var, case.momentum, case.eps)
+            *forward, cache = self.unpack("train", result, 4)
+            for quantity, actual in zip(FUNCTIONS["train"], forward, strict=True):
+                if not upstream:
+                    self.contained(quantity, actual)
+            quantities = FUNCTIONS["backward"]
+        if hasattr(implementation, "backward"):
+            gradients = self.unpack("backward", self.call("backward", self.data(case.dy), cache), 3)
+            for quantity, actual in zip(quantities, gradients, strict=True):
+                clean = not upstream and (quantity.endswith("dbeta") or quantity == "frozen dx")
+                if not clean:  # these do not depend on x
+                    self.contained(quantity, actual, elementwise=quantity == "frozen dx")
+        if not self.seen:
+            self.seen.append(Observation("NaN and inf", case))
 
     def contained(self, quantity: str, actual: Any, elementwise: bool = False) -> None:
         """Note if the poisoned element of channel 0 looks finite, or another channel does not."""
         case = self.case
-        kind = case.kind if quantity.startswith(("y", "dx")) else case.parameters
-        shape = case.x.shape if quantity.startswith(("y", "dx")) else case.running_mean.shape
+        spatial = quantity.endswith("dx") or quantity.startswith(("y", "frozen y"))
+        kind, shape = (case.kind, case.x.shape) if spatial else (case.parameters, case.running_mean.shape)
         shaped = self.shaped(quantity, actual, shape, kind)
         if shaped is None:
             return
         values = np.asarray(shaped, dtype=np.float64)
-        own, others = (values[:, 0], values[:, 1:]) if values.ndim > 1 else (values[0], values[1:])
-        poisoned = ~np.isfinite(case.x[:, 0]) if values.ndim > 1 else np.True_
-        what = case.situation.content
-        if np.any(np.isfinite(own[poisoned] if values.ndim > 1 else own)):
-            self.note("NaN and inf", f"{what} in x disappears: {quantity} is finite where it should not be")
+        what = "nan in dy" if case.situation.content == "nan-upstream" else f"{case.situation.content} in x"
+        source = case.dy if case.situation.content == "nan-upstream" else case.x
+        poisoned = ~np.isfinite(source[:, 0]) if spatial else np.True_
+        own, others = (values[:, 0], values[:, 1:]) if spatial else (values[0], values[1:])
+        if np.any(np.isfinite(own[poisoned])):
+            self.note("NaN and inf", f"{what} disappears: {quantity} is finite where it should not be", quantity)
         if elementwise and not np.all(np.isfinite(own[~poisoned])):
-            self.note("NaN and inf", f"{what} in one value of x spreads to other values of {quantity}")
+            self.note("NaN and inf", f"{what} spreads from one value to others of {quantity}", quantity)
         if not np.all(np.isfinite(others)):
-            self.note("NaN and inf", f"{what} in channel 0 of x spreads to other channels of {quantity}")
+            self.note("NaN and inf", f"{what} spreads from channel 0 to others in {quantity}", quantity)
 
     def run(self) -> list[Observation]:
         """Judge the case."""
@@ -375,15 +390,57 @@ def observe(
     for case in chosen:
         progress(case.id)
         yield from Trial(implementation, case, convention).run()
-    again = next((c for c in chosen if c.operation == "training" and c.situation.name == "rank-4"), None)
-    if again is not None:
-        progress(again.id)
-        first, second = (Trial(implementation, again, convention).run() for _ in range(2))
-        pairs = zip(first, second, strict=False)
-        same = all(
-            np.array_equal(a.actual, b.actual, equal_nan=True)
-            for a, b in pairs
-            if a.actual is not None and b.actual is not None
-        )
-        trouble = "" if same else "the same call gives different results when repeated"
-        yield Observation("repeatability", again, trouble=trouble)
+    again = [
+        c for c in chosen if c.operation == "training" and c.situation.name in ("rank-4", "channels-last", "square")
+    ]
+    for case in again[:1]:
+        progress(case.id)
+        trouble = _memory(implementation, convention, case)
+        yield Observation("repeatability", case, trouble=trouble)
+
+
+def _memory(implementation: Any, convention: Convention, case: Case) -> str:
+    """Say how calls disturb each other: results that change, buffers that are used again, caches that are not kept."""
+    trial = Trial(implementation, case, convention)
+    gamma, beta, mean, var = trial.inputs()
+    x, other, dy = trial.data(case.x), trial.data(case.x[::-1] * 0.5 + 1), trial.data(case.dy)
+    before = x.tobytes()
+    try:
+
+        def train(batch: Array) -> tuple[Any, ...]:
+            arguments = (batch, gamma, beta, mean, var, case.momentum, case.eps)
+            return trial.unpack("train", trial.call("train", *arguments), 4)
+
+        def backward(cache: Any) -> list[Any]:
+            return [np.array(g) for g in trial.unpack("backward", trial.call("backward", dy, cache), 3)]
+
+        *first, cache = train(x)
+        kept = [np.array(a) for a in first]
+        *again, cache_again = train(x)
+        if not all(map(_same, kept, again)):
+            return "the same call gives different results when repeated"
+        gradients = backward(cache_again) if hasattr(implementation, "backward") else []
+        train(other)
+        if not all(map(_same, kept, first)):
+            return "a later call writes into results that an earlier one returned"
+        if gradients:
+            if not all(map(_same, gradients, backward(cache))):
+                return "backward uses what the latest forward left, not the cache that it is given"
+            try:
+                if not all(map(_same, gradients, backward(cache))):
+                    return (
+                        "a second backward with the same cache gives different results: it uses up its cache silently"
+                    )
+            except Raised:
+                pass  # a cache that is used up may say so
+            if x.tobytes() != before:
+                return "backward writes into x, which its cache refers to"
+    except Raised:
+        return ""  # judged elsewhere
+    return ""
+
+
+def _same(a: Any, b: Any) -> bool:
+    if a is None or b is None or a.dtype == object:
+        return True
+    return bool(np.array_equal(np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64), equal_nan=True))

@@ -207,7 +207,7 @@ class Step:
     mean: Values
     var: Values
     m: int
-    a: float
+    eps: float
 
 
 def _at(w: World, step: Step) -> World:
@@ -225,7 +225,7 @@ def running(
     for batch in case.batches:
         x = np.asarray(batch, dtype=np.longdouble)
         mean, var = moments(x, w.axes)
-        step = Step(x, m_old, v_old, mean.reshape(-1), var.reshape(-1), w.m, convention.travelled(case.momentum))
+        step = Step(x, m_old, v_old, mean.reshape(-1), var.reshape(-1), w.m, w.eps)
         old, new = parts(step)
         result = old_weight * old + new_weight * new
         m_old, v_old = (result, v_old) if which == "mean" else (m_old, result)
