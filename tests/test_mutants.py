@@ -143,7 +143,7 @@ CAUSES: dict[str, set[str]] = {
     "bwd_parameter_gradients_in_dtype_of_x": {"dtype-changed"},
     "bwd_frozen_follows_training": {"training-gradient-in-frozen"},
     "bwd_frozen_parameters_not_trained": {"returns-zeros"},
-    "bwd_frozen_dgamma_from_batch": {"batch-statistics-in-inference"},
+    "bwd_frozen_dgamma_from_batch": {"dgamma-from-batch-statistics"},
     "bwd_dy_read_in_memory_order": {"only-strided"},
     "bwd_zero_for_constant_channels": {"only-constant-channel"},
     "state_running_statistics_of_object": {"not-repeatable"},
@@ -177,6 +177,7 @@ CAUSES: dict[str, set[str]] = {
 }
 
 BESIDES: dict[str, set[str]] = {
+    "run_updated_statistics_normalise": {"dx-statistics-constant"},
     "fwd_layout_axes_shifted": {"non-finite-handling", "only-spatial"},
     "fwd_rank3_length_not_reduced": {"shape"},
     "axis_batch_alone": {"only-spatial"},

@@ -98,8 +98,11 @@ def test_an_implementation_conforms_under_its_own_row_and_deviates_under_torch(r
             round32 = CONVENTIONS[row].travelled
             return super().train(x, gamma, beta, mean, var, round32(momentum), round32(eps))
 
+        def frozen(self, x, gamma, beta, mean, var, eps):
+            return super().frozen(x, gamma, beta, mean, var, CONVENTIONS[row].travelled(eps))
+
     assert refnorm.check(AsRow(), convention=row).conforms
-    report = refnorm.check(AsRow(), convention="torch", dtypes=FAST)
+    report = refnorm.check(AsRow(), convention="torch", dtypes=("float32",))
     assert not report.conforms
     assert report.paths[0].nearest in ("keras", "onnx")
     assert "momentum-sense+running-variance-biased" in causes(report)
@@ -285,7 +288,7 @@ def test_nan_that_spreads_to_other_channels_is_found():
             return y if np.all(np.isfinite(y)) else y * np.nan, mean, var, saved
 
     titles = [f.title for f in refnorm.check(Mutant(), dtypes=FAST).findings]
-    assert "nan in channel 0 of x spreads to other channels of y, training" in titles
+    assert "nan in x spreads from channel 0 to others in y, training" in titles
 
 
 def test_one_value_per_channel_must_raise_under_torch():
@@ -484,7 +487,7 @@ def test_inputs_are_representable_in_their_formats():
 
 def test_upstream_gradients_are_never_constant():
     for case in golden.cases("training"):
-        if case.count > 1:
+        if case.count > 1 and np.all(np.isfinite(case.dy)):
             axes = tuple(a for a in range(case.dy.ndim) if a != 1)
             assert np.all(np.ptp(case.dy, axis=axes) > 0), case.id
 

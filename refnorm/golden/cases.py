@@ -155,7 +155,7 @@ def _built(id: str, operation: str, kind: str, situation: Situation, seed: int) 
         batches = tuple(np.broadcast_to(x[:1], x.shape).copy() for x in batches)
         dy = np.broadcast_to(dy[:1], dy.shape).copy()
     if situation.content == "integers":
-        dy = dy / dy.size * 64 if kind == "float64" else cast(np.round(dy * 4) / 256, kind).astype(np.float64)
+        dy = np.round(dy * 4) / 256
     gamma, beta, mean, var = (cast(p, parameters).astype(np.float64) for p in _parameters(situation, channels, seed))
     if situation.layout == "shared":
         gamma, beta = var, mean
@@ -184,14 +184,16 @@ def _per_channel(channels: int, rank: int) -> tuple[Floats, Floats]:
 def _values(situation: Situation, kind: str, seed: int) -> Floats:
     shape = situation.shape
     u = uniform(shape, seed)
-    if situation.content == "integers":  # multiples of 1/4: sums and sums of squares are exact in any order
-        channel = np.where(np.arange(shape[1]) % 2, 0.5, 0.0).reshape((1, -1) + (1,) * (len(shape) - 2))
-        place = np.arange(u[:, 0].size).reshape(u[:, :1].shape) / u[:, 0].size
-        return np.round(u * 4) / 4 + channel + np.where(place >= 0.75, 1.5, 0.0)  # what stops early misses the rise
+    if situation.content == "integers":  # multiples of 1/4 about an exact mean: plain sums are exact in any order
+        half = u[: shape[0] // 2]
+        place = np.arange(half[0, 0].size).reshape(half[0, 0].shape) / half[0, 0].size
+        half = np.round(half * 4) / 4 * np.where(place >= 0.75, 2.0, 1.0)  # what stops early misses the rise
+        centre = np.where(np.arange(shape[1]) % 2, 0.5, 1.0).reshape((1, -1) + (1,) * (len(shape) - 2))
+        return np.concatenate([centre + half, centre - half])
     scale, offset = _per_channel(shape[1], len(shape))
     x = (u * scale + offset) * situation.spread + situation.centre * np.sign(offset + 0.1)
     if situation.content == "outlier":
-        x[shape[0] // 2] += 64.0 * scale[0]
+        x[shape[0] // 2] += 16.0 * scale[0]
     if situation.content == "constant":
         x[:, 1] = 0.1
     if situation.content in ("nan", "inf"):

@@ -32,6 +32,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -78,6 +79,7 @@ def largest(kind: str) -> float:
     return (2.0 - 2.0 ** (1 - bits)) * 2.0 ** (1 - exponent)
 
 
+@lru_cache(maxsize=8192)
 def bounds(case: Case, convention: Convention, tier: Tier = ROW_BY_ROW) -> dict[str, Floats]:
     """Return the bound of every quantity of a case, by the oracle's names; inf where only finiteness is asked for."""
     with np.errstate(all="ignore"):

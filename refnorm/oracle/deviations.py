@@ -10,9 +10,11 @@ import numpy as np
 from refnorm.oracle.worlds import (
     FORWARD,
     Deviation,
+    Step,
     Values,
     World,
     forward,
+    given,
     gradient,
     inverse_std,
     moments,
@@ -21,9 +23,34 @@ from refnorm.oracle.worlds import (
 )
 
 
+def _shards(w: World) -> list[tuple[float, Values, Values, Values]]:
+    """Return share, mean, variance and values of two halves of the batch."""
+    parts = [part for part in np.array_split(w.x, 2) if part.size]
+    return [(len(part) / len(w.x), *moments(part, w.axes), part) for part in parts]
+
+
 def _halves(w: World) -> tuple[Values, Values]:
-    shards = [moments(part, w.axes) for part in np.array_split(w.x, 2) if part.size]
-    return sum(m for m, _ in shards) / len(shards), sum(v for _, v in shards) / len(shards)
+    shards = _shards(w)
+    return sum(s[1] for s in shards) / len(shards), sum(s[2] for s in shards) / len(shards)
+
+
+def _weighted_halves(w: World) -> tuple[Values, Values]:
+    return w.mean, sum(s[0] * s[2] for s in _shards(w))
+
+
+def _dx_through_own_shard(w: World) -> Values:
+    mean, var = _weighted_halves(w)
+    changed = replace(w, mean=mean, var=var)
+    own = np.concatenate([s[3] - s[1] for s in _shards(w)]) * changed.inv
+    return w.gamma * changed.inv * (w.upstream - w.mean_dy - own * changed.mean_dy_x_hat)
+
+
+def _dx_by_shards(w: World) -> Values:
+    """Average the two means of dx over shards with equal weights, whatever their sizes."""
+    pairs = list(zip(np.array_split(w.upstream, 2), np.array_split(w.x_hat, 2), strict=True))
+    first = sum(w.average(g) for g, _ in pairs if g.size) / 2
+    second = sum(w.average(g * h) for g, h in pairs if g.size) / 2
+    return w.gamma * w.inv * (w.upstream - first - w.x_hat * second)
 
 
 def _merged_mean_averaged_variance(w: World) -> tuple[Values, Values]:
@@ -34,15 +61,9 @@ def _batch(w: World) -> tuple[Values, Values]:
     return moments(w.x, w.axes)
 
 
-def _given(w: World) -> tuple[Values, Values]:
-    shape = (1, -1) + (1,) * (w.x.ndim - 2)
-    mean, var = (np.asarray(a, dtype=np.longdouble).reshape(shape) for a in (w.case.running_mean, w.case.running_var))
-    return mean, var
-
-
 def _updated(correction: float | None) -> Callable[[World], tuple[Values, Values]]:
     def value(w: World) -> tuple[Values, Values]:
-        (mean, var), (old_mean, old_var) = _batch(w), _given(w)
+        (mean, var), (old_mean, old_var) = _batch(w), given(w)
         old, new = (float(v) for v in w.convention.weights(w.case.momentum))
         factor = float(w.convention.factor(w.m)) if correction is None else w.m / (w.m - correction)
         return old * old_mean + new * mean, old * old_var + new * factor * var
@@ -52,7 +73,7 @@ def _updated(correction: float | None) -> Callable[[World], tuple[Values, Values
 
 def _moved(old: float) -> Callable[[World], tuple[Values, Values]]:
     def value(w: World) -> tuple[Values, Values]:
-        (mean, var), (old_mean, old_var) = _batch(w), _given(w)
+        (mean, var), (old_mean, old_var) = _batch(w), given(w)
         return old * old_mean + (1 - old) * mean, old * old_var + (1 - old) * var
 
     return value
@@ -64,6 +85,37 @@ def _over(axes: Callable[[int], tuple[int, ...]]) -> Callable[[World], tuple[Val
 
 def _eps_minimum(w: World) -> Values:
     return 1 / np.sqrt(w.var + max(w.eps, 1.001e-5))
+
+
+def _divided_by(k: float) -> Callable[[Step, float], Values]:
+    return lambda s, f: s.var * (s.m / (s.m - k)) if s.m != k else s.var * np.inf
+
+
+def _first_shard(replicas: int) -> Callable[[Step, float], Values]:
+    def value(s: Step, f: float) -> Values:
+        samples = len(np.array_split(s.x, 2)[0])
+        m = replicas * samples * (s.m // len(s.x))
+        return s.var * (m / (m - 1) if m > 1 else np.inf)
+
+    return value
+
+
+def _std_averaged(power: float) -> Callable[[World], Values]:
+    """Average standard deviations, each corrected by a power of m/(m - 1), and report the square."""
+
+    def value(w: World) -> Values:
+        old, new = (float(v) for v in w.convention.weights(w.case.momentum))
+        std = np.sqrt(np.asarray(w.case.running_var, dtype=np.longdouble))
+        for batch in w.case.batches:
+            batch_var = moments(np.asarray(batch, dtype=np.longdouble), w.axes)[1].reshape(-1)
+            std = old * std + new * np.sqrt(batch_var) * float(w.convention.factor(w.m)) ** power
+        return std**2
+
+    return value
+
+
+def _world_of(w: World, statistics: tuple[Values, Values]) -> World:
+    return replace(w, mean=statistics[0], var=statistics[1])
 
 
 EPS = "Outputs differ wherever the variance is not far above eps; with large variances the mistake is invisible."
@@ -110,6 +162,15 @@ DEVIATIONS: tuple[Deviation, ...] = (
     *inverse_std(
         "eps-fixed-1e-8", "eps is fixed at 1e-8, whatever is passed", EPS, lambda w: 1 / np.sqrt(w.var + 1e-8)
     ),
+    *inverse_std(
+        "eps-root", "the root of eps is added to the variance", EPS, lambda w: 1 / np.sqrt(w.var + np.sqrt(w.eps))
+    ),
+    *inverse_std(
+        "eps-rounded-to-float32",
+        "eps is rounded to float32",
+        "Results in float64 have float32's accuracy where the variance is close to eps.",
+        lambda w: 1 / np.sqrt(w.var + float(np.float32(w.eps))),
+    ),
     *inverse_std("eps-squared", "eps is squared before it is added", EPS, lambda w: 1 / np.sqrt(w.var + w.eps**2)),
     *inverse_std(
         "eps-nudged",
@@ -144,7 +205,7 @@ DEVIATIONS: tuple[Deviation, ...] = (
         "running-statistics-in-training",
         "training normalises by the running statistics, not by the batch's",
         "The batch is not normalised, and gradients through the statistics are missing.",
-        _given,
+        given,
         ("y, training",),
     ),
     statistics_of(
@@ -184,6 +245,20 @@ DEVIATIONS: tuple[Deviation, ...] = (
             ("y, inference",),
         )
         for weight in (0.8999999761581421, 0.9, 0.99, 0.1)
+    ),
+    *inverse_std(
+        "running-variance-taken-for-std",
+        "inference divides by the running variance, as if it were a standard deviation",
+        FAR,
+        lambda w: 1 / (w.var + w.eps),
+        ("y, inference", "frozen y"),
+    ),
+    *inverse_std(
+        "correction-in-inference",
+        "inference corrects the running variance by m/(m - 1) of its own batch",
+        "A prediction depends on the batch size.",
+        lambda w: 1 / np.sqrt(w.var * (w.m / max(w.m - 1, 1)) + w.eps),
+        ("y, inference", "frozen y"),
     ),
     statistics_of(
         "initial-statistics-in-inference",
@@ -243,12 +318,27 @@ DEVIATIONS: tuple[Deviation, ...] = (
         _over(lambda n: tuple(range(1, n))),
         ("y, training",),
     ),
-    statistics_of(
+    *(
+        statistics_of(
+            "shard-variances-averaged",
+            "the variance is the mean of two shards' variances: the spread of their means is lost",
+            "The variance is too small whenever shards differ; y is too large.",
+            moments_of,
+            ("y, training",),
+        )
+        for moments_of in (_weighted_halves, _merged_mean_averaged_variance)
+    ),
+    gradient(
         "shard-variances-averaged",
         "the variance is the mean of two shards' variances: the spread of their means is lost",
         "The variance is too small whenever shards differ; y is too large.",
-        _merged_mean_averaged_variance,
-        ("y, training",),
+        dx=_dx_through_own_shard,
+    ),
+    gradient(
+        "dx-shard-means-averaged",
+        "the two means in dx are averages of two shards', whatever their sizes",
+        "dx is wrong whenever shards differ in size.",
+        dx=_dx_by_shards,
     ),
     statistics_of(
         "shard-statistics-averaged",
@@ -261,13 +351,40 @@ DEVIATIONS: tuple[Deviation, ...] = (
         "gamma-absolute",
         "the scale is |gamma|",
         "Channels with negative gamma come out with the wrong sign.",
-        lambda w: replace(w, gamma=np.abs(w.gamma)),
+        lambda w: w.affine(np.abs(w.gamma)),
     ),
     forward(
         "gamma-absolute-plus-eps",
         "the scale is |gamma| + eps",
         "Channels with negative gamma come out with the wrong sign.",
-        lambda w: replace(w, gamma=np.abs(w.gamma) + w.eps),
+        lambda w: w.affine(np.abs(w.gamma) + w.eps),
+    ),
+    gradient(
+        "gamma-absolute-plus-eps",
+        "the scale is |gamma| + eps",
+        "Channels with negative gamma come out with the wrong sign.",
+        dgamma=lambda w: w.dgamma * (1.0 if w.case.gamma is None else np.where(w.case.gamma < 0, -1, 1)),
+        frozen_dgamma=lambda w: w.dgamma * (1.0 if w.case.gamma is None else np.where(w.case.gamma < 0, -1, 1)),
+    ),
+    forward(
+        "gamma-clipped",
+        "negative gamma is clipped to 0",
+        "Channels with negative gamma are dead.",
+        lambda w: w.affine(np.maximum(w.gamma, 0)),
+    ),
+    forward(
+        "first-channel-for-all",
+        "the first channel's gamma and beta serve all channels",
+        SCALE,
+        lambda w: w.affine(
+            np.broadcast_to(w.gamma[:, :1], w.gamma.shape), np.broadcast_to(w.beta[:, :1], w.beta.shape)
+        ),
+    ),
+    forward(
+        "first-channel-for-all",
+        "the first channel's gamma serves all channels",
+        SCALE,
+        lambda w: w.affine(np.broadcast_to(w.gamma[:, :1], w.gamma.shape)),
     ),
     forward(
         "gamma-ignored",
@@ -275,8 +392,8 @@ DEVIATIONS: tuple[Deviation, ...] = (
         SCALE,
         lambda w: replace(w, gamma=np.ones_like(w.gamma)),
     ),
-    forward("gamma-plus-one", "the scale is 1 + gamma", SCALE, lambda w: replace(w, gamma=1 + w.gamma)),
-    forward("gamma-squared", "gamma is applied twice", SCALE, lambda w: replace(w, gamma=w.gamma**2)),
+    forward("gamma-plus-one", "the scale is 1 + gamma", SCALE, lambda w: w.affine(1 + w.gamma)),
+    forward("gamma-squared", "gamma is applied twice", SCALE, lambda w: w.affine(w.gamma**2)),
     forward(
         "beta-ignored",
         "beta is ignored, or fixed at 0",
@@ -287,7 +404,7 @@ DEVIATIONS: tuple[Deviation, ...] = (
         "beta-subtracted",
         "beta is subtracted",
         "Every output is shifted.",
-        lambda w: replace(w, beta=-w.beta),
+        lambda w: w.affine(beta=-w.beta),
     ),
     forward(
         "beta-scaled",
@@ -299,7 +416,7 @@ DEVIATIONS: tuple[Deviation, ...] = (
         "gamma-beta-swapped",
         "gamma and beta are swapped",
         SCALE,
-        lambda w: replace(w, gamma=w.beta, beta=w.gamma),
+        lambda w: w if w.case.gamma is None or w.case.beta is None else w.affine(w.beta, w.gamma),
     ),
     Deviation("returns-input", "x is returned as it is", "Nothing is normalised.", {n: lambda w: w.x for n in FORWARD}),
     Deviation(
@@ -403,11 +520,68 @@ DEVIATIONS: tuple[Deviation, ...] = (
         kind="numerics",
     ),
     running_update(
+        "momentum-rounded-to-float32",
+        "momentum is rounded to float32 before it weighs float64 statistics",
+        "Running statistics in float64 have float32's accuracy: relative errors of 1e-8.",
+        weights=lambda o, n: (1 - float(np.float32(n)), float(np.float32(n))),
+        kind="numerics",
+    ),
+    running_update(
         "running-inverse-std",
         "running variance accumulates 1/sqrt(var + eps)",
         "Inference divides by the wrong thing altogether.",
         lambda s, f: 1 / np.sqrt(s.var + s.eps),
         mean=False,
+    ),
+    *(
+        running_update(
+            "running-variance-with-eps",
+            "eps is added to what is stored as running variance",
+            "eps counts twice in inference.",
+            new_var,
+            mean=False,
+        )
+        for new_var in (
+            lambda s, f: s.var * f + s.eps,
+            lambda s, f: (s.var + s.eps) * f,
+            lambda s, f: (np.sqrt(s.var * f) + s.eps) ** 2,
+            lambda s, f: (np.sqrt(s.var) + s.eps) ** 2 * f,
+        )
+    ),
+    *(
+        running_update(
+            "running-variance-correction-count",
+            f"the correction divides by m {'-' if k > 0 else '+'} {abs(k)}, not by m - 1",
+            "The stored variance is wrong for small batches.",
+            _divided_by(k),
+            mean=False,
+        )
+        for k in (2, -1, 1.5, 3)
+    ),
+    running_update(
+        "running-mean-corrected",
+        "the running mean is multiplied by m/(m - 1) like the variance",
+        "Inference subtracts too much.",
+        new_mean=lambda s: s.mean * (s.m / max(s.m - 1, 1)),
+    ),
+    *(
+        Deviation(
+            "running-std-averaged",
+            "standard deviations are averaged, not variances",
+            "The stored variance is too small while the batches' variances differ.",
+            {"running variance": _std_averaged(power)},
+        )
+        for power in (0.5, 1.0, 0.0)
+    ),
+    *(
+        running_update(
+            "correction-by-own-shard",
+            "m/(m - 1) is taken with a shard's own count, not with the count of the whole batch",
+            "The stored variance depends on how the batch is split.",
+            new_var,
+            mean=False,
+        )
+        for new_var in (_first_shard(1), _first_shard(2))
     ),
     running_update(
         "running-std",
@@ -550,6 +724,13 @@ DEVIATIONS: tuple[Deviation, ...] = (
         dx=lambda w: w.dx(1, 1, w.m / max(w.m - 1, 1)),
     ),
     gradient(
+        "dx-std-twice",
+        "1 / sqrt(var + eps) is applied twice in dx",
+        "Gradients have the wrong size in every layer below.",
+        dx=lambda w: w.dx() * w.inv,
+        frozen_dx=lambda w: w.dx(1, 0, 0) * w.inv,
+    ),
+    gradient(
         "dx-std-missing",
         "1 / sqrt(var + eps) is missing in dx",
         "Gradients have the wrong size in every layer below.",
@@ -625,6 +806,27 @@ DEVIATIONS: tuple[Deviation, ...] = (
         "beta learns at the wrong rate.",
         dbeta=lambda w: (w.upstream * w.gamma).sum(w.axes),
         frozen_dbeta=lambda w: (w.upstream * w.gamma).sum(w.axes),
+    ),
+    gradient(
+        "parameter-gradients-swapped",
+        "dgamma and dbeta change places",
+        "gamma learns beta's gradient and beta gamma's.",
+        dgamma=lambda w: w.upstream.sum(w.axes),
+        dbeta=lambda w: w.dgamma,
+        frozen_dgamma=lambda w: w.upstream.sum(w.axes),
+        frozen_dbeta=lambda w: w.dgamma,
+    ),
+    gradient(
+        "dgamma-from-running-statistics",
+        "dgamma normalises x by the running statistics, not by the batch's",
+        "gamma learns from another x_hat than the one that it scales.",
+        dgamma=lambda w: _world_of(w, given(w)).dgamma,
+    ),
+    gradient(
+        "dgamma-from-batch-statistics",
+        "the frozen dgamma normalises x by the batch's statistics, not by the running ones",
+        "gamma learns from another x_hat than the one that it scales.",
+        frozen_dgamma=lambda w: _world_of(w, _batch(w)).dgamma,
     ),
     gradient(
         "parameter-gradients-averaged",

@@ -74,6 +74,13 @@ CIRCUMSTANCES: tuple[tuple[str, str, Callable[[Observation], bool]], ...] = (
     ("only-narrow", "only in formats narrower than float64", lambda o: o.case.kind != "float64"),
     ("only-one-sample", "only for a batch of one sample", lambda o: o.case.x.shape[0] == 1),
     ("only-constant-channel", "only in a constant channel", lambda o: o.case.situation.content == "constant"),
+    ("only-gamma-zero", "only where gamma is 0", lambda o: o.case.gamma is not None and not np.all(o.case.gamma)),
+    (
+        "only-initial-statistics",
+        "only from running statistics of exactly (0, 1)",
+        lambda o: not np.any(o.case.running_mean) and bool(np.all(o.case.running_var == 1)),
+    ),
+    ("only-many-samples", "only for many samples", lambda o: o.case.x.shape[0] > 64),
     ("only-rank-2", "only for x of rank 2", lambda o: o.case.x.ndim == 2),
     ("only-rank-3", "only for x of rank 3", lambda o: o.case.x.ndim == 3),
     ("only-rank-4", "only for x of rank 4", lambda o: o.case.x.ndim == 4),
@@ -104,9 +111,16 @@ def diagnose(observations: Sequence[Observation], convention: Convention) -> lis
 
 
 def _redundant(o: Observation, observations: Sequence[Observation]) -> bool:
-    """Whether a policy was judged though no call of the function gives anything usable."""
-    ordinary = [p for p in observations if p.quantity == "y, training"]
-    return bool(o.policy) and bool(ordinary) and all(p.trouble for p in ordinary)
+    """Whether a behaviour only repeats what ordinary results say already."""
+    if o.policy:  # no call of the function gives anything usable
+        ordinary = [p for p in observations if p.quantity == "y, training"]
+        return bool(ordinary) and all(p.trouble for p in ordinary)
+    modified = any(p.quantity == "arguments unchanged" and p.trouble for p in observations)
+    if o.quantity == "repeatability":
+        return modified
+    if o.quantity == "NaN and inf" and o.trouble and " raised " not in o.trouble:
+        return modified or any(p.quantity == o.about and not p.passed for p in observations)
+    return False
 
 
 def _kind_of(o: Observation) -> str:
@@ -120,17 +134,26 @@ def _numbers(
     """Explain the failures of one quantity that have numbers: overflow, one-pass, a deviation, or a circumstance."""
     failed = [o for o in seen if not o.passed and not o.trouble]
     comparable = [o for o in seen if not o.trouble and o.actual is not None]
-    result: list[tuple[_Cause, list[Observation]]] = []
-    if overflowed := [o for o in failed if _overflowed(o)]:
-        title = "statistics overflow in half precision: they must be kept in float32 or wider"
-        effect = (
-            "Values of a few hundred, or a few ten thousand values per channel, turn statistics into inf and y into 0."
-        )
-        result.append((_Cause("numerics", "half-overflow", title, effect), overflowed))
-        failed = [o for o in failed if o not in overflowed]
     if not failed:
-        return result
-    if deviation := _deviation(quantity, failed, comparable, convention, given):
+        return []
+    result: list[tuple[_Cause, list[Observation]]] = []
+    deviation = _deviation(quantity, failed, comparable, convention, given)
+    if not deviation and (large := [o for o in failed if _may_overflow(o)]):
+        rest = [o for o in failed if o not in large]
+        deviation = (
+            _deviation(quantity, rest, [o for o in comparable if o not in large], convention, given) if rest else None
+        )
+        lost = [o for o in large if deviation or not rest or not np.all(np.isfinite(o.actual))]
+        if lost:
+            title = "statistics overflow in half precision: they must be kept in float32 or wider"
+            effect = (
+                "Values of a few hundred, or some ten thousand values per channel, turn statistics into inf, y into 0."
+            )
+            result.append((_Cause("numerics", "half-overflow", title, effect), lost))
+            failed = [o for o in failed if o not in lost]
+        if not failed:
+            return result
+    if deviation:
         given.append(deviation)
         result.append((_Cause(deviation.kind, deviation.name, deviation.sentence, deviation.effect), failed))
     elif all(o.tier == ONE_PASS.name for o in failed):
@@ -155,13 +178,18 @@ def _deviation(
 
     A gradient may also deviate in the world of a forward deviation that was found before (a pair).
     """
-    smooth = [o for o in failed if o.case.situation.content != "constant"] or list(failed)
+    smooth = [o for o in failed if _smooth(o)] or list(failed)
     telling = sorted(smooth, key=lambda o: o.case.x.size)
-    telling += [o for o in comparable if o.passed and o.case.situation.content != "constant"]
+    telling += [o for o in comparable if o.passed and _smooth(o)]
     for deviation in _possible(quantity, given):
         if all(_matches(deviation, o, convention) for o in telling):
             return deviation
     return None
+
+
+def _smooth(o: Observation) -> bool:
+    """Whether rounding errors are not magnified: not in a constant channel, not among subnormal numbers."""
+    return o.case.situation.content != "constant" and o.case.situation.name != "subnormal-values"
 
 
 def _possible(quantity: str, given: Sequence[Deviation]) -> Iterator[Deviation]:
@@ -202,13 +230,9 @@ def _matches(deviation: Deviation, o: Observation, convention: Convention) -> bo
     return bool(np.all(same) and explains)
 
 
-def _overflowed(o: Observation) -> bool:
-    if o.case.kind not in ("float16", "bfloat16") or o.actual is None:
-        return False
-    lost = ~np.isfinite(o.actual)
-    if o.case.situation.name == "large-count":
-        return bool(np.any(lost) or np.any(o.actual == 0))
-    return bool(np.any(lost)) and o.case.situation.name == "half-overflow"
+def _may_overflow(o: Observation) -> bool:
+    """Whether a case leaves half precision on the way: squares of large values, or a large count."""
+    return o.case.kind in ("float16", "bfloat16") and o.case.situation.name in ("half-overflow", "large-count")
 
 
 def _unexplained(quantity: str, failed: Sequence[Observation], passed: Sequence[Observation]) -> _Cause:

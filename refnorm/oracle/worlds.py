@@ -43,6 +43,12 @@ class World:
         """Values per channel."""
         return self.case.count
 
+    def affine(self, gamma: Values | None = None, beta: Values | None = None) -> World:
+        """Return the world with other parameters; one that is absent in the case stays so."""
+        case = self.case
+        gamma = self.gamma if gamma is None or case.gamma is None else gamma
+        return replace(self, gamma=gamma, beta=self.beta if beta is None or case.beta is None else beta)
+
     @cached_property
     def inv(self) -> Values:
         """What x - mean is multiplied by."""
@@ -195,6 +201,18 @@ def statistics_of(
 
 def _flat(values: Values, w: World) -> Values:
     return np.broadcast_to(values, (1, w.x.shape[1]) + (1,) * (w.x.ndim - 2)).reshape(-1)
+
+
+def given(w: World) -> tuple[Values, Values]:
+    """Return the running statistics that the last batch meets: those of the case, moved by the batches before it."""
+    shape = (1, -1) + (1,) * (w.x.ndim - 2)
+    mean, var = (np.asarray(a, dtype=np.longdouble) for a in (w.case.running_mean, w.case.running_var))
+    old, new = (float(v) for v in w.convention.weights(w.case.momentum))
+    for batch in w.case.batches[:-1]:
+        batch_mean, batch_var = moments(np.asarray(batch, dtype=np.longdouble), w.axes)
+        mean = old * mean + new * batch_mean.reshape(-1)
+        var = old * var + new * float(w.convention.factor(w.m)) * batch_var.reshape(-1)
+    return mean.reshape(shape), var.reshape(shape)
 
 
 @dataclass(frozen=True, eq=False)
