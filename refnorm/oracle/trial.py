@@ -13,7 +13,8 @@ from refnorm.conventions import CONVENTIONS, Convention
 from refnorm.golden.cases import case as case_of
 from refnorm.oracle.diagnose import diagnose, nearest
 from refnorm.oracle.implementation import Target, as_target, load, offered
-from refnorm.oracle.judge import BEHAVIOURS, FUNCTIONS, QUANTITIES, Observation, Trial, observe, selected
+from refnorm.oracle.judge import BEHAVIOURS, FUNCTIONS, QUANTITIES, Observation
+from refnorm.oracle.observe import judged, observe, selected
 from refnorm.oracle.report import ROWS, Cell, Path, Report
 
 DTYPES = ("float64", "float32", "float16")
@@ -163,7 +164,7 @@ def reproduce(implementation: Any, case: str, quantity: str, *, convention: str 
     if quantity == "repeatability":
         observations = list(observe(candidate, row, [chosen]))
     else:
-        observations = Trial(candidate, chosen, row).run()
+        observations = judged(candidate, row, chosen)
     print(f"{case}, {quantity}, judged as {row.name}")
     for o in observations:
         if o.quantity != quantity:
