@@ -15,8 +15,10 @@ from refnorm import exact
 from refnorm._array import Array
 from refnorm.conventions import Convention
 from refnorm.exact import Exact
-from refnorm.golden.rule import Floats, cast, uniform
-from refnorm.golden.situations import SITUATIONS, Situation
+from refnorm.golden.rule import Floats, rounded, uniform
+from refnorm.golden.situations import INFERENCE, SITUATIONS, TRAINING, Situation
+
+OPERATIONS = {"training": TRAINING, "inference": INFERENCE}
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +31,7 @@ class Case:
     operation : "training" (train, backward) or "inference" (infer, frozen, its backward).
     kind, parameters : formats of x and dy, and of gamma, beta and the running statistics.
     batches : one x per training step; x is the last.
+    seed : of the integer rule, times 100: x of step k is seed + k, dy seed + 50, parameters seed + 60 to 63.
     """
 
     id: str
@@ -42,6 +45,7 @@ class Case:
     beta: Floats | None
     running_mean: Floats
     running_var: Floats
+    seed: int = 0
 
     @property
     def x(self) -> Floats:
@@ -117,7 +121,7 @@ def cases(operation: str | None = None, dtype: str | None = None, name: str | No
     numbers: Counter[tuple[str, str, str]] = Counter()
     for seed, situation in enumerate(SITUATIONS, start=1):
         for kind in situation.formats:
-            for op in situation.operations:
+            for op in (o for o, finer in OPERATIONS.items() if set(finer) & set(situation.operations)):
                 numbers[op, kind, situation.name] += 1
                 if operation in (None, op) and dtype in (None, kind) and name in (None, situation.name):
                     found = True
@@ -148,15 +152,15 @@ def _built(id: str, operation: str, kind: str, situation: Situation, seed: int) 
     channels = situation.shape[1]
     parameters = situation.parameters or kind
     batches = tuple(_values(situation, kind, 100 * seed + step) for step in range(situation.steps))
-    dy = cast(uniform(situation.shape, 100 * seed + 50) + 0.25, kind).astype(np.float64)
+    dy = rounded(uniform(situation.shape, 100 * seed + 50) + 0.25, kind)
     if situation.content == "nan-upstream":
         dy[(1,) + (0,) * (dy.ndim - 1)] = np.nan
     if situation.layout == "broadcast":
         batches = tuple(np.broadcast_to(x[:1], x.shape).copy() for x in batches)
         dy = np.broadcast_to(dy[:1], dy.shape).copy()
     if situation.content == "integers":
-        dy = np.round(dy * 4) / 256
-    gamma, beta, mean, var = (cast(p, parameters).astype(np.float64) for p in _parameters(situation, channels, seed))
+        dy = np.round(4 * (uniform(situation.shape, 100 * seed + 50) + 0.25)) / 256
+    gamma, beta, mean, var = (rounded(p, parameters) for p in _parameters(situation, channels, seed))
     if situation.layout == "shared":
         gamma, beta = var, mean
     return Case(
@@ -171,6 +175,7 @@ def _built(id: str, operation: str, kind: str, situation: Situation, seed: int) 
         None if situation.beta == "absent" else beta,
         mean,
         var,
+        100 * seed,
     )
 
 
@@ -198,7 +203,33 @@ def _values(situation: Situation, kind: str, seed: int) -> Floats:
         x[:, 1] = 0.1
     if situation.content in ("nan", "inf"):
         x[(1,) + (0,) * (len(shape) - 1)] = float(situation.content)
-    return cast(x, kind).astype(np.float64)
+    return rounded(x, kind)
+
+
+def rule_of(case: Case, name: str, step: int = 0) -> dict[str, Any]:
+    """Return how x or dy of a case follows from the integer rule; h is `hashed` of the flat index, c the channel.
+
+    "hash": round(scale[c] * h / 2^15 + offset[c] + add) to the format, ``add`` being 0 but at the given flat indices.
+    "mirrored": with n the elements of half the samples and q = rint(4 h / 2^15) / 4, doubled where the position among
+    the values of a sample's channel, over their number, is 3/4 or more: centre[c] + q in the first half of the samples,
+    centre[c] - q of the element n before in the second. "quarters": rint(4 (h / 2^15 + 1/4)) / 256. Ties to even.
+    """
+    situation, channels = case.situation, case.x.shape[1]
+    seed = case.seed + (50 if name == "dy" else step)
+    if situation.content == "integers":
+        centre = [0.5 if c % 2 else 1.0 for c in range(channels)]
+        if name == "dy":
+            return {"name": "quarters", "seed": seed}
+        return {"name": "mirrored", "seed": seed, "centre": centre}
+    scale, offset, add = np.ones(channels), np.full(channels, 0.25), np.zeros(case.x.shape)
+    if name != "dy":
+        scale, offset = (a.reshape(-1) for a in _per_channel(channels, 2))
+        scale, offset = scale * situation.spread, offset * situation.spread + situation.centre * np.sign(offset + 0.1)
+        if situation.content == "outlier":
+            add[case.x.shape[0] // 2] += 16.0 * scale.reshape((-1,) + (1,) * (case.x.ndim - 2))
+    at = np.flatnonzero(add)
+    plain = {"name": "hash", "seed": seed, "scale": scale.tolist(), "offset": offset.tolist()}
+    return plain | {"add": {"at": at.tolist(), "value": add.reshape(-1)[at].tolist()}}
 
 
 def _parameters(situation: Situation, channels: int, seed: int) -> tuple[Floats, Floats, Floats, Floats]:

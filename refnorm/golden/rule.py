@@ -45,7 +45,12 @@ def numpy_dtype(kind: str) -> Any:
     return np.dtype(kind)
 
 
+def rounded(values: Floats, kind: str) -> Floats:
+    """Round float64 values to a format, once; they stay float64."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return to_format(np.asarray(values, dtype=np.float64), kind)
+
+
 def cast(values: Floats, kind: str) -> npt.NDArray[Any]:
     """Round float64 values to a format, once, and store them in it."""
-    with np.errstate(over="ignore"):
-        return to_format(np.asarray(values, dtype=np.float64), kind).astype(numpy_dtype(kind))
+    return rounded(values, kind).astype(numpy_dtype(kind))

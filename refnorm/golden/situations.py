@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 ALL = ("float64", "float32", "float16", "bfloat16")
+USUAL = ALL[:3]
 WIDE = ("float64", "float32")
+TRAINING = ("training", "backward", "running")
+INFERENCE = ("inference", "frozen")
+NORMALISING = ("training", "backward", "inference", "frozen")  # what eps, gamma and beta have a part in
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ class Situation:
     parameters : format of gamma, beta and running statistics where it is not that of x.
     content : "ordinary", "constant", "outlier", "integers", "nan" or "inf" (in one value of channel 0 of x), or
         "nan-upstream" (of dy).
-    operations : which of training and inference it is for.
+    operations : the operations of the golden set that it tells something about.
     """
 
     name: str
@@ -42,10 +46,10 @@ class Situation:
     running: str = "far"
     steps: int = 1
     layout: str = "ordinary"
-    formats: tuple[str, ...] = ALL
+    formats: tuple[str, ...] = USUAL
     parameters: str = ""
     content: str = "ordinary"
-    operations: tuple[str, ...] = ("training", "inference")
+    operations: tuple[str, ...] = (*TRAINING, *INFERENCE)
 
 
 def _large_mean() -> list[Situation]:
@@ -69,24 +73,57 @@ def _large_mean() -> list[Situation]:
 
 SITUATIONS: tuple[Situation, ...] = (
     Situation(
-        "two-values", "m = 2: biased and unbiased variance differ by 2, and x_hat is +-1 whatever the data", (2, 3)
+        "two-values",
+        "m = 2: biased and unbiased variance differ by 2, and x_hat is +-1 whatever the data",
+        (2, 3),
+        formats=ALL,
     ),
-    Situation("three-values", "m = 3: biased and unbiased variance differ by 1.5", (3, 2)),
-    Situation("rank-2", "the plain fully connected layout", (7, 3)),
-    Situation("rank-3", "a length axis that is not averaged over, or averaged over alone", (3, 4, 5)),
-    Situation("rank-4", "images: statistics go over N, H and W, and every axis has its own size", (2, 3, 4, 5)),
-    Situation("rank-5", "volumes: statistics go over N, D, H and W", (2, 3, 4, 1, 5)),
     Situation(
-        "square", "all axes of one size: a transposed reduction keeps the shape and changes the numbers", (3, 3, 3)
+        "three-values", "m = 3: biased and unbiased variance differ by 1.5", (3, 2), formats=ALL, operations=TRAINING
     ),
-    Situation("one-sample", "batch size 1 with spatial axes is an ordinary batch of H*W values", (1, 3, 4, 5)),
-    Situation("one-channel", "a single channel: statistics of shape (1,) broadcast by accident", (6, 1)),
+    Situation("rank-2", "the plain fully connected layout", (7, 3)),
+    Situation("rank-3", "a length axis that is not averaged over, or averaged over alone", (2, 3, 4), formats=ALL),
+    Situation(
+        "rank-4",
+        "images: statistics go over N, H and W, and every axis has its own size",
+        (2, 3, 4, 5),
+        formats=("float64",),
+    ),
+    Situation(
+        "rank-4", "images: statistics go over N, H and W", (3, 2, 2, 4), formats=("float32", "float16", "bfloat16")
+    ),
+    Situation(
+        "rank-5",
+        "volumes: statistics go over N, D, H and W",
+        (2, 3, 1, 2, 4),
+        operations=("training", "backward", "inference"),
+    ),
+    Situation(
+        "square",
+        "all axes of one size: a transposed reduction keeps the shape and changes the numbers",
+        (3, 3, 3),
+        formats=WIDE,
+        operations=TRAINING,
+    ),
+    Situation(
+        "one-sample",
+        "batch size 1 with spatial axes is an ordinary batch of H*W values",
+        (1, 3, 2, 4),
+        operations=TRAINING,
+    ),
+    Situation("one-channel", "a single channel: statistics of shape (1,) broadcast by accident", (6, 1), formats=WIDE),
     Situation(
         "many-channels",
         "more channels than values: a reduction over the wrong axis goes unnoticed in square data",
         (3, 67),
     ),
-    Situation("odd-split", "a batch that does not split evenly: shards must be weighted by their counts", (5, 2, 3)),
+    Situation(
+        "odd-split",
+        "a batch that does not split evenly: shards must be weighted by their counts",
+        (5, 2, 3),
+        formats=WIDE,
+        operations=TRAINING,
+    ),
     Situation(
         "variance-near-eps",
         "eps outside the root, twice, clamped or missing shows only when var is close to it",
@@ -95,6 +132,7 @@ SITUATIONS: tuple[Situation, ...] = (
         eps=2.0**-17,
         formats=WIDE,
         running="small",
+        operations=NORMALISING,
     ),
     Situation(
         "variance-near-eps",
@@ -104,6 +142,7 @@ SITUATIONS: tuple[Situation, ...] = (
         eps=2.0**-8,
         formats=("float16", "bfloat16"),
         running="small",
+        operations=NORMALISING,
     ),
     Situation(
         "default-eps",
@@ -113,6 +152,7 @@ SITUATIONS: tuple[Situation, ...] = (
         eps=9.999999747378752e-06,
         formats=WIDE,
         running="small",
+        operations=NORMALISING,
     ),
     Situation(
         "small-eps",
@@ -122,6 +162,7 @@ SITUATIONS: tuple[Situation, ...] = (
         eps=2.0**-22,
         formats=WIDE,
         running="small",
+        operations=NORMALISING,
     ),
     Situation(
         "tiny-eps",
@@ -131,11 +172,40 @@ SITUATIONS: tuple[Situation, ...] = (
         eps=9.999999960041972e-13,
         formats=WIDE,
         running="small",
+        operations=NORMALISING,
     ),
-    Situation("large-eps", "eps as large as the variance: no approximation that drops it survives", (4, 3), eps=0.5),
-    Situation("huge-eps", "eps far above the variance: y is nearly (x - mean) / sqrt(eps)", (4, 3), eps=64.0),
-    Situation("zero-eps", "eps = 0 is a value like any other while the variance is positive", (4, 3), eps=0.0),
-    Situation("gamma-positive", "the ordinary case that every test has", (4, 3, 2), gamma="positive"),
+    Situation(
+        "large-eps",
+        "eps as large as the variance: no approximation that drops it survives",
+        (4, 3),
+        eps=0.5,
+        formats=ALL,
+        operations=NORMALISING,
+    ),
+    Situation(
+        "huge-eps",
+        "eps far above the variance: y is nearly (x - mean) / sqrt(eps)",
+        (4, 3),
+        eps=64.0,
+        formats=WIDE,
+        operations=NORMALISING,
+    ),
+    Situation(
+        "zero-eps",
+        "eps = 0 is a value like any other while the variance is positive",
+        (4, 3),
+        eps=0.0,
+        formats=WIDE,
+        operations=NORMALISING,
+    ),
+    Situation(
+        "gamma-positive",
+        "the ordinary case that every test has",
+        (4, 3, 2),
+        gamma="positive",
+        formats=WIDE,
+        operations=TRAINING,
+    ),
     Situation(
         "double-attributes",
         "eps = 1e-5 and momentum = 0.1 in full: a path through float32 attributes changes both by 1e-8",
@@ -151,17 +221,29 @@ SITUATIONS: tuple[Situation, ...] = (
         "gamma = 0 in every channel, as residual blocks start: it is not absent, and not 1",
         (4, 3),
         gamma="all-zero",
+        formats=WIDE,
+        operations=NORMALISING,
     ),
-    Situation("gamma-zero", "gamma = 0 in one channel: dx is 0 there and dgamma is not", (4, 3), gamma="zero"),
+    Situation(
+        "gamma-zero",
+        "gamma = 0 in one channel: dx is 0 there and dgamma is not",
+        (4, 3),
+        gamma="zero",
+        formats=ALL,
+        operations=NORMALISING,
+    ),
     Situation(
         "gamma-tiny",
         "x_hat recovered from y as (y - beta) / gamma loses everything when gamma is small",
         (5, 3),
         gamma="tiny",
         beta="large",
+        operations=NORMALISING,
     ),
-    Situation("gamma-absent", "gamma = None with beta present", (4, 3, 2), gamma="absent"),
-    Situation("beta-absent", "beta = None with gamma present", (4, 3, 2), beta="absent"),
+    Situation(
+        "gamma-absent", "gamma = None with beta present", (4, 3, 2), gamma="absent", formats=ALL, operations=NORMALISING
+    ),
+    Situation("beta-absent", "beta = None with gamma present", (4, 3, 2), beta="absent", operations=NORMALISING),
     Situation(
         "affine-absent",
         "gamma = beta = None: a crash, or running statistics that are not updated",
@@ -181,16 +263,34 @@ SITUATIONS: tuple[Situation, ...] = (
         "running statistics exactly (0, 1): the state that inference must not be stuck in",
         (5, 3),
         running="initial",
+        formats=WIDE,
+        operations=("running", "inference"),
     ),
-    Situation("momentum-zero", "momentum = 0: one of old and new value is ignored entirely", (4, 3), momentum=0.0),
-    Situation("momentum-one", "momentum = 1: the other is", (4, 3), momentum=1.0),
-    Situation("momentum-tenth", "momentum = 0.1, the usual default", (4, 3), momentum=0.10000000149011612),
+    Situation(
+        "momentum-zero",
+        "momentum = 0: one of old and new value is ignored entirely",
+        (4, 3),
+        momentum=0.0,
+        formats=WIDE,
+        operations=("running",),
+    ),
+    Situation(
+        "momentum-one", "momentum = 1: the other is", (4, 3), momentum=1.0, formats=WIDE, operations=("running",)
+    ),
+    Situation(
+        "momentum-tenth",
+        "momentum = 0.1, the usual default",
+        (4, 3),
+        momentum=0.10000000149011612,
+        formats=ALL,
+        operations=("running",),
+    ),
     Situation(
         "several-steps",
         "four batches in a row: updates applied twice, forgotten or to the wrong array add up",
         (4, 3),
         steps=4,
-        operations=("training",),
+        operations=TRAINING,
     ),
     Situation(
         "several-steps",
@@ -198,7 +298,7 @@ SITUATIONS: tuple[Situation, ...] = (
         (2, 2, 3),
         steps=3,
         momentum=0.0999755859375,
-        operations=("training",),
+        operations=TRAINING,
     ),
     Situation(
         "mixed-precision",
@@ -254,6 +354,7 @@ SITUATIONS: tuple[Situation, ...] = (
         "a constant channel: variance 0, y = beta up to rounding, dx of order 1/sqrt(eps)",
         (5, 3),
         content="constant",
+        formats=ALL,
     ),
     *_large_mean(),
     *(
@@ -263,7 +364,7 @@ SITUATIONS: tuple[Situation, ...] = (
             (3, 2),
             spread=spread,
             formats=formats,
-            operations=("training",),
+            operations=TRAINING,
         )
         for spread, formats in (
             (2.0**500, ("float64",)),
@@ -301,6 +402,7 @@ SITUATIONS: tuple[Situation, ...] = (
         (2, 2, 66, 66),
         content="integers",
         formats=("float64",),
+        operations=TRAINING,
     ),
     Situation(
         "large-count",
@@ -321,11 +423,20 @@ SITUATIONS: tuple[Situation, ...] = (
         "NaN in one value of dy: a loss scaler must see it in the gradients of its channel",
         (4, 3, 2),
         content="nan-upstream",
+        formats=ALL,
     ),
-    Situation("nan", "NaN in one value: it must stay in its channel and be seen there", (4, 3, 2), content="nan"),
-    Situation("inf", "inf in one value: it must stay in its channel and be seen there", (4, 3, 2), content="inf"),
-    Situation("one-value", "one value per channel: variance 0, and m/(m - 1) is 1/0", (1, 3), operations=("training",)),
-    Situation("one-value", "one value per channel with spatial axes of size 1", (1, 3, 1, 1), operations=("training",)),
-    Situation("empty-batch", "no values at all: the mean is 0/0", (0, 3), operations=("training",)),
-    Situation("empty-batch", "no values at all, with spatial axes", (0, 3, 2, 2), operations=("training",)),
+    Situation(
+        "nan", "NaN in one value: it must stay in its channel and be seen there", (4, 3, 2), content="nan", formats=ALL
+    ),
+    Situation(
+        "inf", "inf in one value: it must stay in its channel and be seen there", (4, 3, 2), content="inf", formats=ALL
+    ),
+    Situation(
+        "one-value", "one value per channel: variance 0, and m/(m - 1) is 1/0", (1, 3), operations=TRAINING, formats=ALL
+    ),
+    Situation(
+        "one-value", "one value per channel with spatial axes of size 1", (1, 3, 1, 1), operations=TRAINING, formats=ALL
+    ),
+    Situation("empty-batch", "no values at all: the mean is 0/0", (0, 3), operations=TRAINING, formats=ALL),
+    Situation("empty-batch", "no values at all, with spatial axes", (0, 3, 2, 2), operations=TRAINING, formats=ALL),
 )
