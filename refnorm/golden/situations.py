@@ -109,7 +109,7 @@ SITUATIONS: tuple[Situation, ...] = (
         "one-sample",
         "batch size 1 with spatial axes is an ordinary batch of H*W values",
         (1, 3, 2, 4),
-        operations=TRAINING,
+        operations=(*TRAINING, "inference"),
     ),
     Situation("one-channel", "a single channel: statistics of shape (1,) broadcast by accident", (6, 1), formats=WIDE),
     Situation(

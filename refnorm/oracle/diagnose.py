@@ -238,7 +238,7 @@ def _may_overflow(o: Observation) -> bool:
 def _unexplained(quantity: str, failed: Sequence[Observation], passed: Sequence[Observation]) -> _Cause:
     where = [(sum(map(holds, passed)), k) for k, (_, _, holds) in enumerate(CIRCUMSTANCES) if all(map(holds, failed))]
     exceptions, k = min(where, default=(len(passed), 0))
-    if exceptions < len(passed) / 8:  # of all that is right, at most an eighth shares the circumstance
+    if exceptions < len(passed) / 6:  # of all that is right, less than a sixth shares the circumstance
         name, words, _ = CIRCUMSTANCES[k]
         some = " (not in every such case)" if exceptions else ""
         return _Cause("wrong", name, f"{quantity} is wrong {words}{some}", "Everything looks right elsewhere.")
