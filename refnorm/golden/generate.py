@@ -72,7 +72,7 @@ def identify(case: Case, operation: str) -> str:
 
 def _document(operation: str, kind: str) -> str:
     entries = [_entry(operation, case) for case in stored_cases(operation, kind)]
-    return _text({"schema": SCHEMA, "set": SET, "operation": operation, "dtype": kind, "cases": entries})
+    return canonical({"schema": SCHEMA, "set": SET, "operation": operation, "dtype": kind, "cases": entries})
 
 
 def _entry(operation: str, case: Case) -> dict[str, Any]:
@@ -153,7 +153,7 @@ def _errors() -> str:
             entry["non_finite_channels"] = [0]
             entry["finite_channels"] = list(range(1, case.x.shape[1]))
         entries.append(entry)
-    return _text({"schema": SCHEMA, "set": SET, "operation": "errors", "dtype": "float64", "cases": entries})
+    return canonical({"schema": SCHEMA, "set": SET, "operation": "errors", "dtype": "float64", "cases": entries})
 
 
 def _flags() -> str:
@@ -161,7 +161,7 @@ def _flags() -> str:
     flags = {
         name: {"bug": why[name], "effect": FLAGS[name].effect, "links": list(FLAGS[name].links)} for name in sorted(why)
     }
-    return _text({"schema": SCHEMA, "set": SET, "flags": flags}, "flags")
+    return canonical({"schema": SCHEMA, "set": SET, "flags": flags}, "flags")
 
 
 def _released(texts: dict[str, str]) -> str:
@@ -171,7 +171,7 @@ def _released(texts: dict[str, str]) -> str:
         if name.startswith("bn."):
             for entry in json.loads(text)["cases"]:
                 ids.setdefault(entry["id"], digest(entry))
-    return _text({"schema": SCHEMA, "ids": dict(sorted(ids.items()))}, "ids")
+    return canonical({"schema": SCHEMA, "ids": dict(sorted(ids.items()))}, "ids")
 
 
 def digest(entry: dict[str, Any]) -> str:
@@ -188,7 +188,7 @@ def _manifest(texts: dict[str, str]) -> str:
             "sha256": hashlib.sha256(texts[name].encode()).hexdigest(),
         }
     total = sum(len(json.loads(text)["cases"]) for name, text in texts.items() if name.startswith("bn."))
-    return _text({"schema": SCHEMA, "set": SET, "total_cases": total, "files": entries}, "files")
+    return canonical({"schema": SCHEMA, "set": SET, "total_cases": total, "files": entries}, "files")
 
 
 def _number(value: float) -> Any:
@@ -199,7 +199,7 @@ def _number(value: float) -> Any:
     return value
 
 
-def _text(document: dict[str, Any], spread: str = "cases") -> str:
+def canonical(document: dict[str, Any], spread: str = "cases") -> str:
     """Serialise in the canonical form: one line per field, arrays and inner objects on one line each."""
 
     def line(value: Any) -> str:

@@ -1,0 +1,166 @@
+"""Prove that the frozen set is whole: schema, canonical form, ids, flags, counts, digests, numbers of their formats."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from refnorm.golden.generate import DATA, canonical, digest
+from refnorm.golden.rule import rounded
+
+NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+
+
+def lint(directory: Path = DATA) -> list[str]:
+    """Return what is wrong with a set, one line each, naming the file; nothing if it is whole.
+
+    Parameters
+    ----------
+    directory : the folder of the set.
+
+    Examples
+    --------
+    >>> lint()
+    []
+    """
+    try:
+        manifest = json.loads((directory / "MANIFEST.json").read_text(encoding="utf-8"))
+        listed = dict(manifest["files"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return [f"MANIFEST.json cannot be read: {error}"]
+    problems = []
+    present = {path.name for path in directory.iterdir() if path.is_file()} - {"MANIFEST.json"}
+    problems += [f"{name} is missing" for name in sorted(set(listed) - present)]
+    problems += [f"{name} is not in MANIFEST.json" for name in sorted(present - set(listed))]
+    documents: dict[str, Any] = {}
+    for name in sorted(present & set(listed)):
+        problems += [f"{name}: {what}" for what in _file(directory / name, listed[name], documents)]
+    if canonical(manifest, "files") != (directory / "MANIFEST.json").read_text(encoding="utf-8"):
+        problems.append("MANIFEST.json: not in canonical form")
+    problems += [f"MANIFEST.json: {what}" for what in _manifest(manifest, listed, documents)]
+    return problems + list(_ids(documents)) + list(_flags(documents)) + list(_schema(documents))
+
+
+def _file(path: Path, entry: Any, documents: dict[str, Any]) -> Iterator[str]:
+    raw = path.read_bytes()
+    if not path.name.startswith("bn.") and entry.get("cases") != 0:
+        yield f"MANIFEST.json says that it holds {entry.get('cases')} cases"
+    if hashlib.sha256(raw).hexdigest() != entry.get("sha256"):
+        yield "its SHA-256 is not the one in MANIFEST.json"
+    if len(raw) != entry.get("bytes"):
+        yield f"it has {len(raw)} bytes, MANIFEST.json says {entry.get('bytes')}"
+    if path.suffix != ".json":
+        return
+    try:
+        document = documents[path.name] = json.loads(raw)
+    except ValueError as error:
+        yield f"it is no JSON: {error}"
+        return
+    if path.name == "schema.json":
+        return
+    spread = next((key for key in ("cases", "flags", "ids") if key in document), "")
+    if canonical(document, spread) != raw.decode():
+        yield "not in canonical form"
+    if path.name.startswith("bn."):
+        cases = document.get("cases", [])
+        if len(cases) != entry.get("cases") or not cases:
+            yield f"it has {len(cases)} cases, MANIFEST.json says {entry.get('cases')}"
+        for case in cases:
+            for where, tensor in _tensors(case):
+                wide = where.split(".")[-1] in ("x", "dy", "y", "dx") or where.startswith("batches")
+                kind = document["dtype"] if wide else case.get("parameters", document["dtype"])
+                yield from (f"{case.get('id')}, {where}: {what}" for what in _tensor(tensor, kind))
+
+
+def _tensors(case: Any, where: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(case, dict) and "shape" in case and ("data" in case or "rule" in case):
+        yield where, case
+    elif isinstance(case, dict | list):
+        for key, value in case.items() if isinstance(case, dict) else enumerate(case):
+            yield from _tensors(value, f"{where}.{key}" if where else str(key))
+
+
+def _tensor(tensor: dict[str, Any], kind: str) -> Iterator[str]:
+    size = math.prod(tensor["shape"])
+    if "rule" in tensor:
+        return
+    data = tensor["data"]
+    wanted = len(tensor["at"]) if "at" in tensor else size
+    if len(data) != wanted:
+        yield f"{len(data)} numbers where {wanted} belong"
+    if any(isinstance(v, str) and v not in NON_FINITE for v in data):
+        yield "a number is neither a number nor NaN, Infinity, -Infinity"
+        return
+    values = np.array([NON_FINITE.get(v, v) if isinstance(v, str) else v for v in data], dtype=np.float64)
+    if not np.array_equal(rounded(values, kind), values, equal_nan=True):
+        yield f"a number is not one of the format {kind}"
+    for value, decimal in zip(data, tensor.get("decimal", []), strict=False):
+        if not isinstance(value, str) and not math.isclose(value, float(decimal), rel_tol=2**-52, abs_tol=5e-324):
+            yield f"{value} and its decimal {decimal} differ"
+
+
+def _manifest(manifest: dict[str, Any], listed: dict[str, Any], documents: dict[str, Any]) -> Iterator[str]:
+    total = sum(len(d.get("cases", [])) for name, d in documents.items() if name.startswith("bn."))
+    if manifest.get("total_cases") != total:
+        yield f"total_cases is {manifest.get('total_cases')}, the files hold {total}"
+    for name, document in documents.items():
+        if name.startswith("bn.") and (document.get("set"), document.get("schema")) != (
+            manifest.get("set"),
+            manifest.get("schema"),
+        ):
+            yield f"set and schema differ from those of {name}"
+
+
+def _ids(documents: dict[str, Any]) -> Iterator[str]:
+    released = documents.get("released.json", {}).get("ids", {})
+    seen: dict[str, str] = {}
+    for name, document in documents.items():
+        for case in document.get("cases", []) if name.startswith("bn.") else []:
+            id = case.get("id", "")
+            if id in seen:
+                yield f"{name}: the id {id} stands in {seen[id]} as well"
+            seen[id] = name
+            if id not in released:
+                yield f"released.json: the id {id} of {name} is missing"
+            elif released[id] != digest(case):
+                yield f"{name}: the case {id} is not the one that was released under this id"
+    yield from (f"released.json: the id {id} was released and is gone" for id in sorted(set(released) - set(seen)))
+
+
+def _flags(documents: dict[str, Any]) -> Iterator[str]:
+    flags = documents.get("flags.json", {}).get("flags", {})
+    used = {
+        flag: name
+        for name, d in documents.items()
+        if name.startswith("bn.")
+        for c in d.get("cases", [])
+        for flag in c["flags"]
+    }
+    yield from (
+        f"{used[flag]}: the flag {flag} is not defined in flags.json" for flag in sorted(set(used) - set(flags))
+    )
+    yield from (f"flags.json: the flag {flag} is not used" for flag in sorted(set(flags) - set(used)))
+    for name, flag in flags.items():
+        if not flag.get("bug") or not flag.get("effect"):
+            yield f"flags.json: {name} says no bug or no effect"
+
+
+def _schema(documents: dict[str, Any]) -> Iterator[str]:
+    try:
+        import jsonschema
+    except ImportError:
+        yield "schema.json: not checked, because jsonschema is missing; pip install jsonschema"
+        return
+    if "schema.json" not in documents:
+        return
+    validator = jsonschema.Draft202012Validator(documents["schema.json"])
+    for name, document in documents.items():
+        if name.startswith("bn."):
+            for error in list(validator.iter_errors(document))[:1]:
+                yield f"{name}: does not follow schema.json: {error.message[:200]}"

@@ -1,0 +1,121 @@
+"""`refnorm golden lint`: the set in the repository is whole, and whatever is changed in it is found and named.
+
+Verified: every kind of damage that an editor, a merge or a disk does, and one flipped digit in many places of every
+file. Not verified here: that the numbers are right (test_golden does that).
+"""
+
+import json
+import random
+import re
+import shutil
+
+import pytest
+
+from refnorm.golden.generate import DATA, differing, files, write
+from refnorm.golden.lint import lint
+
+NAMES = sorted(path.name for path in DATA.iterdir())
+
+
+@pytest.fixture
+def copy(tmp_path):
+    shutil.copytree(DATA, tmp_path / "data")
+    return tmp_path / "data"
+
+
+def test_the_set_is_whole():
+    assert lint() == []
+
+
+def test_generation_reproduces_every_byte(tmp_path):
+    assert differing() == []
+    write(tmp_path)
+    assert differing(tmp_path) == []
+    assert {path.name for path in tmp_path.iterdir()} == set(files())
+
+
+def flipped(text, rng):
+    place = rng.choice([match.start() for match in re.finditer(r"\d", text)])
+    return text[:place] + str((int(text[place]) + rng.randint(1, 9)) % 10) + text[place + 1 :]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_flipped_digit_in_any_file_is_found_and_the_file_named(copy, seed):
+    rng = random.Random(seed)
+    others = [name for name in NAMES if name != "MANIFEST.json"]
+    for name in others:
+        (copy / name).write_text(flipped((copy / name).read_text(), rng))
+    problems = lint(copy)
+    for name in others:
+        assert any(problem.startswith(f"{name}:") for problem in problems), name
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_flipped_digit_of_the_manifest_is_found_and_the_file_named(copy, seed):
+    path = copy / "MANIFEST.json"
+    path.write_text(flipped(path.read_text(), random.Random(seed)))
+    assert any("MANIFEST.json" in problem for problem in lint(copy))
+
+
+def edited(copy, name, change):
+    document = json.loads((copy / name).read_text())
+    change(document)
+    (copy / name).write_text(json.dumps(document))
+    return " ".join(lint(copy))
+
+
+def test_a_case_that_is_gone_is_named(copy):
+    problems = edited(copy, "bn.training.float32.json", lambda d: d["cases"].pop(3))
+    assert "was released and is gone" in problems
+    assert "MANIFEST.json says" in problems
+
+
+def test_an_id_given_to_another_case_is_found(copy):
+    def change(document):
+        document["cases"][1]["x"]["data"][0] = 0.5
+
+    assert "is not the one that was released under this id" in edited(copy, "bn.training.float32.json", change)
+
+
+def test_a_doubled_id_is_found(copy):
+    def change(document):
+        document["cases"][1]["id"] = document["cases"][0]["id"]
+
+    assert "stands in bn.training.float32.json as well" in edited(copy, "bn.training.float32.json", change)
+
+
+def test_a_flag_that_nobody_defines_is_found(copy):
+    def change(document):
+        document["cases"][0]["flags"].append("mystery")
+
+    assert "the flag mystery is not defined" in edited(copy, "bn.frozen.float64.json", change)
+
+
+def test_an_additional_property_is_found(copy):
+    def change(document):
+        document["cases"][0]["note"] = "hello"
+
+    assert "does not follow schema.json" in edited(copy, "bn.running.float64.json", change)
+
+
+def test_a_number_of_another_format_is_found(copy):
+    def change(document):
+        document["cases"][0]["expected"]["y"]["data"][0] = 0.1
+
+    assert "is not one of the format float16" in edited(copy, "bn.training.float16.json", change)
+
+
+def test_missing_surplus_truncated_and_unreadable_files_are_found(copy):
+    (copy / "bn.frozen.float32.json").unlink()
+    (copy / "extra.json").write_text("{}")
+    text = (copy / "bn.running.float64.json").read_text()
+    (copy / "bn.running.float64.json").write_text(text[: len(text) // 2])
+    problems = " ".join(lint(copy))
+    assert "bn.frozen.float32.json is missing" in problems
+    assert "extra.json is not in MANIFEST.json" in problems
+    assert "bn.running.float64.json: it is no JSON" in problems
+
+
+def test_a_folder_without_manifest_is_one_clear_problem(tmp_path):
+    (problem,) = lint(tmp_path)
+    assert problem.startswith("MANIFEST.json cannot be read")
