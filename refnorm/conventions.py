@@ -174,6 +174,13 @@ CONVENTIONS = _table(
 )
 
 
+def convention(name: str) -> Convention:
+    """Return the row of this name; ValueError, with the names that there are, if there is none."""
+    if name not in CONVENTIONS:
+        raise ValueError(f"there is no convention {name!r}; use one of {', '.join(CONVENTIONS)}")
+    return CONVENTIONS[name]
+
+
 def differences(a: Convention, b: Convention, count: int = 32) -> list[str]:
     """Say what changes when weights and running statistics move from one convention to the other.
 

@@ -13,6 +13,7 @@ import types
 from dataclasses import replace
 from xml.etree import ElementTree
 
+import mutants
 import numpy as np
 import pytest
 from mutants import Correct
@@ -475,7 +476,7 @@ def test_a_case_id_is_unique_and_found_again():
     with pytest.raises(ValueError, match="there is no case"):
         golden.case("bn.nothing")
     with pytest.raises(ValueError, match="no case has"):
-        list(golden.cases(name="nothing"))
+        list(golden.cases(flag="nothing"))
 
 
 def test_inputs_are_representable_in_their_formats():
@@ -505,3 +506,18 @@ def test_expected_values_know_the_travelling_format_of_eps():
     torch, onnx = (golden.expected(case, CONVENTIONS[row])["y, training"].rounded() for row in ("torch", "onnx"))
     assert not np.array_equal(torch, onnx)
     assert math.isclose(CONVENTIONS["onnx"].travelled(0.1), 0.1, rel_tol=1e-7)
+
+
+def test_the_page_of_causes_is_what_the_code_says():
+    from pathlib import Path
+
+    from refnorm.oracle.vocabulary import page
+
+    assert (Path(__file__).parents[1] / "tutorials" / "causes.md").read_text(encoding="utf-8") == page()
+
+
+@pytest.mark.parametrize("name", ["fwd_square_instead_of_sqrt", "bwd_dgamma_not_summed", "inf_uses_initial_statistics"])
+def test_causes_that_are_named_are_in_the_vocabulary(name):
+    from refnorm.oracle.vocabulary import vocabulary
+
+    assert causes(refnorm.check(mutants.REAL[name](), dtypes=FAST)) <= set(vocabulary())

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from flint import fmpq
 
-from refnorm import exact
+from refnorm import conventions, exact
 from refnorm._array import Array
 from refnorm.conventions import Convention
 from refnorm.exact import Exact
@@ -98,14 +98,20 @@ def expected(case: Case, convention: Convention) -> dict[str, Exact]:
     return results | gradients._asdict()
 
 
-def cases(operation: str | None = None, dtype: str | None = None, name: str | None = None) -> Iterator[Case]:
+def cases(
+    operation: str | None = None,
+    dtype: str | None = None,
+    flag: str | None = None,
+    convention: Convention | str | None = None,
+) -> Iterator[Case]:
     """Yield the cases, in a fixed order.
 
     Parameters
     ----------
-    operation : "training" or "inference"; None for both.
+    operation : "training" (forward, running statistics, backward) or "inference" (and its frozen backward); None: both.
     dtype : format of x: "float64", "float32", "float16" or "bfloat16"; None for all.
-    name : a situation's name, or None.
+    flag : what a case is there for, a situation's name; None for all.
+    convention : a row of `refnorm.conventions` or its name; only cases of a rank that it accepts.
 
     Raises
     ------
@@ -117,25 +123,22 @@ def cases(operation: str | None = None, dtype: str | None = None, name: str | No
     >>> [case.id for case in cases("training", "float32", "two-values")]
     ['bn.training.float32.two-values.1']
     """
+    row = conventions.convention(convention) if isinstance(convention, str) else convention
     found = False
     numbers: Counter[tuple[str, str, str]] = Counter()
     for seed, situation in enumerate(SITUATIONS, start=1):
         for kind in situation.formats:
             for op in (o for o, finer in OPERATIONS.items() if set(finer) & set(situation.operations)):
                 numbers[op, kind, situation.name] += 1
-                if operation in (None, op) and dtype in (None, kind) and name in (None, situation.name):
+                wanted = operation in (None, op) and dtype in (None, kind) and flag in (None, situation.name)
+                if wanted and (row is None or len(situation.shape) in row.ranks):
                     found = True
-                    yield _built(
-                        f"bn.{op}.{kind}.{situation.name}.{numbers[op, kind, situation.name]}",
-                        op,
-                        kind,
-                        situation,
-                        seed,
-                    )
+                    id = f"bn.{op}.{kind}.{situation.name}.{numbers[op, kind, situation.name]}"
+                    yield _built(id, op, kind, situation, seed)
     if not found:
         raise ValueError(
-            f"no case has operation={operation!r}, dtype={dtype!r}, name={name!r}; "
-            "operations are training and inference, names are in refnorm.golden.situations"
+            f"no case has operation={operation!r}, dtype={dtype!r}, flag={flag!r}; operations are training and "
+            "inference, dtypes float64, float32, float16 and bfloat16, flags are those of refnorm.golden.flags"
         )
 
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from refnorm.conventions import CONVENTIONS, Convention
+from refnorm import conventions
+from refnorm.conventions import Convention
 from refnorm.golden.cases import case as case_of
 from refnorm.oracle.diagnose import diagnose, nearest
 from refnorm.oracle.implementation import Target, as_target, load, offered
@@ -67,7 +68,7 @@ def trial(
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Report:
     """Judge a loaded target; see `check`."""
-    row = _row(convention or target.convention)
+    row = conventions.convention(convention or target.convention)
     unknown = [d for d in dtypes if d not in ("float64", "float32", "float16", "bfloat16")]
     if unknown:
         raise ValueError(f"unknown dtype {unknown[0]!r}; use float64, float32, float16 or bfloat16")
@@ -94,12 +95,6 @@ def trial(
         "array": f"numpy {np.__version__}",
     }
     return Report(target.name, row.name, tuple(paths), versions, tuple(dtypes), round(time.perf_counter() - start, 3))
-
-
-def _row(name: str) -> Convention:
-    if name not in CONVENTIONS:
-        raise ValueError(f"there is no convention {name!r}; use one of {', '.join(CONVENTIONS)}")
-    return CONVENTIONS[name]
 
 
 def _path(name: str, implementation: Any, observations: list[Observation], row: Convention, cases: int) -> Path:
@@ -159,7 +154,7 @@ def reproduce(implementation: Any, case: str, quantity: str, *, convention: str 
     error / bound at most 0
     """
     target = load(implementation) if isinstance(implementation, str) else as_target(implementation)
-    chosen, row = case_of(case), _row(convention or target.convention)
+    chosen, row = case_of(case), conventions.convention(convention or target.convention)
     candidate = target.paths[path] if path in target.paths else next(iter(target.paths.values()))
     if quantity == "repeatability":
         observations = list(observe(candidate, row, [chosen]))

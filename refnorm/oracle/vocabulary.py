@@ -1,0 +1,93 @@
+"""Every cause that a finding can name, its kind and meaning: `python -m refnorm.oracle.vocabulary` writes the page."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from refnorm.conventions import POLICIES
+from refnorm.golden.situations import SITUATIONS
+from refnorm.oracle.deviations import DEVIATIONS
+from refnorm.oracle.diagnose import CIRCUMSTANCES
+
+
+class Cause(NamedTuple):
+    """One word of the vocabulary."""
+
+    kind: str
+    meaning: str
+    seen_in: str
+
+
+def vocabulary() -> dict[str, Cause]:
+    """Return every cause by its stable name.
+
+    Examples
+    --------
+    >>> vocabulary()["running-variance-biased"].kind
+    'convention'
+    """
+    causes: dict[str, Cause] = {}
+    for d in DEVIATIONS:
+        seen = ", ".join(
+            dict.fromkeys((causes[d.name].seen_in.split(", ") if d.name in causes else []) + list(d.values))
+        )
+        causes[d.name] = Cause(d.kind, causes[d.name].meaning if d.name in causes else d.sentence, seen)
+    for name, kind, meaning in OTHERS:
+        causes[name] = Cause(kind, meaning, "")
+    for what, policies in (("one-value-per-channel", POLICIES), ("empty-batch", POLICIES)):
+        for policy, meaning in policies.items():
+            kind = "wrong" if policy in ("non-finite", "other") else "convention"
+            causes[f"{what}-{policy.replace(' ', '-')}"] = Cause(kind, f"{what.replace('-', ' ')}: {meaning}", "")
+    for name, words, _ in CIRCUMSTANCES:
+        causes[name] = Cause("wrong", f"wrong {words}", "")
+    for situation in SITUATIONS:
+        causes.setdefault(f"only-{situation.name}", Cause("wrong", f"wrong only here: {situation.why}", ""))
+    return causes
+
+
+OTHERS = (
+    (
+        "one-pass-variance",
+        "numerics",
+        "the variance is E[x^2] - E[x]^2 in one pass: digits are lost at a large mean",
+    ),
+    ("half-overflow", "numerics", "statistics overflow in half precision"),
+    ("subnormals-flushed", "numerics", "subnormal numbers are flushed to 0"),
+    ("argument-modified", "wrong", "a function writes to its arguments, or to arrays that it was given before"),
+    ("dtype-changed", "wrong", "a result comes back in another dtype than its input"),
+    ("shape", "wrong", "a result has the wrong shape"),
+    ("parameter-gradients-not-summed", "wrong", "dgamma or dbeta has the shape of x"),
+    ("result-unusable", "wrong", "a result is no array of numbers, or the tuple has the wrong length"),
+    ("raises", "wrong", "a function raises where it should compute"),
+    ("non-finite-handling", "wrong", "NaN or inf disappears, or spreads to other channels"),
+    ("not-repeatable", "wrong", "calls disturb each other: state, buffers or caches are shared"),
+    ("unknown", "wrong", "no single known deviation explains the numbers"),
+)
+
+
+def page() -> str:
+    """Return the page of causes, in Markdown."""
+    lines = [
+        "# Causes",
+        "",
+        "What a finding of `refnorm check` can name as its cause. The names are stable; reports carry them as `cause`.",
+        "*wrong*: a bug under any convention. *convention*: legitimate, but not the declared one. *numerics*: the right",
+        "formula, by an algorithm that loses digits. Made by `python -m refnorm.oracle.vocabulary`.",
+        "",
+        "| cause | kind | meaning | seen in |",
+        "|---|---|---|---|",
+    ]
+    for name, cause in vocabulary().items():
+        meaning = cause.meaning.replace("|", "\\|")
+        lines.append(f"| `{name}` | {cause.kind} | {meaning} | {cause.seen_in} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    target = Path(__file__).parents[2] / "tutorials" / "causes.md"
+    if sys.argv[1:] == ["--check"]:
+        sys.exit(target.read_text(encoding="utf-8") != page())
+    target.write_text(page(), encoding="utf-8")
+    print(f"{len(vocabulary())} causes in {target}")
