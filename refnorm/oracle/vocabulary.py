@@ -17,7 +17,7 @@ class Cause(NamedTuple):
 
     kind: str
     meaning: str
-    seen_in: str
+    seen_in: tuple[str, ...] = ()
 
 
 def vocabulary() -> dict[str, Cause]:
@@ -30,20 +30,18 @@ def vocabulary() -> dict[str, Cause]:
     """
     causes: dict[str, Cause] = {}
     for d in DEVIATIONS:
-        seen = ", ".join(
-            dict.fromkeys((causes[d.name].seen_in.split(", ") if d.name in causes else []) + list(d.values))
-        )
-        causes[d.name] = Cause(d.kind, causes[d.name].meaning if d.name in causes else d.sentence, seen)
+        before = causes.get(d.name, Cause(d.kind, d.sentence, ()))
+        causes[d.name] = before._replace(seen_in=tuple(dict.fromkeys((*before.seen_in, *d.values))))
     for name, kind, meaning in OTHERS:
-        causes[name] = Cause(kind, meaning, "")
+        causes[name] = Cause(kind, meaning)
     for what, policies in (("one-value-per-channel", POLICIES), ("empty-batch", POLICIES)):
         for policy, meaning in policies.items():
             kind = "wrong" if policy in ("non-finite", "other") else "convention"
-            causes[f"{what}-{policy.replace(' ', '-')}"] = Cause(kind, f"{what.replace('-', ' ')}: {meaning}", "")
+            causes[f"{what}-{policy.replace(' ', '-')}"] = Cause(kind, f"{what.replace('-', ' ')}: {meaning}")
     for name, words, _ in CIRCUMSTANCES:
-        causes[name] = Cause("wrong", f"wrong {words}", "")
+        causes[name] = Cause("wrong", f"wrong {words}")
     for situation in SITUATIONS:
-        causes.setdefault(f"only-{situation.name}", Cause("wrong", f"wrong only here: {situation.why}", ""))
+        causes.setdefault(f"only-{situation.name}", Cause("wrong", f"wrong only here: {situation.why}"))
     return causes
 
 
@@ -73,15 +71,15 @@ def page() -> str:
         "# Causes",
         "",
         "What a finding of `refnorm check` can name as its cause. The names are stable; reports carry them as `cause`.",
-        "*wrong*: a bug under any convention. *convention*: legitimate, but not the declared one. *numerics*: the right",
-        "formula, by an algorithm that loses digits. Made by `python -m refnorm.oracle.vocabulary`.",
+        "*wrong*: a bug under any convention. *convention*: legitimate, but not the declared one. *numerics*: right",
+        "formula, an algorithm that loses digits. Made by `python -m refnorm.oracle.vocabulary`.",
         "",
         "| cause | kind | meaning | seen in |",
         "|---|---|---|---|",
     ]
     for name, cause in vocabulary().items():
         meaning = cause.meaning.replace("|", "\\|")
-        lines.append(f"| `{name}` | {cause.kind} | {meaning} | {cause.seen_in} |")
+        lines.append(f"| `{name}` | {cause.kind} | {meaning} | {' · '.join(cause.seen_in)} |")
     return "\n".join(lines) + "\n"
 
 
