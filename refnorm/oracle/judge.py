@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import warnings
 from dataclasses import dataclass, field
 from typing import Any
@@ -99,8 +100,8 @@ class Trial:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # whatever foreign code raises, sys.exit included
-            text = " ".join(str(error).split())
-            raise Raised(f"{name} raised {type(error).__name__}: {text[:200]}") from error
+            text = textwrap.shorten(str(error), 200, placeholder=" ...")
+            raise Raised(f"{name} raised {type(error).__name__}: {text}") from error
         for k, (argument, bytes_before) in enumerate(zip(arguments, before, strict=True)):
             if isinstance(argument, np.ndarray) and argument.tobytes() != bytes_before:
                 self.note("arguments unchanged", f"{name} wrote to its argument {_argument(name, k)}")
