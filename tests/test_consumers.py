@@ -1,6 +1,7 @@
-"""The golden set read by a C99 program that knows nothing of refnorm: it passes on the set, and fails on a damaged one.
+"""The golden set read by programs in C99 and JavaScript: they confirm the set, and fail on a damaged one.
 
-A machine without a C compiler skips this, and says so. Not verified: SHA-256, which the C program does not compute.
+Neither knows anything of refnorm. A machine without a C compiler, or without node, skips theirs and says so. Not
+verified: SHA-256 in C, which the program does not compute.
 """
 
 import json
@@ -12,18 +13,21 @@ import pytest
 
 from refnorm.golden.generate import DATA
 
-SOURCE = Path(__file__).parent / "consumers" / "consumer.c"
+FOLDER = Path(__file__).parent / "consumers"
 
 
-@pytest.fixture(scope="module")
-def program(tmp_path_factory):
+@pytest.fixture(scope="module", params=["c", "javascript"])
+def program(request, tmp_path_factory):
+    if request.param == "javascript":
+        node = shutil.which("node")
+        return [node, FOLDER / "consumer.mjs"] if node else pytest.skip("no node on this machine")
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
         pytest.skip("no C compiler (cc, gcc) on this machine")
     target = tmp_path_factory.mktemp("consumer") / "consumer"
     flags = ["-std=c99", "-O2", "-Wall", "-Wextra", "-Wpedantic", "-Werror"]
-    subprocess.run([compiler, *flags, str(SOURCE), "-lm", "-o", str(target)], check=True)
-    return target
+    subprocess.run([compiler, *flags, str(FOLDER / "consumer.c"), "-lm", "-o", str(target)], check=True)
+    return [target]
 
 
 @pytest.fixture
@@ -33,7 +37,7 @@ def copy(tmp_path):
 
 
 def run(program, directory):
-    return subprocess.run([program, directory], capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run([*program, directory], capture_output=True, text=True, timeout=60, check=False)
 
 
 def change(directory, name, edit):
