@@ -87,7 +87,7 @@ def trial(
 
     for name, implementation in target.paths.items():
         observations = list(observe(implementation, row, chosen[name], step))
-        paths.append(_path(name, implementation, observations, row, len(chosen[name])))
+        paths.append(verdict(name, implementation, observations, row, len(chosen[name])))
     versions = {
         "refnorm": refnorm.__version__,
         "golden": GOLDEN,
@@ -97,7 +97,8 @@ def trial(
     return Report(target.name, row.name, tuple(paths), versions, tuple(dtypes), round(time.perf_counter() - start, 3))
 
 
-def _path(name: str, implementation: Any, observations: list[Observation], row: Convention, cases: int) -> Path:
+def verdict(name: str, implementation: Any, observations: list[Observation], row: Convention, cases: int) -> Path:
+    """Return the verdict on one path of a target from everything that was observed."""
     findings = tuple(replace(f, path=name) for f in diagnose(observations, row))
     functions = offered(implementation)
     seen = {o.quantity for o in observations if not o.trouble}

@@ -1,0 +1,45 @@
+"""Known, accepted findings: a report kept from an earlier run, so that only what is new fails."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from refnorm.oracle.report import Report
+
+Key = tuple[str, str, tuple[str, ...]]  # path, cause, quantities
+
+
+def found(report: Report) -> set[Key]:
+    """Return the findings of a report, each as path, cause and quantities."""
+    return {_key(finding) for finding in report.to_dict()["findings"]}
+
+
+def known(baseline: Path) -> set[Key]:
+    """Return the findings of a JSON report; ValueError, with what to do, if the file is none."""
+    try:
+        return {_key(finding) for finding in json.loads(baseline.read_text(encoding="utf-8"))["findings"]}
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{baseline} is no report; make one with: refnorm check TARGET --format json --output {baseline}"
+        ) from error
+
+
+def compared(now: set[Key], before: set[Key]) -> list[str]:
+    """Say how many findings are known, new and gone, and name those that are new or gone.
+
+    Examples
+    --------
+    >>> compared({("", "raises", ("dx",))}, set())
+    ['0 known, 1 new, 0 gone', 'new: raises (dx)']
+    """
+    lines = [f"{len(now & before)} known, {len(now - before)} new, {len(before - now)} gone"]
+    for label, keys in (("new", now - before), ("gone", before - now)):
+        for path, cause, quantities in sorted(keys):
+            lines.append(f"{label}: {' '.join(filter(None, (path, cause)))} ({', '.join(quantities)})")
+    return lines
+
+
+def _key(finding: dict[str, Any]) -> Key:
+    return finding["path"], finding["cause"], tuple(finding["quantities"])
