@@ -92,6 +92,9 @@ CIRCUMSTANCES: tuple[tuple[str, str, Callable[[Observation], bool]], ...] = (
 )
 
 
+FITS = (0.1, 1, 4)  # in bounds: what fits closely is believed before what merely fits, then what nearly fits
+
+
 def diagnose(observations: Sequence[Observation], convention: Convention) -> list[Finding]:
     """Group what failed into findings, each with the cause that explains it."""
     causes: dict[_Cause, list[Observation]] = {}
@@ -181,9 +184,11 @@ def _deviation(
     smooth = [o for o in failed if _smooth(o)] or list(failed)
     telling = sorted(smooth, key=lambda o: o.case.x.size)
     telling += [o for o in comparable if o.passed and _smooth(o)]
-    for deviation in _possible(quantity, given):
-        if all(_matches(deviation, o, convention) for o in telling):
-            return deviation
+    possible = list(_possible(quantity, given))
+    for slack in FITS:
+        good = (d for d in possible if all(_matches(d, o, convention, slack) for o in telling))
+        if found := next(good, None):
+            return found
     return None
 
 
@@ -207,7 +212,7 @@ def _in(change: Callable[[World], World], value: Callable[[World], Values]) -> C
     return lambda w: value(change(w))
 
 
-def _matches(deviation: Deviation, o: Observation, convention: Convention) -> bool:
+def _matches(deviation: Deviation, o: Observation, convention: Convention, slack: float) -> bool:
     with np.errstate(all="ignore"):
         bound = bounds(o.case, convention)[o.quantity]
         try:
@@ -220,7 +225,7 @@ def _matches(deviation: Deviation, o: Observation, convention: Convention) -> bo
             1.0, float(np.max(np.abs(value), initial=0)) / max(float(np.max(np.abs(truth), initial=0)), 5e-324)
         )
         u = max(unit_roundoff(o.case.kind), unit_roundoff(o.case.parameters))
-        allowed = 4 * growth * bound + 16 * u * np.abs(value)
+        allowed = slack * (growth * bound + 4 * u * np.abs(value))
         same = np.isfinite(o.actual) & ((np.abs(o.actual - value) <= allowed) | np.isinf(bound))
         limit = largest(o.case.kind if value.ndim > 1 else o.case.parameters)
         undefined = ~np.isfinite(value) | (np.abs(value) > limit)

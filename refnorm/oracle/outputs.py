@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -35,6 +36,7 @@ CAUSES = {
     ABSENT: ("output-missing", ASKED),
     UNREADABLE: ("output-unreadable", "Nothing can be compared; the notes say which file, and why."),
 }
+NUMBERS = r"\d+(, ?\d+)*"
 SHOWN = 8  # particulars that a report shows
 
 
@@ -101,7 +103,7 @@ def judge(
         surplus += written.surplus
         particulars += written.particulars
         judged_cases += bool(written.arrays or written.raises)
-    path = verdict("", _functions(Written(), who.operations), observations, row, judged_cases)
+    path = verdict("", _functions(Written(), who.operations), _alike(observations), row, judged_cases)
     findings = (*_surplus(surplus), *map(_named, path.findings))
     cells = (*path.cells, *(Cell("outputs", dtypes[0], "WRONG", 0.0, len(surplus)) for _ in surplus[:1]))
     versions = {"refnorm": refnorm.__version__, "golden": GOLDEN}
@@ -160,6 +162,16 @@ def _observations(case: Case, written: Written, row: Convention, operations: Seq
     return noted + [o for o in seen if o.quantity not in bad and o.about not in bad]
 
 
+def _alike(observations: list[Observation]) -> list[Observation]:
+    """Give messages of a program that differ in their numbers only one text, so that they are one finding."""
+    texts: dict[str, set[str]] = {}
+    raised = [o.trouble for o in observations if f" raised {ProgramError.__name__}: " in o.trouble]
+    for text in raised:
+        texts.setdefault(re.sub(NUMBERS, "N", text), set()).add(text)
+    common = {text: pattern for pattern, alike in texts.items() for text in alike if len(alike) > 1}
+    return [replace(o, trouble=common.get(o.trouble, o.trouble)) for o in observations]
+
+
 def _functions(written: Written, operations: Sequence[str], case: Case | None = None) -> Any:
     """Return an implementation whose functions give back what was written, whatever their arguments."""
 
@@ -174,7 +186,7 @@ def _functions(written: Written, operations: Sequence[str], case: Case | None = 
         "train": lambda *_: (*given("train", "y", "running_mean", "running_var"), None),
         "backward": lambda *_: given(of, "dx", "dgamma", "dbeta"),
         "infer": lambda *_: given("infer", "y")[0],
-        "frozen": lambda *_: (*given("infer" if "infer" in operations else "frozen", "y"), None),
+        "frozen": lambda *_: (*given("" if "y" in written.arrays else "frozen", "y"), None),
     }
     offered = set(operations)
     if case is not None and case.operation == "inference" and "frozen" in offered:

@@ -94,7 +94,7 @@ def read(
             written.particulars.append(_particular(file, error))
             written.defects[name] = UNREADABLE
     left_out = set(wanted) - optional - set(written.arrays) - set(written.defects)
-    written.defects |= dict.fromkeys(left_out, ABSENT if files else MISSING)
+    written.defects |= dict.fromkeys(left_out, MISSING if not files or files[0].endswith(".npy") else ABSENT)
     return written
 
 
@@ -140,10 +140,11 @@ def plain(path: Path, limit: int) -> bytes:
         handle = os.open(path, flags)
     except OSError as error:
         raise Unreadable(error.strerror or "it cannot be opened") from error
+    status = os.fstat(handle)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(handle)
+        raise Unreadable("it is no plain file")
     with os.fdopen(handle, "rb") as file:
-        status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode):
-            raise Unreadable("it is no plain file")
         raw = file.read(limit + 1) if status.st_size <= limit else b""
     if status.st_size > limit or len(raw) > limit:
         raise Unreadable(f"it has {max(status.st_size, limit + 1)} bytes; the numbers asked for take less than {limit}")

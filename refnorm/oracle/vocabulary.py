@@ -61,6 +61,9 @@ OTHERS = (
     ("raises", "wrong", "a function raises where it should compute"),
     ("non-finite-handling", "wrong", "NaN or inf disappears, or spreads to other channels"),
     ("not-repeatable", "wrong", "calls disturb each other: state, buffers or caches are shared"),
+    ("output-missing", "wrong", "a foreign program did not write an output that it was asked for"),
+    ("output-surplus", "wrong", "a foreign program wrote outputs that belong to nothing it was asked for"),
+    ("output-unreadable", "wrong", "an output file is truncated, malformed, too large, or a link"),
     ("unknown", "wrong", "no single known deviation explains the numbers"),
 )
 

@@ -420,7 +420,8 @@ int main(int count, char **arguments)
     }
     file = "MANIFEST.json";
     if (cases == 0 || (double)cases != number(manifest, "total_cases")) fail("not the %ld cases of its files", cases);
-    const double share[] = {100.0 * (double)equal[0] / (double)numbers[0], 100.0 * (double)equal[1] / (double)numbers[1]};
+    double share[2];
+    for (int k = 0; k < 2; k++) share[k] = 100 * (double)equal[k] / (double)numbers[k];
     printf("consumer.c: %ld cases, %ld numbers, bit-equal: %.2f %% of float64, %.2f %% of the narrower; "
            "%ld policies not judged\n", cases, numbers[0] + numbers[1], share[0], share[1], policies);
     return 0;
