@@ -1,7 +1,7 @@
 """`refnorm golden lint`: the set in the repository is whole, and whatever is changed in it is found and named.
 
 Verified: every kind of damage that an editor, a merge or a disk does, and one flipped digit in many places of every
-file. Not verified here: that the numbers are right (test_golden does that).
+file. Not verified here: that the numbers are right (test_golden_numbers does that).
 """
 
 import json
@@ -11,7 +11,9 @@ import shutil
 
 import pytest
 
-from refnorm.golden.generate import DATA, differing, files, write
+from refnorm.golden import cases
+from refnorm.golden.cases import case as case_of
+from refnorm.golden.generate import CONTENT, DATA, differing, files, write
 from refnorm.golden.lint import lint
 
 NAMES = sorted(path.name for path in DATA.iterdir())
@@ -119,3 +121,13 @@ def test_missing_surplus_truncated_and_unreadable_files_are_found(copy):
 def test_a_folder_without_manifest_is_one_clear_problem(tmp_path):
     (problem,) = lint(tmp_path)
     assert problem.startswith("MANIFEST.json cannot be read")
+
+
+def test_cases_are_found_by_every_name_of_their_operation():
+    by = {operation: {c.id for c in cases(operation)} for operation in CONTENT}
+    assert len(by["training"]) + len(by["inference"]) == len(list(cases()))
+    assert by["running"] | by["backward"] <= by["training"]
+    assert by["frozen"] < by["inference"]
+    assert case_of("bn.frozen.float64.rank-2.1").id == "bn.inference.float64.rank-2.1"
+    with pytest.raises(ValueError, match="operations are training, running, backward, inference and frozen"):
+        next(cases("forward"))

@@ -108,7 +108,8 @@ def cases(
 
     Parameters
     ----------
-    operation : "training" (forward, running statistics, backward) or "inference" (and its frozen backward); None: both.
+    operation : "training", "running" and "backward" are results of the same cases, as "inference" and "frozen" are: a
+        finer name leaves out the cases that the set has no such result of. None for all.
     dtype : format of x: "float64", "float32", "float16" or "bfloat16"; None for all.
     flag : what a case is there for, a situation's name; None for all.
     convention : a row of `refnorm.conventions` or its name; only cases of a rank that it accepts.
@@ -130,22 +131,28 @@ def cases(
         for kind in situation.formats:
             for op in (o for o, finer in OPERATIONS.items() if set(finer) & set(situation.operations)):
                 numbers[op, kind, situation.name] += 1
-                wanted = operation in (None, op) and dtype in (None, kind) and flag in (None, situation.name)
+                fits = operation in (None, op) or operation in set(OPERATIONS[op]) & set(situation.operations)
+                wanted = fits and dtype in (None, kind) and flag in (None, situation.name)
                 if wanted and (row is None or len(situation.shape) in row.ranks):
                     found = True
                     id = f"bn.{op}.{kind}.{situation.name}.{numbers[op, kind, situation.name]}"
                     yield _built(id, op, kind, situation, seed)
     if not found:
         raise ValueError(
-            f"no case has operation={operation!r}, dtype={dtype!r}, flag={flag!r}; operations are training and "
-            "inference, dtypes float64, float32, float16 and bfloat16, flags are those of refnorm.golden.flags"
+            f"no case has operation={operation!r}, dtype={dtype!r}, flag={flag!r}; operations are training, running, "
+            "backward, inference and frozen, dtypes float64, float32, float16 and bfloat16, flags are those of "
+            "refnorm.golden.flags"
         )
 
 
 def case(id: str) -> Case:
-    """Return the case of this id."""
+    """Return the case of this id; ids of the files of running, backward and frozen results name the same cases."""
+    asked = id
+    for op, finer in OPERATIONS.items():
+        for name in finer:
+            asked = asked.replace(f"bn.{name}.", f"bn.{op}.", 1)
     for candidate in cases():
-        if candidate.id == id:
+        if candidate.id == asked:
             return candidate
     raise ValueError(f"there is no case {id!r}; [c.id for c in refnorm.golden.cases()] lists them")
 

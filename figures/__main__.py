@@ -1,0 +1,79 @@
+"""Run the experiments and draw the figures anew, or check that what is committed is what they give.
+
+python -m figures [NAME ...]             run, write NAME.json, NAME.svg and pages
+python -m figures --draw [NAME ...]      draw and write pages from the committed NAME.json
+python -m figures --check [NAME ...]     run, compare everything with what is committed; exit status 1 if it differs
+python -m figures --draw --check         compare pictures and pages alone: seconds
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+FOLDER = Path(__file__).parent
+NAMES = sorted(path.stem for path in FOLDER.glob("[!_]*.py"))
+STYLE = {
+    "svg.hashsalt": "refnorm",  # the same bytes on every run
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
+
+
+def canonical(data: Any) -> str:
+    """Return data as it is committed."""
+    return json.dumps(data, indent=1, ensure_ascii=False) + "\n"
+
+
+def picture(module: Any, data: Any) -> str:
+    """Return a figure as SVG with its alternative text as title."""
+    matplotlib.use("svg")
+    with matplotlib.rc_context(STYLE):
+        file = io.StringIO()
+        module.draw(data).savefig(file, format="svg", metadata={"Date": None, "Title": module.ALT}, bbox_inches="tight")
+    return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"
+
+
+def made(name: str, data: Any = None) -> dict[Path, str]:
+    """Return every file that a figure is made of; its experiment is run if no data are given."""
+    module = importlib.import_module(f"figures.{name}")
+    data = json.loads(canonical(module.data() if data is None else data))
+    files = {FOLDER / f"{name}.json": canonical(data), FOLDER / f"{name}.svg": picture(module, data)}
+    pages = module.pages(data) if hasattr(module, "pages") else {}
+    return files | {FOLDER.parent / "tutorials" / page: text for page, text in pages.items()}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m figures", description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}; all by default")
+    parser.add_argument("--draw", action="store_true", help="use the committed data, do not run the experiments")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit status 1 if anything differs")
+    asked = parser.parse_args(arguments)
+    if unknown := [name for name in asked.names if name not in NAMES]:
+        parser.error(f"there is no figure {unknown[0]!r}; there are {', '.join(NAMES)}")
+    differ = 0
+    for name in asked.names or NAMES:
+        committed = json.loads((FOLDER / f"{name}.json").read_text()) if asked.draw else None
+        for path, text in made(name, committed).items():
+            same = path.exists() and path.read_text() == text
+            differ += not same
+            if not asked.check:
+                path.write_text(text)
+            done = "as committed" if same else "DIFFERS" if asked.check else "written"
+            print(f"{path.relative_to(FOLDER.parent)}: {done}")
+    return int(asked.check and differ > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,151 @@
+"""Which case of the golden set shows which bug: every mutant of the tests tried on every case.
+
+A case kills a mutant if the judge finds anything wrong there. The mutants are real bugs of public projects and invented
+ones (`tests/mutants.py`); they are judged as torch, in all four formats. Fifty seconds on two cores.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+
+ALT = (
+    "Grid of 41 real bugs against the situations of the golden set. A filled square: every case of the situation shows "
+    "the bug; lighter: some do; empty: none. Most rows have gaps: no situation shows all bugs."
+)
+DTYPES = ("float64", "float32", "float16", "bfloat16")
+
+
+def worst(name: str) -> dict[str, float]:
+    """Return, for the cases in which anything of a mutant is judged, the worst error / bound; inf for other trouble."""
+    import mutants
+
+    from refnorm.conventions import convention
+    from refnorm.oracle.observe import observe, selected
+
+    mutant = {**mutants.VARIANTS, **mutants.REAL, **mutants.INVENTED}[name]()
+    found: dict[str, float] = {}
+    for o in observe(mutant, convention("torch"), selected(mutant, convention("torch"), DTYPES)):
+        found[o.case.id] = max(found.get(o.case.id, 0.0), float("inf") if o.trouble else o.ratio)
+    return found
+
+
+def data() -> dict[str, Any]:
+    """Try all; ``kills`` has for every case a text of 0 and 1, one character for each mutant."""
+    import mutants
+
+    from refnorm.golden.cases import cases
+
+    names = [*mutants.REAL, *mutants.INVENTED]
+    with get_context("spawn").Pool(2) as pool:
+        ratios = pool.map(worst, names, chunksize=4)
+    return {
+        "bugs": {name: mutants.REAL[name].__doc__.strip().split(":")[0] for name in mutants.REAL},
+        "invented": list(mutants.INVENTED),
+        "cases": [case.id for case in cases()],
+        "kills": {case.id: "".join(str(int(found.get(case.id, 0) > 1)) for found in ratios) for case in cases()},
+    }
+
+
+def by_situation(data: dict[str, Any]) -> dict[str, list[str]]:
+    """Return the ids of the cases of each situation."""
+    groups: dict[str, list[str]] = {}
+    for id in data["cases"]:
+        groups.setdefault(id.split(".")[3], []).append(id)
+    return dict(sorted(groups.items()))
+
+
+def draw(data: dict[str, Any]) -> Any:
+    """Draw real bugs against situations: dark where all cases of the situation kill, light where some do."""
+    from matplotlib.figure import Figure
+
+    groups, bugs = by_situation(data), list(data["bugs"])
+    killed = [[{data["kills"][id][k] for id in ids} for ids in groups.values()] for k in range(len(bugs))]
+    figure = Figure(figsize=(10.5, 8.5))
+    axes = figure.add_subplot()
+    for outcome, colour, words in (
+        ({"1"}, "#08519c", "every case kills"),
+        ({"0", "1"}, "#9ecae1", "some cases kill"),
+    ):
+        at = [
+            (column, row) for row in range(len(bugs)) for column in range(len(groups)) if killed[row][column] == outcome
+        ]
+        axes.plot(*zip(*at, strict=True), "s", color=colour, markersize=7, label=words)
+    axes.set_xticks(range(len(groups)), list(groups), rotation=90, fontsize=7)
+    axes.set_yticks(range(len(bugs)), bugs, fontsize=7)
+    axes.set_xlim(-0.7, len(groups) - 0.3)
+    axes.set_ylim(len(bugs) - 0.3, -0.7)
+    axes.tick_params(length=0)
+    axes.spines[["left", "bottom"]].set_visible(False)
+    filled = [sum("1" in square for square in row) for row in killed]
+    title = (
+        f"{len(bugs)} real bugs against {len(groups)} situations: the best hidden one shows in {min(filled)} of them"
+    )
+    axes.set_title(title, loc="left", fontsize=9)
+    axes.legend(loc="upper left", bbox_to_anchor=(0, -0.14), ncols=2, frameon=False, fontsize=8)
+    return figure
+
+
+def killed(data: dict[str, Any], id: str) -> list[str]:
+    """Return the mutants that a case kills."""
+    names = [*data["bugs"], *data["invented"]]
+    return [name for name, bit in zip(names, data["kills"][id], strict=True) if bit == "1"]
+
+
+def runs(numbers: list[int]) -> str:
+    """Write 1, 2, 3, 7 as 1-3 7."""
+    parts: list[list[int]] = []
+    for n in numbers:
+        if parts and parts[-1][-1] == n - 1:
+            parts[-1].append(n)
+        else:
+            parts.append([n])
+    return " ".join(str(p[0]) if len(p) == 1 else f"{p[0]}-{p[-1]}" for p in parts)
+
+
+def pages(data: dict[str, Any]) -> dict[str, str]:
+    """Return the page of tables."""
+    bugs, groups = list(data["bugs"]), by_situation(data)
+    names = [*bugs, *data["invented"]]
+    found = {situation: {n for id in ids for n in killed(data, id)} for situation, ids in groups.items()}
+    times = Counter(name for seen in found.values() for name in seen)
+    lines = [
+        "# Which case kills which bug",
+        "",
+        f"{len(bugs)} bugs that shipped in public projects and {len(data['invented'])} invented ones, rebuilt as",
+        f"mutants in `tests/mutants.py`, each tried on the {len(data['cases'])} cases that `refnorm check` makes of",
+        "the set. A case kills a mutant if the judge finds anything wrong there. Made by `python -m figures kills`;",
+        "the picture is `figures/kills.svg`.",
+        "",
+        f"Cases that kill nothing: {sum('1' not in k for k in data['kills'].values())}. "
+        f"Mutants that no case kills: {len(set(names) - set(times))}.",
+        "",
+        "## By situation",
+        "",
+        "| situation | cases | real bugs | invented | only here |",
+        "|---|---|---|---|---|",
+    ]
+    for situation, ids in groups.items():
+        alone = ", ".join(f"`{n}`" for n in sorted(found[situation]) if times[n] == 1)
+        real = len(found[situation] & set(bugs))
+        lines.append(f"| {situation} | {len(ids)} | {real} | {len(found[situation]) - real} | {alone} |")
+    lines += [
+        "",
+        "## The real bugs",
+        "",
+        "| number | mutant | where it was real | cases that kill it |",
+        "|---|---|---|---|",
+    ]
+    for k, (name, source) in enumerate(data["bugs"].items()):
+        count = sum(data["kills"][id][k] == "1" for id in data["cases"])
+        lines.append(f"| {k + 1} | `{name}` | {source} | {count} |")
+    lines += ["", "## By case", "", "| case | real bugs, by number | invented |", "|---|---|---|"]
+    for id in data["cases"]:
+        real = [bugs.index(name) + 1 for name in killed(data, id) if name in data["bugs"]]
+        lines.append(f"| {id} | {runs(real)} | {len(killed(data, id)) - len(real)} |")
+    return {"kills.md": "\n".join(lines) + "\n"}

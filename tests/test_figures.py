@@ -1,0 +1,76 @@
+"""What is committed in `figures/` and in the pages made of it is what the code draws and what the experiments give.
+
+The experiments run in full by `python -m figures --check`; here pictures and pages are drawn from the committed data,
+and a sample of each experiment is run again. Without matplotlib (the extra `plot`) a warning says so.
+"""
+
+import json
+import random
+import warnings
+
+import pytest
+
+pytestmark = pytest.mark.filterwarnings("always:NOT TESTED")
+
+try:
+    import matplotlib
+
+    from figures import kills
+    from figures.__main__ import FOLDER, NAMES, made
+except ModuleNotFoundError as error:
+    reason = f"NOT TESTED: the figures: there is no {error.name}; pip install -e '.[test,plot]'"
+    warnings.warn(reason, stacklevel=1)
+    pytest.skip(reason, allow_module_level=True)
+
+
+def committed(name):
+    return json.loads((FOLDER / f"{name}.json").read_text())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_committed_is_what_the_code_draws(name):
+    for path, text in made(name, committed(name)).items():
+        drawn_by = f"Matplotlib v{matplotlib.__version__}"
+        if path.suffix == ".svg" and drawn_by not in path.read_text():
+            warnings.warn(f"NOT TESTED: {path.name} was not drawn by {drawn_by}", stacklevel=1)
+            continue
+        assert path.read_text() == text, f"{path} differs; python -m figures {name}"
+
+
+def test_other_data_are_noticed():
+    data = committed("kills")
+    data["kills"]["bn.training.float64.rank-2.1"] = "0" * len(data["kills"]["bn.training.float64.rank-2.1"])
+    differing = {path.name for path, text in made("kills", data).items() if path.read_text() != text}
+    assert differing == {"kills.json", "kills.md", "kills.svg"}
+
+
+def test_the_kills_of_some_mutants_are_as_committed():
+    data = committed("kills")
+    names = [*data["bugs"], *data["invented"]]
+    for name in random.sample(names, 6):
+        ratios = kills.worst(name)
+        for id in data["cases"]:
+            ratio = ratios.get(id, 0)
+            if not 0.5 < ratio < 2:  # where a machine's own order of sums may decide
+                assert data["kills"][id][names.index(name)] == str(int(ratio > 1)), (name, id, ratio)
+
+
+def test_every_case_kills_and_every_mutant_is_killed():
+    data = committed("kills")
+    assert all("1" in bits for bits in data["kills"].values())
+    for k, name in enumerate([*data["bugs"], *data["invented"]]):
+        assert any(bits[k] == "1" for bits in data["kills"].values()), name
+
+
+def test_the_table_is_about_the_mutants_and_cases_that_there_are():
+    import mutants
+
+    from refnorm.golden import cases
+
+    data = committed("kills")
+    assert (list(data["bugs"]), data["invented"]) == (list(mutants.REAL), list(mutants.INVENTED))
+    assert data["cases"] == [case.id for case in cases()]
+
+
+def test_a_correct_implementation_is_killed_nowhere():
+    assert max(kills.worst("Correct").values()) <= 1
