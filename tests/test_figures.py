@@ -1,26 +1,20 @@
 """What is committed in `figures/` and in the pages made of it is what the code draws and what the experiments give.
 
 The experiments run in full by `python -m figures --check`; here pictures and pages are drawn from the committed data,
-and a sample of each experiment is run again. Without matplotlib (the extra `plot`) a warning says so.
+and a sample of each experiment is run again.
 """
 
 import json
 import random
 import warnings
 
+import matplotlib
 import pytest
 
+from figures import kills
+from figures.__main__ import FOLDER, NAMES, made
+
 pytestmark = pytest.mark.filterwarnings("always:NOT TESTED")
-
-try:
-    import matplotlib
-
-    from figures import kills
-    from figures.__main__ import FOLDER, NAMES, made
-except ModuleNotFoundError as error:
-    reason = f"NOT TESTED: the figures: there is no {error.name}; pip install -e '.[test,plot]'"
-    warnings.warn(reason, stacklevel=1)
-    pytest.skip(reason, allow_module_level=True)
 
 
 def committed(name):
