@@ -250,6 +250,28 @@ def test_an_invented_mistake_is_caught(name):
     assert not judged(name).conforms, f"{name} conforms: {INVENTED[name].__doc__}"
 
 
+FRAGILE = {
+    "own_row_by_row": {"row-by-row sums"},
+    "own_paper": {"row-by-row sums"},
+    "welford": {"Welford's updates or merged moments"},
+    "merged_halves": {"Welford's updates or merged moments"},
+    "own_merged": {"Welford's updates or merged moments"},
+    "own_merged_one_and_rest": {"Welford's updates or merged moments"},
+    "own_welford": {"Welford's updates or merged moments", "row-by-row sums"},
+    "y_folded": {"folded y = x a + b"},
+    "dgamma_folded": {"folded y = x a + b"},
+    "own_folded": {"folded y = x a + b"},
+    "own_folded_gradients": {"folded y = x a + b"},
+    "own_row_by_row_folded": {"folded y = x a + b", "row-by-row sums"},
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_fragile_algorithm_is_called_by_its_name(name):
+    remarks = judged(name).paths[0].remarks
+    assert {r.split("computed as by ")[1].split(":")[0] for r in remarks} == FRAGILE.get(name, set())
+
+
 @named
 def test_a_mistake_is_called_by_its_name(name):
     assert called_by_name(judged(name), CAUSES[name]), f"{name}, {CAUSES[name]}:\n{judged(name)}"

@@ -159,7 +159,7 @@ def _numbers(
     if deviation:
         given.append(deviation)
         result.append((_Cause(deviation.kind, deviation.name, deviation.sentence, deviation.effect), failed))
-    elif all(o.tier == ONE_PASS.name for o in failed):
+    elif all(ONE_PASS.name in o.tiers for o in failed):
         title = (
             "digits are lost when the mean is large: the variance is E[x^2] - E[x]^2 in one pass, or something like it"
         )
@@ -225,7 +225,10 @@ def _matches(deviation: Deviation, o: Observation, convention: Convention, slack
             1.0, float(np.max(np.abs(value), initial=0)) / max(float(np.max(np.abs(truth), initial=0)), 5e-324)
         )
         u = max(unit_roundoff(o.case.kind), unit_roundoff(o.case.parameters))
-        allowed = slack * (growth * bound + 4 * u * np.abs(value))
+        size = np.maximum(np.abs(value), np.abs(truth))
+        if size.ndim > 1:  # its terms may be larger than it is: as large as elsewhere in the channel
+            size = size.max(tuple(a for a in range(size.ndim) if a != 1), keepdims=True)
+        allowed = slack * (growth * bound + 4 * u * size)
         same = np.isfinite(o.actual) & ((np.abs(o.actual - value) <= allowed) | np.isinf(bound))
         limit = largest(o.case.kind if value.ndim > 1 else o.case.parameters)
         undefined = ~np.isfinite(value) | (np.abs(value) > limit)

@@ -13,7 +13,7 @@ from refnorm._array import FORMATS, Array
 from refnorm.conventions import Convention
 from refnorm.golden.cases import Case, arranged, expected
 from refnorm.golden.rule import cast, numpy_dtype
-from refnorm.oracle.bounds import ONE_PASS, PAIRWISE, bounds, unit_roundoff
+from refnorm.oracle.bounds import PAIRWISE, TIERS, Tier, bounds, unit_roundoff
 
 QUANTITIES = (
     "y, training",
@@ -51,6 +51,7 @@ class Observation:
     trouble : in words, where there is nothing to compare: raised, wrong shape, argument changed, ...
     about : the quantity that a behaviour was seen in.
     policy : outcome of a case that only has policies (one value, empty batch).
+    tiers : names of the tiers whose bounds hold, if that of pairwise sums does not.
     """
 
     quantity: str
@@ -65,7 +66,7 @@ class Observation:
     trouble: str = ""
     about: str = ""
     policy: str = ""
-    tier: str = ""
+    tiers: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -152,13 +153,13 @@ class Trial:
                 (values == rounded) | ~np.isfinite(rounded), np.where(np.isnan(values), np.inf, 0.0), ratio
             )
             worst = np.unravel_index(int(np.argmax(ratio)), exact.shape) if ratio.size else ()
-            tier = ""
-            if ratio.size and ratio[worst] > 1:
-                one_pass = np.broadcast_to(bounds(case, self.convention, ONE_PASS)[quantity], exact.shape)
-                if np.all((error <= one_pass) | np.isinf(one_pass) | (ratio <= 1)):
-                    tier = ONE_PASS.name
-            elif ratio.size and np.any(error > bounds(case, self.convention, PAIRWISE)[quantity]):
-                tier = "row-by-row"
+
+            def within(tier: Tier) -> bool:
+                allowed = np.broadcast_to(bounds(case, self.convention, tier)[quantity], exact.shape)
+                return bool(np.all((error <= allowed) | np.isinf(allowed) | (ratio == 0)))
+
+            plain = not ratio.size or within(PAIRWISE)
+            tiers = () if plain else tuple(tier.name for tier in TIERS[2:] if within(tier))
         if not ratio.size:
             return
         self.seen.append(
@@ -172,7 +173,7 @@ class Trial:
                 float(error[worst]),
                 float(bound[worst]),
                 values,
-                tier=tier,
+                tiers=tiers,
             )
         )
 

@@ -12,6 +12,7 @@ import numpy as np
 from refnorm import conventions
 from refnorm.conventions import Convention
 from refnorm.golden.cases import case as case_of
+from refnorm.oracle.bounds import TIERS, WORST, Tier
 from refnorm.oracle.diagnose import diagnose, nearest
 from refnorm.oracle.implementation import Target, as_target, load, offered
 from refnorm.oracle.judge import BEHAVIOURS, FUNCTIONS, QUANTITIES, Observation
@@ -111,16 +112,19 @@ def verdict(name: str, implementation: Any, observations: list[Observation], row
 
 
 def _remarks(observations: list[Observation]) -> tuple[str, ...]:
-    """Say where the right formula is computed by an algorithm that loses more than pairwise sums would."""
-    fragile = [o for o in observations if o.passed and o.tier]
-    groups = dict.fromkeys((o.quantity, o.case.kind, o.tier) for o in fragile)
-    lines = []
-    for quantity, kind, tier in groups:
-        worst = max((o for o in fragile if (o.quantity, o.case.kind) == (quantity, kind)), key=lambda o: o.ratio)
-        lines.append(
-            f"fragile: {quantity} in {kind} is within the bound of {tier} sums, not of pairwise ones ({worst.case.id})"
-        )
-    return tuple(lines)
+    """Say where the formula is right and the algorithm loses more than pairwise sums would: which, and how it grows."""
+    fragile = [o for o in observations if o.passed and o.tiers]
+    lines: dict[Tier, dict[str, list[str]]] = {}
+    for quantity, kind in dict.fromkeys((o.quantity, o.case.kind) for o in fragile):
+        those = [o for o in fragile if (o.quantity, o.case.kind) == (quantity, kind)]
+        tier = next(t for t in TIERS if t is WORST or all(t.name in o.tiers for o in those))
+        lines.setdefault(tier, {}).setdefault(quantity, []).append(kind)
+    return tuple(
+        f"fragile: right formula, computed as by {tier.name}: the error grows {tier.growth} ("
+        + "; ".join(f"{quantity}: {' '.join(kinds)}" for quantity, kinds in where.items())
+        + ")"
+        for tier, where in lines.items()
+    )
 
 
 def _cells(observations: list[Observation], findings: Sequence[Any]) -> list[Cell]:
@@ -133,7 +137,7 @@ def _cells(observations: list[Observation], findings: Sequence[Any]) -> list[Cel
             bad = {o.case.id for o in own if not o.passed}
             kinds = {f.kind for f in findings if quantity in f.quantities and bad & set(f.cases)}
             state = next((k.upper() for k in ("wrong", "convention", "numerics") if k in kinds), "")
-            state = state or ("fragile" if any(o.tier for o in own) else "ok")
+            state = state or ("fragile" if any(o.passed and o.tiers for o in own) else "ok")
             cells.append(Cell(quantity, dtype, state, max(o.ratio for o in own), len(own)))
     return cells
 
