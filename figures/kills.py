@@ -97,6 +97,15 @@ def killed(data: dict[str, Any], id: str) -> list[str]:
     return [name for name, bit in zip(names, data["kills"][id], strict=True) if bit == "1"]
 
 
+def cover(data: dict[str, Any]) -> list[str]:
+    """Return cases that together kill all mutants: always the one that kills most of those left."""
+    left, chosen = {name for id in data["cases"] for name in killed(data, id)}, []
+    while left:
+        chosen.append(max(data["cases"], key=lambda id: len(left & set(killed(data, id)))))
+        left -= set(killed(data, chosen[-1]))
+    return chosen
+
+
 def runs(numbers: list[int]) -> str:
     """Write 1, 2, 3, 7 as 1-3 7."""
     parts: list[list[int]] = []
@@ -123,7 +132,8 @@ def pages(data: dict[str, Any]) -> dict[str, str]:
         "the picture is `figures/kills.svg`.",
         "",
         f"Cases that kill nothing: {sum('1' not in k for k in data['kills'].values())}. "
-        f"Mutants that no case kills: {len(set(names) - set(times))}.",
+        f"Mutants that no case kills: {len(set(names) - set(times))}. "
+        f"Cases that would be enough to kill all: {len(cover(data))}; the others tell bugs apart.",
         "",
         "## By situation",
         "",

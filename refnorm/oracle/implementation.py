@@ -18,8 +18,9 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from refnorm.frameworks import ADAPTERS
@@ -33,12 +34,16 @@ class TargetError(Exception):
 
 @dataclass(frozen=True)
 class Target:
-    """A loaded target: its name, the row it is judged by unless another is named, its version, its paths."""
+    """A loaded target: its name, the row it is judged by unless another is named, its version, its paths.
+
+    ``code`` is how other code gets at it: an import, if it takes one, and an expression; empty if it cannot.
+    """
 
     name: str
     convention: str
     version: str
     paths: dict[str, Any]
+    code: tuple[str, str] = ("", "")
 
 
 class CS231n:
@@ -93,14 +98,29 @@ def as_target(implementation: Any, name: str = "") -> Target:
     """Take an object or module for a target; TargetError if it offers nothing to judge."""
     name = name or getattr(implementation, "__name__", type(implementation).__name__)
     if hasattr(implementation, "batchnorm_forward") and not offered(implementation):
-        return Target(name, "cs231n", "", {"": CS231n(implementation)})
+        return Target(name, "cs231n", "", {"": CS231n(implementation)}, _code(implementation))
     if not {"train", "infer"} & set(offered(implementation)):
         raise TargetError(
             f"{name} offers neither train nor infer, so there is nothing to judge; it must have functions "
             "train(x, gamma, beta, running_mean, running_var, momentum, eps) -> y, running_mean, running_var, cache "
             "and infer(x, gamma, beta, running_mean, running_var, eps) -> y, or CS231n's batchnorm_forward"
         )
-    return Target(name, "torch", str(getattr(implementation, "__version__", "")), {"": implementation})
+    return Target(
+        name, "torch", str(getattr(implementation, "__version__", "")), {"": implementation}, _code(implementation)
+    )
+
+
+def _code(implementation: Any) -> tuple[str, str]:
+    """Return an import and an expression that give this object elsewhere; empty ones if it has state, or is local."""
+    if isinstance(implementation, ModuleType):
+        name = implementation.__name__
+        return ("", "") if name == "__main__" else (f"import {name}", name)
+    kind = implementation if isinstance(implementation, type) else type(implementation)
+    stateful = kind is not implementation and bool(getattr(implementation, "__dict__", None))
+    if kind.__module__ in ("__main__", "builtins", "types") or "<" in kind.__qualname__ or stateful:
+        return "", ""
+    outer = kind.__qualname__.partition(".")[0]
+    return f"from {kind.__module__} import {outer}", kind.__qualname__ + ("" if kind is implementation else "()")
 
 
 def load(target: str, array: str = "numpy") -> Target:
@@ -119,9 +139,9 @@ def load(target: str, array: str = "numpy") -> Target:
         except ImportError as error:
             raise TargetError(f"{target} is not installed ({error}); pip install {target}") from error
         paths = adapter.paths() if array == "numpy" else _on(adapter, array)
-        return Target(target, adapter.CONVENTION, adapter.version(), paths)
+        return Target(target, adapter.CONVENTION, adapter.version(), paths, ("", repr(target)))
     if target.endswith(".py") or "/" in target:
-        return as_target(_import_file(Path(target)), target)
+        return replace(as_target(_import_file(Path(target)), target), code=("", repr(target)))
     module, colon, attribute = target.partition(":")
     if not colon:
         names = ", ".join(ADAPTERS)
@@ -131,7 +151,7 @@ def load(target: str, array: str = "numpy") -> Target:
         if not hasattr(value, name):
             raise TargetError(f"{module} has no attribute {name!r}; {target} cannot be judged")
         value = getattr(value, name)
-    return as_target(value, target)
+    return replace(as_target(value, target), code=("", repr(target)))
 
 
 def _on(adapter: Any, array: str) -> dict[str, Any]:

@@ -65,6 +65,7 @@ class Report:
     versions : of refnorm, the golden set, the target and the array library.
     seconds : how long it took.
     notes : what else a reader should know.
+    again : the call that shows one finding again, with ``...`` for which; see `snippet`.
     """
 
     target: str
@@ -74,6 +75,7 @@ class Report:
     dtypes: tuple[str, ...]
     seconds: float = 0.0
     notes: tuple[str, ...] = field(default=())
+    again: str = "refnorm.reproduce(implementation, ...)"
 
     @property
     def conforms(self) -> bool:
@@ -135,12 +137,14 @@ class Report:
             tuple(data["dtypes"]),
             data["seconds"],
             tuple(data["notes"]),
+            data["again"],
         )
 
     def snippet(self, case: str, quantity: str, path: str) -> str:
-        """Return a line to paste that shows one finding again."""
-        extra = f", path={path!r}" if path else ""
-        return f'python -c "import refnorm; refnorm.reproduce({self.target!r}, {case!r}, {quantity!r}{extra})"'
+        """Return a line to paste that shows one finding again; ``implementation`` is the object that was checked."""
+        which = f"{case!r}, {quantity!r}" + (f", path={path!r}" if path else "")
+        before, _, after = self.again.rpartition("...")
+        return f"{before}{which}{after}"
 
     def __str__(self) -> str:
         return text(self)

@@ -95,7 +95,17 @@ def trial(
         "target": target.version,
         "array": f"numpy {np.__version__}",
     }
-    return Report(target.name, row.name, tuple(paths), versions, tuple(dtypes), round(time.perf_counter() - start, 3))
+    seconds = round(time.perf_counter() - start, 3)
+    return Report(target.name, row.name, tuple(paths), versions, tuple(dtypes), seconds, again=_again(target, row))
+
+
+def _again(target: Target, row: Convention) -> str:
+    """Return the call that shows one finding again, to paste into a shell where the target can be named there."""
+    imported, expression = target.code
+    judged_as = f", convention={row.name!r}" if row.name != target.convention else ""
+    call = f"refnorm.reproduce({expression or 'implementation'}, ...{judged_as})"
+    statements = "; ".join(filter(None, (imported, "import refnorm", call)))
+    return f'python -c "{statements}"' if expression else call
 
 
 def verdict(name: str, implementation: Any, observations: list[Observation], row: Convention, cases: int) -> Path:
