@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
+from refnorm.oracle.diagnose import Finding
 from refnorm.oracle.report import Report
 
 Key = tuple[str, str, tuple[str, ...]]  # path, cause, quantities
@@ -13,13 +13,14 @@ Key = tuple[str, str, tuple[str, ...]]  # path, cause, quantities
 
 def found(report: Report) -> set[Key]:
     """Return the findings of a report, each as path, cause and quantities."""
-    return {_key(finding) for finding in report.to_dict()["findings"]}
+    return set(map(key, report.findings))
 
 
 def known(baseline: Path) -> set[Key]:
     """Return the findings of a JSON report; ValueError, with what to do, if the file is none."""
     try:
-        return {_key(finding) for finding in json.loads(baseline.read_text(encoding="utf-8"))["findings"]}
+        findings = json.loads(baseline.read_text(encoding="utf-8"))["findings"]
+        return {(f["path"], f["cause"], tuple(f["quantities"])) for f in findings}
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{baseline} is no report; make one with: refnorm check TARGET --format json --output {baseline}"
@@ -41,5 +42,6 @@ def compared(now: set[Key], before: set[Key]) -> list[str]:
     return lines
 
 
-def _key(finding: dict[str, Any]) -> Key:
-    return finding["path"], finding["cause"], tuple(finding["quantities"])
+def key(finding: Finding) -> Key:
+    """Return what a finding is known by from one run to the next."""
+    return finding.path, finding.cause, finding.quantities

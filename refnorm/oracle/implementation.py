@@ -95,7 +95,9 @@ def offered(implementation: Any) -> tuple[str, ...]:
 
 
 def as_target(implementation: Any, name: str = "") -> Target:
-    """Take an object or module for a target; TargetError if it offers nothing to judge."""
+    """Take an object, module or class for a target; TargetError if it offers nothing to judge."""
+    if isinstance(implementation, type):
+        implementation = _imported(implementation.__name__, implementation, "made without arguments")
     name = name or getattr(implementation, "__name__", type(implementation).__name__)
     if hasattr(implementation, "batchnorm_forward") and not offered(implementation):
         return Target(name, "cs231n", "", {"": CS231n(implementation)}, _code(implementation))
@@ -115,12 +117,10 @@ def _code(implementation: Any) -> tuple[str, str]:
     if isinstance(implementation, ModuleType):
         name = implementation.__name__
         return ("", "") if name == "__main__" else (f"import {name}", name)
-    kind = implementation if isinstance(implementation, type) else type(implementation)
-    stateful = kind is not implementation and bool(getattr(implementation, "__dict__", None))
+    kind, stateful = type(implementation), bool(getattr(implementation, "__dict__", None))
     if kind.__module__ in ("__main__", "builtins", "types") or "<" in kind.__qualname__ or stateful:
         return "", ""
-    outer = kind.__qualname__.partition(".")[0]
-    return f"from {kind.__module__} import {outer}", kind.__qualname__ + ("" if kind is implementation else "()")
+    return f"from {kind.__module__} import {kind.__qualname__.partition('.')[0]}", f"{kind.__qualname__}()"
 
 
 def load(target: str, array: str = "numpy") -> Target:
@@ -178,7 +178,7 @@ def _import_file(path: Path) -> Any:
     return module
 
 
-def _imported(target: str, action: Any) -> Any:
+def _imported(target: str, action: Any, done: str = "imported") -> Any:
     try:
         return action()
     except KeyboardInterrupt:
@@ -190,4 +190,4 @@ def _imported(target: str, action: Any) -> Any:
             while trace.tb_next is not None:
                 trace = trace.tb_next
             where = f" at {Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}"
-        raise TargetError(f"{target} could not be imported: {type(error).__name__}: {text}{where}") from error
+        raise TargetError(f"{target} could not be {done}: {type(error).__name__}: {text}{where}") from error

@@ -39,15 +39,21 @@ def observe(
     for case in chosen:
         progress(case.id)
         yield from judged(implementation, convention, case)
-    again = [
-        c for c in chosen if c.operation == "training" and c.situation.name in ("rank-4", "channels-last", "square")
-    ]
-    for case in again[:1]:
+    for case in ordinary(chosen):
         progress(case.id)
-        trouble = memory(implementation, convention, case)
-        yield Observation(
-            "arguments unchanged" if " writes into x" in trouble else "repeatability", case, trouble=trouble
-        )
+        yield disturbed(implementation, convention, case)
+
+
+def ordinary(chosen: list[Case]) -> list[Case]:
+    """Return one case with spatial axes and nothing special, if there is one: for what calls do to each other."""
+    names = ("rank-4", "channels-last", "square")
+    return [c for c in chosen if c.operation == "training" and c.situation.name in names][:1]
+
+
+def disturbed(implementation: Any, convention: Convention, case: Case) -> Observation:
+    """Judge what calls do to each other, and to arrays that they were given before."""
+    trouble = memory(implementation, convention, case)
+    return Observation("arguments unchanged" if " writes into x" in trouble else "repeatability", case, trouble=trouble)
 
 
 def judged(implementation: Any, convention: Convention, case: Case) -> list[Observation]:

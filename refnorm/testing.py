@@ -1,0 +1,157 @@
+"""Conformance in a framework's own test suite: one assertion for all, or one test for each case.
+
+Needs pytest only for `case_by_case`. A test module of a framework may be as short as::
+
+    import refnorm.testing
+    from my_framework import BatchNorm
+
+    test_batch_norm = refnorm.testing.case_by_case(BatchNorm(), convention="torch")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+from refnorm import conventions
+from refnorm.conventions import Convention
+from refnorm.oracle.baseline import Key, key, known
+from refnorm.oracle.implementation import FUNCTIONS, Target, as_target, load, offered
+from refnorm.oracle.judge import Observation
+from refnorm.oracle.observe import disturbed, judged, ordinary, selected
+from refnorm.oracle.report import Report
+from refnorm.oracle.trial import DTYPES, trial
+
+
+def assert_conforms(
+    implementation: Any,
+    convention: str | None = None,
+    *,
+    dtypes: Sequence[str] = DTYPES,
+    baseline: Path | str | None = None,
+) -> Report:
+    """Assert that an implementation conforms; the message of the AssertionError is the report.
+
+    Parameters
+    ----------
+    implementation, convention, dtypes : as in `refnorm.check`.
+    baseline : a JSON report of earlier (``refnorm check TARGET --format json --output FILE``), whose findings are
+        accepted; only others fail.
+
+    Returns
+    -------
+    Report
+        For whoever wants to look at ``not_judged`` or remarks.
+
+    Raises
+    ------
+    AssertionError
+        If there are findings, the baseline's aside.
+    ValueError, refnorm.oracle.implementation.TargetError
+        As in `refnorm.check`; if the baseline is no report.
+
+    Examples
+    --------
+    >>> assert_conforms("refnorm", dtypes=["float32"]).conforms
+    True
+    """
+    __tracebackhide__ = True
+    report = trial(_loaded(implementation), convention, dtypes=dtypes)
+    accepted = known(Path(baseline)) if baseline is not None else set()
+    if any(key(finding) not in accepted for finding in report.findings):
+        raise AssertionError(str(report))
+    return report
+
+
+def case_by_case(
+    implementation: Any,
+    convention: str | None = None,
+    *,
+    dtypes: Sequence[str] = DTYPES,
+    baseline: Path | str | None = None,
+) -> Callable[..., None]:
+    """Return a pytest function, to be given a name that pytest collects, with one test for each case.
+
+    A test's id is the case's, after the path's name where a target has several. Functions that are not offered are
+    tests of their own that are skipped: what is not judged has not passed. A failure shows what is wrong in this case
+    and, from a trial of all cases that the first failure in a process brings about, the cause. Findings of the baseline
+    are expected failures. Ids do not depend on the process, so pytest-xdist can share the cases out.
+
+    Parameters
+    ----------
+    implementation, convention, dtypes, baseline : as in `assert_conforms`.
+
+    Raises
+    ------
+    ValueError, refnorm.oracle.implementation.TargetError
+        As in `assert_conforms`, when tests are collected.
+
+    Examples
+    --------
+    >>> test_batch_norm = case_by_case("refnorm", dtypes=["float32"])
+    >>> test_batch_norm.pytestmark[0].args[0]
+    ('path', 'run')
+    """
+    import pytest
+
+    target = _loaded(implementation)
+    row = conventions.convention(convention or target.convention)
+    accepted = known(Path(baseline)) if baseline is not None else set()
+
+    @lru_cache(maxsize=1)
+    def whole() -> Report:
+        return trial(target, row.name, dtypes=dtypes)
+
+    tests = [
+        pytest.param(name, run, id="-".join(filter(None, (name, id))))
+        for name, path in target.paths.items()
+        for id, run in _tests(path, row, dtypes)
+    ]
+
+    @pytest.mark.parametrize(("path", "run"), tests)
+    def test(path: str, run: Callable[[], list[Observation]]) -> None:
+        failed = [o for o in run() if not o.passed]
+        if failed:
+            message, keys = _message(failed, path, whole())
+            if keys and keys <= accepted:
+                pytest.xfail(f"known: {', '.join(sorted(cause for _, cause, _ in keys))}")
+            pytest.fail(message, pytrace=False)
+
+    return test
+
+
+def _loaded(implementation: Any) -> Target:
+    return load(implementation) if isinstance(implementation, str) else as_target(implementation)
+
+
+def _tests(path: Any, row: Convention, dtypes: Sequence[str]) -> list[tuple[str, Callable[[], list[Observation]]]]:
+    """Return the tests of one path: an id, and what to run."""
+    chosen = selected(path, row, tuple(dtypes))
+    tests: list[tuple[str, Callable[[], list[Observation]]]] = []
+    tests += [(case.id, partial(judged, path, row, case)) for case in chosen]
+    tests += [("calls", lambda case=case: [disturbed(path, row, case)]) for case in ordinary(chosen)]  # type: ignore[misc]
+    return tests + [(f"no-{name}", partial(_missing, name)) for name in FUNCTIONS if name not in offered(path)]
+
+
+def _missing(name: str) -> list[Observation]:
+    import pytest
+
+    return pytest.skip(f"there is no function {name}: not judged")
+
+
+def _message(failed: list[Observation], path: str, report: Report) -> tuple[str, set[Key]]:
+    """Say what failed in a case, and which findings of the whole trial explain it; return their keys, too."""
+    case = failed[0].case.id
+    lines = [f"{report.target} deviates from {report.convention} in {case}"]
+    for o in failed:
+        what = o.trouble or f"expected {o.expected!r}, got {o.got!r} (error {o.error:.3g}, bound {o.bound:.3g})"
+        lines.append(f"  {o.quantity}{list(o.index) if o.index else ''}: {what}")
+    quantities = {o.quantity for o in failed}
+    findings = [f for f in report.findings if f.path == path and case in f.cases and quantities & set(f.quantities)]
+    for f in findings:
+        lines += ["", f"  {f.title} ({f.kind}, {len(f.cases)} cases; cause: {f.cause})", f"  Effect: {f.effect}"]
+    lines += ["", f"  reproduce:  {report.snippet(case, failed[0].quantity, path)}"]
+    explained = {q for f in findings for q in f.quantities}
+    return "\n".join(lines), {key(f) for f in findings} if quantities <= explained else set()
