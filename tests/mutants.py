@@ -1045,6 +1045,15 @@ class tile_channels_beyond_32(Correct):
 
 
 @invented
+class tile_channels_beyond_256(Correct):
+    """Channels beyond the 256th get the gradients of the first: a block of 256 threads."""
+
+    def dx(self, g: Array, x_hat: Array, s: Saved) -> Array:
+        tile = np.arange(g.shape[1]) % 256
+        return super().dx(g, x_hat, s._replace(inv=s.inv[:, tile]))
+
+
+@invented
 class tile_samples_dropped(Correct):
     """Statistics use whole tiles of 4 samples only; a rest of up to 3 is dropped once there are more than 16."""
 
@@ -1946,6 +1955,15 @@ class edge_one_channel_squeezed(Correct):
 
 
 @invented
+class edge_unit_spatial_squeezed(Correct):
+    """Spatial axes of size 1 are squeezed away: pooled features lose them."""
+
+    def y(self, s: Saved) -> Array:
+        y = super().y(s)
+        return y.reshape(y.shape[:2]) if y.size == y.shape[0] * y.shape[1] else y
+
+
+@invented
 class edge_two_values_unnormalised(Correct):
     """Two values per channel are too few: their variance is taken for 1."""
 
@@ -2032,6 +2050,27 @@ class inf_one_sample_uses_batch(Correct):
         if len(x) == 1:
             return self.forward(x, gamma, beta, *self.moments(self.widen(x)), eps)[0]
         return super().infer(x, gamma, beta, running_mean, running_var, eps)
+
+
+@invented
+class inf_one_row_refused(Correct):
+    """Inference refuses one value per channel, as training does."""
+
+    def infer(self, x: Array, gamma: Array, beta: Array, running_mean: Array, running_var: Array, eps: float) -> Array:
+        self.refuse(x)
+        return super().infer(x, gamma, beta, running_mean, running_var, eps)
+
+
+@invented
+class inf_dead_channel_not_scaled(Correct):
+    """Where the running variance is 0 nothing is divided: a guard against a division by 0 that eps prevents already."""
+
+    def inverse(self, var: Array, eps: float) -> Array:
+        return np.where(var == 0, 1.0, super().inverse(var, eps))
+
+    def moments(self, x: Array) -> tuple[Array, Array]:
+        mean, var = super().moments(x)
+        return mean, np.where(var == 0, 1e-300, var)
 
 
 @invented

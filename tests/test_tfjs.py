@@ -42,7 +42,7 @@ FIRST = LAST | {
     ("y, training", "wrong only for x with spatial axes", "only-spatial", 12),
     ("y, inference", "wrong only for x with spatial axes", "only-spatial", 11),
     ("frozen y", "wrong only for x with spatial axes", "only-spatial", 11),
-    ("dx", "Size(N) must match the product of shape", "raises", 20),
+    ("dx", "Size(N) must match the product of shape", "raises", 22),
     ("NaN and inf", "Size(N) must match the product of shape", "raises", 6),
 }
 VERDICTS = {"last": LAST, "first": FIRST}

@@ -259,6 +259,8 @@ def _parameters(situation: Situation, channels: int, seed: int) -> tuple[Floats,
     mean, var = offset[0] + 0.5 * u[2], scale[0] ** 2 * (0.5 + 0.25 * u[3])
     if situation.running == "initial":
         mean, var = np.zeros(channels), np.ones(channels)
+    if situation.running == "dead":
+        var[1] = 0.0
     if situation.running == "small":
         var = situation.eps * (1.5 + u[3])
         mean = mean * situation.spread

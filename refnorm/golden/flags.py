@@ -83,4 +83,7 @@ FLAGS: dict[str, Flag] = {
         (_issue("tensorflow/tensorflow", 34062), _issue("PaddlePaddle/Paddle", 14630), _issue("pytorch/pytorch", 1381)),
     ),
     "empty-batch": Flag("Running statistics are NaN from there on."),
+    "unit-spatial": Flag("Pooled features come out with another rank, or a crash."),
+    "one-row": Flag("A served model fails, or answers by the batch, on single requests."),
+    "dead-channel": Flag("Channels that were constant in training get another scale, or NaN, in inference."),
 }

@@ -18,7 +18,7 @@ from refnorm.exact import Exact
 from refnorm.golden.cases import Case, cases, expected, rule_of
 from refnorm.golden.flags import FLAGS
 from refnorm.golden.rule import Floats
-from refnorm.golden.situations import ALL, SITUATIONS
+from refnorm.golden.situations import ALL, INFERENCE, SITUATIONS
 
 SCHEMA, SET = 1, "2026.11"
 DATA = Path(__file__).parent / "data"
@@ -54,14 +54,15 @@ def files() -> dict[str, str]:
 
 
 def stored_cases(operation: str, kind: str | None = None) -> list[Case]:
-    """Return the cases of an operation that the set holds: finite, defined, and about numbers, not memory layouts."""
+    """Return the cases of an operation that the set holds: finite, defined, small, and not about memory layouts."""
     return [
         case
         for case in cases(CONTENT[operation][0], kind)
         if case.finite
-        and case.count > 1
+        and case.count >= (1 if operation in INFERENCE else 2)
         and operation in case.situation.operations
         and case.situation.layout == "ordinary"
+        and case.x.shape[1] <= STORED
     ]
 
 

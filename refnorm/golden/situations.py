@@ -24,7 +24,7 @@ class Situation:
     eps, momentum : the step's numbers, float32-representable.
     gamma : "signed", "positive", "tiny" (near 0), "zero" (one channel 0), "all-zero" or "absent".
     beta : "ordinary", "large" or "absent".
-    running : "far" from (0, 1), "initial": exactly (0, 1), or "small": variances near eps.
+    running : "far" from (0, 1), "initial": exactly (0, 1), "small": variances near eps, or "dead": one variance 0.
     steps : batches in a row.
     layout : memory layout of the arrays, see `refnorm.golden.cases.arranged`.
     formats : formats of x that it makes sense in.
@@ -439,4 +439,23 @@ SITUATIONS: tuple[Situation, ...] = (
     ),
     Situation("empty-batch", "no values at all: the mean is 0/0", (0, 3), operations=TRAINING, formats=ALL),
     Situation("empty-batch", "no values at all, with spatial axes", (0, 3, 2, 2), operations=TRAINING, formats=ALL),
+    Situation(
+        "unit-spatial", "spatial axes of size 1 are squeezed away, or taken for none", (3, 2, 1, 1), formats=WIDE
+    ),
+    Situation(
+        "one-row",
+        "inference of a single value per channel is ordinary: nothing is averaged",
+        (1, 3),
+        formats=WIDE,
+        operations=INFERENCE,
+    ),
+    Situation(
+        "dead-channel",
+        "a running variance of 0, that of a channel that was constant: eps alone is under the root",
+        (4, 3),
+        formats=WIDE,
+        running="dead",
+        operations=INFERENCE,
+    ),
+    Situation("many-channels", "more channels than a tile of 256", (3, 259), formats=("float32",)),
 )

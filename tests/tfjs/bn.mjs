@@ -66,7 +66,8 @@ function compute(c) {
     outputs.running_mean = written(mean);
     outputs.running_var = written(variance);
   }
-  if (batches[0].size / batches[0].shape.at(channels === "last" ? -1 : 1) > 1) {
+  const count = batches[0].size / batches[0].shape.at(channels === "last" ? -1 : 1);
+  if (!training || count > 1) {
     try {
       gradients(c, batches.at(-1), training, outputs);
     } catch (error) {
