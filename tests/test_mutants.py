@@ -29,6 +29,9 @@ BUGS = 41  # in the project's list of real bugs
 
 TROUBLES = {
     "argument-modified",
+    "computed-in-bfloat16",
+    "computed-in-float16",
+    "computed-in-float32",
     "dtype-changed",
     "half-overflow",
     "non-finite-handling",
@@ -36,6 +39,8 @@ TROUBLES = {
     "one-pass-variance",
     "parameter-gradients-not-summed",
     "raises",
+    "result-unusable",
+    "returns-nan",
     "shape",
     "subnormals-flushed",
     *(

@@ -87,6 +87,11 @@ CIRCUMSTANCES: tuple[tuple[str, str, Callable[[Observation], bool]], ...] = (
     ("only-rank-5", "only for x of rank 5", lambda o: o.case.x.ndim == 5),
     ("only-spatial", "only for x with spatial axes", lambda o: o.case.x.ndim > 2),
     ("only-large-count", "only for large counts", lambda o: o.case.count > 512),
+    (
+        "only-last-axis-like-channels",
+        "only where the last axis is as long as there are channels: the layout is guessed",
+        lambda o: o.case.x.ndim > 2 and o.case.x.shape[-1] == o.case.x.shape[1],
+    ),
     ("only-zero-eps", "only for eps = 0", lambda o: o.case.eps == 0),
     ("only-several-steps", "only over several steps", lambda o: len(o.case.batches) > 1),
 )
@@ -141,7 +146,11 @@ def _numbers(
         return []
     result: list[tuple[_Cause, list[Observation]]] = []
     deviation = _deviation(quantity, failed, comparable, convention, given)
-    if not deviation and (large := [o for o in failed if _may_overflow(o)]):
+    if 2 * len(failed) > len(comparable) and all(np.all(np.isnan(o.actual)) for o in failed):
+        title = f"{quantity} is NaN throughout: something is read that was never computed"
+        return [(_Cause("wrong", "returns-nan", title, "Nothing can be computed with it."), failed)]
+    wide = {o.case.situation.name for o in failed if not _may_overflow(o)}  # what fails there too is no overflow
+    if not deviation and (large := [o for o in failed if _may_overflow(o) and o.case.situation.name not in wide]):
         rest = [o for o in failed if o not in large]
         deviation = (
             _deviation(quantity, rest, [o for o in comparable if o not in large], convention, given) if rest else None
@@ -165,6 +174,10 @@ def _numbers(
         )
         effect = "The error grows with (mean/std)^2: at mean/std = 1e4 float32 has no digit left in the variance."
         result.append((_Cause("numerics", "one-pass-variance", title, effect), failed))
+    elif kind := _coarser(failed, comparable, convention):
+        title = f"right to the precision of {kind} alone: something on the way is rounded to it"
+        effect = "Digits that the caller's format has are lost, whatever the data."
+        result.append((_Cause("numerics", f"computed-in-{kind}", title, effect), failed))
     else:
         result.append((_unexplained(quantity, failed, [o for o in seen if o.passed]), failed))
     return result
@@ -236,6 +249,26 @@ def _matches(deviation: Deviation, o: Observation, convention: Convention, slack
         # what does not differ from the truth explains nothing
         explains = o.passed or abs(o.got - float(value[o.index])) < 0.5 * o.error or not np.isfinite(o.error)
     return bool(np.all(same) and explains)
+
+
+def _coarser(failed: Sequence[Observation], comparable: Sequence[Observation], convention: Convention) -> str:
+    """Name the format whose rounding errors explain all failures, if most of what is in finer formats fails."""
+    for kind in ("float32", "float16", "bfloat16"):
+        finer = [o for o in comparable if unit_roundoff(o.case.kind) < unit_roundoff(kind)]
+        if not set(failed) <= set(finer) or len(failed) < len(finer) / 2:
+            continue
+        most = max((_ratio_in(kind, o, convention) for o in failed if _smooth(o)), default=0.0)
+        if 0.02 < most <= 1:
+            return kind
+    return ""
+
+
+def _ratio_in(kind: str, o: Observation, convention: Convention) -> float:
+    """Return the largest error of an observation in bounds of another format."""
+    with np.errstate(all="ignore"):
+        bound = bounds(replace(o.case, kind=kind, parameters=kind), convention)[o.quantity]
+        error = np.abs(expected(o.case, convention)[o.quantity].error_of(o.actual))
+        return float(np.max(np.where(np.isinf(bound), 0, error / bound), initial=0))
 
 
 def _may_overflow(o: Observation) -> bool:

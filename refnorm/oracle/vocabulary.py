@@ -51,6 +51,11 @@ OTHERS = (
         "numerics",
         "the variance is E[x^2] - E[x]^2 in one pass: digits are lost at a large mean",
     ),
+    *(
+        (f"computed-in-{kind}", "numerics", f"right to the precision of {kind} alone: something is rounded to it")
+        for kind in ("float32", "float16", "bfloat16")
+    ),
+    ("returns-nan", "wrong", "a result is NaN throughout"),
     ("half-overflow", "numerics", "statistics overflow in half precision"),
     ("subnormals-flushed", "numerics", "subnormal numbers are flushed to 0"),
     ("argument-modified", "wrong", "a function writes to its arguments, or to arrays that it was given before"),

@@ -25,38 +25,67 @@ SCALE = "Every layer's output has the wrong scale; training may still converge a
 FAR = "Inference after training does not match what training computed."
 
 
-def _shards(w: World) -> list[tuple[float, Values, Values, Values]]:
-    """Return share, mean, variance and values of two halves of the batch."""
-    parts = [part for part in np.array_split(w.x, 2) if part.size]
-    return [(len(part) / len(w.x), *moments(part, w.axes), part) for part in parts]
+def _parts(values: Values, split: int) -> list[Values]:
+    """Return the shards of a batch: two, the larger one first or last, or four; fewer where samples are."""
+    n = len(values)
+    cuts = {1: [(n + 1) // 2], 2: [n // 2], 4: [n // 4, n // 2, 3 * n // 4]}[split]
+    return [part for part in np.split(values, cuts) if part.size]
 
 
-def _halves(w: World) -> tuple[Values, Values]:
-    shards = _shards(w)
-    return sum(s[1] for s in shards) / len(shards), sum(s[2] for s in shards) / len(shards)
+SPLITS = (1, 2, 4)
 
 
-def _weighted_halves(w: World) -> tuple[Values, Values]:
-    return w.mean, sum(s[0] * s[2] for s in _shards(w))
+def _shards(w: World, split: int) -> list[tuple[float, Values, Values, Values]]:
+    """Return share, mean, variance and values of the shards."""
+    return [(len(part) / len(w.x), *moments(part, w.axes), part) for part in _parts(w.x, split)]
 
 
-def _dx_through_own_shard(w: World) -> Values:
-    mean, var = _weighted_halves(w)
-    changed = replace(w, mean=mean, var=var)
-    own = np.concatenate([s[3] - s[1] for s in _shards(w)]) * changed.inv
-    return w.gamma * changed.inv * (w.upstream - w.mean_dy - own * changed.mean_dy_x_hat)
+def _equally(split: int) -> Callable[[World], tuple[Values, Values]]:
+    def statistics(w: World) -> tuple[Values, Values]:
+        shards = _shards(w, split)
+        return sum(s[1] for s in shards) / len(shards), sum(s[2] for s in shards) / len(shards)
+
+    return statistics
 
 
-def _dx_by_shards(w: World) -> Values:
+def _weighted(split: int) -> Callable[[World], tuple[Values, Values]]:
+    return lambda w: (w.mean, sum(s[0] * s[2] for s in _shards(w, split)))
+
+
+def _merged_mean(split: int) -> Callable[[World], tuple[Values, Values]]:
+    return lambda w: (w.mean, _equally(split)(w)[1])
+
+
+def _dx_through_own_shard(split: int) -> Callable[[World], Values]:
+    def dx(w: World) -> Values:
+        mean, var = _weighted(split)(w)
+        changed = replace(w, mean=mean, var=var)
+        own = np.concatenate([s[3] - s[1] for s in _shards(w, split)]) * changed.inv
+        return w.gamma * changed.inv * (w.upstream - w.mean_dy - own * changed.mean_dy_x_hat)
+
+    return dx
+
+
+def _dx_by_shards(split: int) -> Callable[[World], Values]:
     """Average the two means of dx over shards with equal weights, whatever their sizes."""
-    pairs = list(zip(np.array_split(w.upstream, 2), np.array_split(w.x_hat, 2), strict=True))
-    first = sum(w.average(g) for g, _ in pairs if g.size) / 2
-    second = sum(w.average(g * h) for g, h in pairs if g.size) / 2
-    return w.gamma * w.inv * (w.upstream - first - w.x_hat * second)
+
+    def dx(w: World) -> Values:
+        pairs = list(zip(_parts(w.upstream, split), _parts(w.x_hat, split), strict=True))
+        first = sum(w.average(g) for g, _ in pairs) / len(pairs)
+        second = sum(w.average(g * h) for g, h in pairs) / len(pairs)
+        return w.gamma * w.inv * (w.upstream - first - w.x_hat * second)
+
+    return dx
 
 
-def _merged_mean_averaged_variance(w: World) -> tuple[Values, Values]:
-    return w.mean, _halves(w)[1]
+def _cycling(w: World) -> Values:
+    """Apply what is per channel along the last axis, over and over: as memory is read, channels taken for last."""
+
+    def spread(values: Values) -> Values:
+        per_channel = np.broadcast_to(values, (1, w.x.shape[1]) + (1,) * (w.x.ndim - 2)).reshape(-1)
+        return np.resize(per_channel, w.x.size).reshape(w.x.shape)
+
+    return spread(w.gamma * w.inv) * (w.x - spread(w.mean)) + spread(w.beta)
 
 
 def _batch(w: World) -> tuple[Values, Values]:
@@ -213,12 +242,16 @@ FORWARD_DEVIATIONS: tuple[Deviation, ...] = (
         )
         for weight in (0.8999999761581421, 0.9, 0.99, 0.1)
     ),
-    *inverse_std(
-        "running-variance-taken-for-std",
-        "inference divides by the running variance, as if it were a standard deviation",
-        FAR,
-        lambda w: 1 / (w.var + w.eps),
-        ("y, inference", "frozen y"),
+    *(
+        deviation
+        for inverse in (lambda w: 1 / (w.var + w.eps), lambda w: 1 / np.sqrt(w.var**2 + w.eps), lambda w: 1 / w.var)
+        for deviation in inverse_std(
+            "running-variance-taken-for-std",
+            "inference divides by the running variance, as if it were a standard deviation",
+            FAR,
+            inverse,
+            ("y, inference", "frozen y"),
+        )
     ),
     *inverse_std(
         "correction-in-inference",
@@ -288,31 +321,47 @@ FORWARD_DEVIATIONS: tuple[Deviation, ...] = (
     *(
         statistics_of(
             "shard-variances-averaged",
-            "the variance is the mean of two shards' variances: the spread of their means is lost",
+            "the variance is the mean of the shards' variances: the spread of their means is lost",
             "The variance is too small whenever shards differ; y is too large.",
-            moments_of,
+            moments_of(split),
             ("y, training",),
         )
-        for moments_of in (_weighted_halves, _merged_mean_averaged_variance)
+        for split in SPLITS
+        for moments_of in (_weighted, _merged_mean)
     ),
-    gradient(
-        "shard-variances-averaged",
-        "the variance is the mean of two shards' variances: the spread of their means is lost",
-        "The variance is too small whenever shards differ; y is too large.",
-        dx=_dx_through_own_shard,
+    *(
+        gradient(
+            "shard-variances-averaged",
+            "the variance is the mean of the shards' variances: the spread of their means is lost",
+            "The variance is too small whenever shards differ; y is too large.",
+            dx=_dx_through_own_shard(split),
+        )
+        for split in SPLITS
     ),
-    gradient(
-        "dx-shard-means-averaged",
-        "the two means in dx are averages of two shards', whatever their sizes",
-        "dx is wrong whenever shards differ in size.",
-        dx=_dx_by_shards,
+    *(
+        gradient(
+            "dx-shard-means-averaged",
+            "the two means in dx are averages of the shards', whatever their sizes",
+            "dx is wrong whenever shards differ in size.",
+            dx=_dx_by_shards(split),
+        )
+        for split in SPLITS
     ),
-    statistics_of(
-        "shard-statistics-averaged",
-        "mean and variance are averages of two shards', whatever their counts",
-        "Statistics are wrong whenever shards differ in size or mean.",
-        _halves,
-        ("y, training",),
+    *(
+        statistics_of(
+            "shard-statistics-averaged",
+            "mean and variance are averages of the shards', whatever their counts",
+            "Statistics are wrong whenever shards differ in size or mean.",
+            _equally(split),
+            ("y, training",),
+        )
+        for split in SPLITS
+    ),
+    Deviation(
+        "parameters-along-last-axis",
+        "what is per channel is applied along the last axis, over and over, as if channels were last",
+        "Wrong numbers in the right shape for x with spatial axes; nothing raises.",
+        dict.fromkeys(("y, training", "y, inference", "frozen y"), _cycling),
     ),
     forward(
         "gamma-absolute",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -17,6 +18,11 @@ def _batch(w: World) -> tuple[Values, Values]:
 
 def _world_of(w: World, statistics: tuple[Values, Values]) -> World:
     return replace(w, mean=statistics[0], var=statistics[1])
+
+
+def _of_sample(which: int, times_x_hat: bool, w: World) -> Values:
+    terms = w.upstream * w.x_hat if times_x_hat else w.upstream
+    return terms[which].reshape(terms.shape[1], -1).sum(1)
 
 
 GRADIENTS_DEVIATIONS: tuple[Deviation, ...] = (
@@ -235,6 +241,18 @@ GRADIENTS_DEVIATIONS: tuple[Deviation, ...] = (
         dbeta=lambda w: w.upstream.mean(w.axes),
         frozen_dgamma=lambda w: (w.upstream * w.x_hat).mean(w.axes),
         frozen_dbeta=lambda w: w.upstream.mean(w.axes),
+    ),
+    *(
+        gradient(
+            "parameter-gradients-of-one-sample",
+            f"the parameters' gradients are those of the {name} sample alone: overwritten, not accumulated",
+            "gamma and beta learn from one sample of the batch.",
+            dgamma=partial(_of_sample, which, True),
+            dbeta=partial(_of_sample, which, False),
+            frozen_dgamma=partial(_of_sample, which, True),
+            frozen_dbeta=partial(_of_sample, which, False),
+        )
+        for name, which in (("last", -1), ("first", 0))
     ),
     gradient(
         "parameter-gradients-sign",

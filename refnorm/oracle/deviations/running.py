@@ -15,13 +15,37 @@ def _divided_by(k: float) -> Callable[[Step, float], Values]:
     return lambda s, f: s.var * (s.m / (s.m - k)) if s.m != k else s.var * np.inf
 
 
-def _first_shard(replicas: int) -> Callable[[Step, float], Values]:
+def _first_shard(all_of_its_size: bool) -> Callable[[Step, float], Values]:
+    """Correct with the count of the first of two shards, or with twice that."""
+
     def value(s: Step, f: float) -> Values:
-        samples = len(np.array_split(s.x, 2)[0])
-        m = replicas * samples * (s.m // len(s.x))
+        shards = [part for part in np.array_split(s.x, 2) if part.size]
+        m = (len(shards) if all_of_its_size else 1) * len(shards[0]) * (s.m // len(s.x))
         return s.var * (m / (m - 1) if m > 1 else np.inf)
 
     return value
+
+
+def _about_running_mean(w: World) -> Values:
+    """Take the batch's variance about the updated running mean."""
+    old, new = (float(v) for v in w.convention.weights(w.case.momentum))
+    mean, var = (np.asarray(a, dtype=np.longdouble) for a in (w.case.running_mean, w.case.running_var))
+    for batch in w.case.batches:
+        batch_mean, batch_var = (a.reshape(-1) for a in moments(np.asarray(batch, dtype=np.longdouble), w.axes))
+        mean = old * mean + new * batch_mean
+        var = old * var + new * float(w.convention.factor(w.m)) * (batch_var + (batch_mean - mean) ** 2)
+    return var
+
+
+def _mixture(w: World) -> Values:
+    """Add the spread between the running mean and the batch's: the variance of a mixture of both."""
+    old, new = (float(v) for v in w.convention.weights(w.case.momentum))
+    mean, var = (np.asarray(a, dtype=np.longdouble) for a in (w.case.running_mean, w.case.running_var))
+    for batch in w.case.batches:
+        batch_mean, batch_var = (a.reshape(-1) for a in moments(np.asarray(batch, dtype=np.longdouble), w.axes))
+        var = old * var + new * float(w.convention.factor(w.m)) * batch_var + old * new * (batch_mean - mean) ** 2
+        mean = old * mean + new * batch_mean
+    return var
 
 
 def _std_averaged(power: float) -> Callable[[World], Values]:
@@ -169,6 +193,25 @@ RUNNING_DEVIATIONS: tuple[Deviation, ...] = (
         for k in (2, -1, 1.5, 3)
     ),
     running_update(
+        "running-variance-correction-count",
+        "the correction is (m + 1)/m, not m/(m - 1)",
+        "The stored variance is wrong for small batches.",
+        lambda s, f: s.var * ((s.m + 1) / s.m),
+        mean=False,
+    ),
+    Deviation(
+        "running-variance-about-running-mean",
+        "the batch's variance that is stored is taken about the updated running mean, not about the batch's own",
+        "The stored variance is too large while the running mean is on its way.",
+        {"running variance": _about_running_mean},
+    ),
+    Deviation(
+        "running-variance-of-mixture",
+        "the running variance gains the spread between running mean and batch mean: a merge, not an average",
+        "The stored variance is too large while means differ.",
+        {"running variance": _mixture},
+    ),
+    running_update(
         "running-mean-corrected",
         "the running mean is multiplied by m/(m - 1) like the variance",
         "Inference subtracts too much.",
@@ -191,7 +234,7 @@ RUNNING_DEVIATIONS: tuple[Deviation, ...] = (
             new_var,
             mean=False,
         )
-        for new_var in (_first_shard(1), _first_shard(2))
+        for new_var in (_first_shard(False), _first_shard(True))
     ),
     running_update(
         "running-std",
