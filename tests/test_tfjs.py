@@ -39,9 +39,7 @@ LAST = {  # what is wrong: (the quantity it was first seen in, words of the titl
     ("empty batch", "values that no formula gives", "empty-batch-other", 2),
 }
 FIRST = LAST | {
-    ("y, training", "wrong only for x with spatial axes", "only-spatial", 12),
-    ("y, inference", "wrong only for x with spatial axes", "only-spatial", 11),
-    ("frozen y", "wrong only for x with spatial axes", "only-spatial", 11),
+    ("y, training", "is per channel is applied along the last axis", "parameters-along-last-axis", 23),
     ("dx", "Size(N) must match the product of shape", "raises", 22),
     ("NaN and inf", "Size(N) must match the product of shape", "raises", 6),
 }
