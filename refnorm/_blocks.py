@@ -74,9 +74,10 @@ def visit(blocks: Sequence[Block], task: Callable[[Block], T]) -> list[T]:
             np.setbufsize(BUFFER)
             return [task(block) for block in blocks]
 
-    wanted = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
-    threads = int(wanted) if wanted.isdecimal() else os.cpu_count() or 1
-    threads = min(threads, len(blocks) // LEAST_BLOCKS)
+    threads = len(blocks) // LEAST_BLOCKS
+    if threads > 1:
+        wanted = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+        threads = min(threads, int(wanted) if wanted.isdecimal() else os.cpu_count() or 1)
     if threads < 2:
         return share(blocks)
     from concurrent.futures import ThreadPoolExecutor
