@@ -9,7 +9,9 @@ from __future__ import annotations
 import collections
 import collections.abc
 import contextlib
+import importlib
 import os
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -137,13 +139,11 @@ def jax_training(x, dy, gamma, beta) -> Run | None:
 
 def numpy_ml_training(x, dy, gamma, beta) -> Run | None:
     """numpy-ml keeps channels last, and computes in float64 whatever it is given."""
-    if x.ndim != 4:  # its BatchNorm1D raises in backward
-        return None
     collections.Hashable = collections.abc.Hashable  # what it imports was moved there in Python 3.10
     layers = _import("numpy_ml.neural_nets.layers")
     if layers is None:
         return None
-    layer = layers.BatchNorm2D(epsilon=EPS)
+    layer = (layers.BatchNorm2D if x.ndim == 4 else layers.BatchNorm1D)(epsilon=EPS)
     last, upstream = (np.ascontiguousarray(np.moveaxis(v, 1, -1)) for v in (x, dy))
 
     def run():
@@ -196,10 +196,9 @@ def _onnxruntime(threads: int):
 
 
 def _import(name: str) -> Any:
-    import importlib
-
     try:
-        return importlib.import_module(name)
+        with warnings.catch_warnings(action="ignore"):  # what a framework warns of while it is imported is not ours
+            return importlib.import_module(name)
     except ImportError:
         return None
 
