@@ -6,6 +6,8 @@ The reference, pure functions over arrays of any array API library:
     batch_norm_inference, batch_norm_inference_backward    normalise by given statistics
     Statistics                                             of a batch, merged, corrected
     update_running, cumulative_update, update_sums         running averages of statistics, running sums
+    fold_into_previous, fold_into_next                     absorb batch normalization into a linear map
+    unfold_from_previous                                   and take it out again
 
 The oracle, which judges any implementation against exact numbers (imported when first used):
 
@@ -22,6 +24,7 @@ from refnorm.batch_norm import (
     batch_norm_training,
     batch_norm_training_backward,
 )
+from refnorm.folding import fold_into_next, fold_into_previous, unfold_from_previous
 from refnorm.running import cumulative_update, update_running, update_sums
 from refnorm.statistics import Statistics
 
@@ -35,7 +38,10 @@ __all__ = [
     "batch_norm_training_backward",
     "check",
     "cumulative_update",
+    "fold_into_next",
+    "fold_into_previous",
     "reproduce",
+    "unfold_from_previous",
     "update_running",
     "update_sums",
 ]

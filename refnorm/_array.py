@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import numbers
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import array_api_compat
 import numpy as np
+
+from refnorm._blocks import WHOLE, Block, cut, visit
 
 Array = Any  # an array of any library that follows the array API standard
 Axes = int | Sequence[int]
@@ -66,7 +68,7 @@ class Layout:
             shape = tuple(where.shape)
             raise ValueError(f"where of shape {shape} does not broadcast to x of shape {self.shape}") from None
         counted = replace(self, wide=_widest(xp, "float64"))
-        return replace(self, mask=mask, count=counted.total(xp.astype(mask, counted.wide)))
+        return replace(self, mask=mask, count=counted.totals(lambda where: (where,), [mask])[0])
 
     @property
     def kept_shape(self) -> tuple[int, ...]:
@@ -87,17 +89,17 @@ class Layout:
                 "every channel needs at least one True"
             )
 
-    def widen(self, array: Array, name: str) -> Array:
-        """Take an array of the shape of x into the wide dtype; masked values become 0 (selected, never multiplied)."""
+    def check(self, array: Array, name: str) -> None:
+        """Raise if an array is not of the shape and library of x."""
         self._check(array, name, self.shape, "the shape of x")
-        wide = self.xp.astype(array, self.wide, copy=False)
-        return self.select(wide)
 
-    def parameter(self, array: Array, name: str) -> Array:
-        """Take one value per channel into the wide dtype, shaped to broadcast against x."""
+    def parameter(self, array: Array | None, name: str, default: float = 0.0) -> Array | float:
+        """Take one value per channel into the wide dtype; None is one number for all."""
+        if array is None:
+            return default
         meaning = f"one value per channel, axis {self.kept} of x with shape {self.shape}"
         self._check(array, name, self.kept_shape, meaning)
-        return self.along(self.xp.astype(array, self.wide, copy=False))
+        return self.xp.astype(array, self.wide, copy=False)
 
     def _check(self, array: Array, name: str, shape: tuple[int, ...], meaning: str) -> None:
         if namespace(array, name) is not self.xp:
@@ -107,43 +109,108 @@ class Layout:
         if _format(array, name) in COMPLEX and dtype_name(self.dtype) not in COMPLEX:
             raise TypeError(f"{name} is complex but x is {dtype_name(self.dtype)}; make x complex as well")
 
-    def along(self, values: Array) -> Array:
+    def map(self, formula: Callable[..., Array], arrays: Sequence[Array], channels: Sequence[Array | float]) -> Array:
+        """Apply a formula to each value on its own, and round the result once to the dtype of x.
+
+        Parameters
+        ----------
+        formula : takes the arrays, wide, and then the channels, shaped to broadcast against them.
+        arrays : of the shape of x. Where the mask is False the result is 0: selected, never multiplied.
+        channels : one value per channel each, or one number for all.
+        """
+        channels = [self._along(values) for values in channels]
+
+        def rounded(block: Block) -> Array:
+            values = formula(*self._at(block, arrays, channels))
+            return round_once(self.xp, self._select(values, block), self.dtype)
+
+        blocks = self._blocks(arrays[0])
+        if blocks == [WHOLE]:
+            return rounded(WHOLE)
+        result = np.empty_like(arrays[0], dtype=self.dtype)
+        visit(blocks, lambda block: result.__setitem__(block.index, rounded(block)))
+        return result
+
+    def totals(
+        self, terms: Callable[..., Iterable[Array]], arrays: Sequence[Array], channels: Sequence[Array | float] = ()
+    ) -> tuple[Array, ...]:
+        """Sum up terms over the reduced axes, to the kept shape; what the mask leaves out does not count.
+
+        Parameters
+        ----------
+        terms : as the formula of `map`, but gives several results; each is summed up on its own.
+        arrays, channels : as in `map`.
+        """
+        channels = [self._along(values) for values in channels]
+
+        def sums(block: Block) -> list[Array]:
+            values = terms(*self._at(block, arrays, channels))
+            return [self._sum(self._select(v, block), self.reduced) for v in values]
+
+        blocks = self._blocks(arrays[0])
+        merged = (self._merge(blocks, parts) for parts in zip(*visit(blocks, sums), strict=True))
+        return tuple(self.xp.reshape(v, self.kept_shape) for v in merged)
+
+    def averages(
+        self, terms: Callable[..., Iterable[Array]], arrays: Sequence[Array], channels: Sequence[Array | float] = ()
+    ) -> tuple[Array, ...]:
+        """Average terms over the values that count, otherwise as `totals`."""
+        return tuple(total / self.count for total in self.totals(terms, arrays, channels))
+
+    def _blocks(self, x: Array) -> list[Block]:
+        """Cut what can be written to block by block; other libraries look after their memory themselves."""
+        return cut(x.shape, x.strides, self.reduced) if isinstance(x, np.ndarray) else [WHOLE]
+
+    def _along(self, values: Array | float) -> Array | float:
         """Shape one value per channel so that it broadcasts against x."""
+        if isinstance(values, float):
+            return values
         return self.xp.reshape(values, tuple(n if a in self.kept else 1 for a, n in enumerate(self.shape)))
 
-    def select(self, values: Array) -> Array:
+    def _at(self, block: Block, arrays: Sequence[Array], channels: Sequence[Array | float]) -> list[Array | float]:
+        wide = [self.xp.astype(array[block.index], self.wide, copy=False) for array in arrays]
+        return wide + [v if isinstance(v, float) else v[block.channels] for v in channels]
+
+    def _select(self, values: Array, block: Block) -> Array:
         """Put 0 wherever the mask says that a value does not count."""
-        return values if self.mask is None else self.xp.where(self.mask, values, self.xp.zeros_like(values))
+        if self.mask is None:
+            return values
+        return self.xp.where(self.mask[block.index], values, self.xp.zeros_like(values))
 
-    def total(self, values: Array) -> Array:
-        """Sum over the reduced axes, to the kept shape.
+    def _merge(self, blocks: Sequence[Block], sums: Sequence[Array]) -> Array:
+        """Add up what the blocks of the same channels have summed up."""
+        if blocks == [WHOLE]:
+            return self.xp.sum(sums[0], axis=())  # a copy, should there have been nothing to sum over
+        shape = [n if a in self.kept else 1 for a, n in enumerate(self.shape)]
+        parts = np.empty((1 + max(block.part for block in blocks), *shape), sums[0].dtype)
+        for block, values in zip(blocks, sums, strict=True):
+            parts[(block.part, *block.channels)] = values
+        return self._sum(parts, (0,))
 
-        Each axis is folded in half onto itself until it is short, and added up before the next: pairwise summation
-        whatever the memory layout, whose error grows with log2 of the count, not with the count (Higham 2002, section
-        4.2). All short axes in one sum would be as many as 8^4 values in a row.
+    def _sum(self, values: Array, axes: tuple[int, ...]) -> Array:
+        """Sum over axes, which keep length 1.
+
+        NumPy sums neighbours in memory pairwise. Elsewhere each axis is cut into eighths that are added up, until it is
+        short, and summed up before the next: whatever the memory layout, the error grows with log2 of the count, not
+        with the count (Higham 2002, section 4.2). All short axes in one sum would be as many as 8^4 values in a row.
         """
-        for axis in self.reduced:
-            while values.shape[axis] > 8:
-                n = values.shape[axis]
-                at = [slice(None)] * values.ndim
-                at[axis] = slice(0, n // 2)
-                lower = values[tuple(at)]
-                at[axis] = slice(n - n // 2, n)
-                folded = lower + values[tuple(at)]
-                if n % 2:
-                    at[axis] = slice(n // 2, n // 2 + 1)
-                    folded = self.xp.concat((folded, values[tuple(at)]), axis=axis)
-                values = folded
-            values = self.xp.sum(values, axis=axis, keepdims=True)
-        return self.xp.sum(values, axis=self.reduced)
+        inner = tuple(axis for i, axis in enumerate(reversed(axes), 1) if axis == values.ndim - i)
+        if inner and isinstance(values, np.ndarray) and _contiguous(values, len(inner)):
+            values, axes = np.add.reduce(values, axis=inner, keepdims=True), axes[: -len(inner)]
+        for axis in axes:
+            at, before, after = (slice(None),) * axis, values.shape[:axis], values.shape[axis + 1 :]
+            while (n := values.shape[axis]) > 8:
+                whole, rest = values[(*at, slice(n - n % 8), ...)], values[(*at, slice(n - n % 8, n), ...)]
+                values = self.xp.sum(self.xp.reshape(whole, (*before, 8, n // 8, *after)), axis=axis)
+                values = self.xp.concat((values, rest), axis=axis) if n % 8 else values
+            if n != 1:
+                values = self.xp.sum(values, axis=axis, keepdims=True)
+        return values
 
-    def average(self, values: Array) -> Array:
-        """Mean over the reduced axes, to the kept shape; masked positions must hold 0."""
-        return self.total(values) / self.count
 
-    def narrow(self, values: Array) -> Array:
-        """Round from the wide dtype to the dtype of x."""
-        return round_once(self.xp, values, self.dtype)
+def _contiguous(values: np.ndarray[Any, Any], axes: int) -> bool:
+    """Tell whether what the last axes hold lies together in memory."""
+    return values.size > 0 and values[(0,) * (values.ndim - axes)].flags.c_contiguous
 
 
 def namespace(array: Array, name: str) -> Any:
@@ -199,6 +266,8 @@ def round_once(xp: Any, values: Array, dtype: Any) -> Array:
     C = 1.5 · 2^52 · ulp rounds to a multiple of ulp, and the unit in the first place that gives ulp comes from four
     operations (Rump, Ogita & Oishi 2008, *Accurate floating-point summation part I*, Algorithm 3.5).
     """
+    if values.dtype == dtype:
+        return values
     bits, exponent = FORMATS.get(dtype_name(dtype), FORMATS["float64"])
     if bits < 24 and dtype_name(values.dtype) == "float64":
         scaled = (2.0**52 + 1) * values

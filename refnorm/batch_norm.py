@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from refnorm._array import Array, Axes, Layout, ieee, non_negative
-from refnorm.statistics import Statistics, deviation, moments
+from refnorm.statistics import Statistics, moments
 
 
 class Saved(NamedTuple):
@@ -15,9 +16,20 @@ class Saved(NamedTuple):
     gamma: Array | None
     where: Array | None
     statistics: Statistics
-    tail: Array  # the mean is statistics.mean + tail
+    tail: Array  # what one float64 cannot hold of the mean, which is statistics.mean + tail
     eps: float
     axis: Axes
+
+
+def normalise(x: Array, mean: Array, inv_std: Array, gamma: Array, beta: Array) -> Array:
+    """Return y: x_hat = (x - mean) inv_std, scaled and shifted."""
+    return (x - mean) * inv_std * gamma + beta
+
+
+def gradient_terms(dy: Array, x: Array, mean: Array) -> Iterator[Array]:
+    """Yield what sums up to dbeta and, but for the factor inv_std, to dgamma."""
+    yield dy
+    yield (x - mean) * dy
 
 
 @ieee
@@ -70,15 +82,12 @@ def batch_norm_training(
     """
     eps = non_negative(eps, "eps")
     layout = Layout.of(x, axis, where)
-    statistics, tail, centred = moments(layout, x)
-
+    scale, shift = layout.parameter(gamma, "gamma", 1.0), layout.parameter(beta, "beta", 0.0)
+    statistics, tail = moments(layout, x)
     inv_std = 1 / layout.xp.sqrt(statistics.var + eps)
-    y = centred * layout.along(inv_std)
-    if gamma is not None:
-        y = y * layout.parameter(gamma, "gamma")
-    if beta is not None:
-        y = y + layout.parameter(beta, "beta")
-    return layout.narrow(layout.select(y)), Saved(x, gamma, where, statistics, tail, eps, axis)
+
+    y = layout.map(normalise, [x], [statistics.mean, inv_std, scale, shift - tail * inv_std * scale])
+    return y, Saved(x, gamma, where, statistics, tail, eps, axis)
 
 
 @ieee
@@ -118,17 +127,19 @@ def batch_norm_training_backward(dy: Array, saved: Saved) -> tuple[Array, Array,
     """
     x, gamma, where, statistics, tail, eps, axis = saved
     layout = Layout.of(x, axis, where)
-    dy = layout.widen(dy, "dy")
+    layout.check(dy, "dy")
+    gamma = layout.parameter(gamma, "gamma", 1.0)
+    mean, inv_std = statistics.mean, 1 / layout.xp.sqrt(statistics.var + eps)
 
-    inv_std = 1 / layout.xp.sqrt(statistics.var + eps)
-    x_hat = deviation(layout, x, statistics.mean, tail) * layout.along(inv_std)
-    dbeta = layout.total(dy)
-    dgamma = layout.total(dy * x_hat)
-    dx = dy - layout.along(dbeta / layout.count) - x_hat * layout.along(dgamma / layout.count)
-    dx = dx * layout.along(inv_std)
-    if gamma is not None:
-        dx = dx * layout.parameter(gamma, "gamma")
-    return layout.narrow(layout.select(dx)), dgamma, dbeta
+    dbeta, product = layout.totals(gradient_terms, [dy, x], [mean])
+    dgamma = (product - dbeta * tail) * inv_std
+    level, slope = dbeta / layout.count, inv_std * dgamma / layout.count  # mean(dy); x_hat mean(dy x_hat) per x - mean
+
+    def formula(dy: Array, x: Array, mean: Array, level: Array, slope: Array, scale: Array) -> Array:
+        return (dy - level - (x - mean) * slope) * scale
+
+    dx = layout.map(formula, [dy, x], [mean, level - tail * slope, slope, gamma * inv_std])
+    return dx, dgamma, dbeta
 
 
 @ieee
@@ -171,13 +182,9 @@ def batch_norm_inference(
     layout = Layout.of(x, axis)
     mean = layout.parameter(running_mean, "running_mean")
     inv_std = 1 / layout.xp.sqrt(layout.parameter(running_var, "running_var") + eps)
+    gamma, beta = layout.parameter(gamma, "gamma", 1.0), layout.parameter(beta, "beta", 0.0)
 
-    y = (layout.widen(x, "x") - mean) * inv_std
-    if gamma is not None:
-        y = y * layout.parameter(gamma, "gamma")
-    if beta is not None:
-        y = y + layout.parameter(beta, "beta")
-    return layout.narrow(y)
+    return layout.map(normalise, [x], [mean, inv_std, gamma, beta])
 
 
 @ieee
@@ -221,13 +228,11 @@ def batch_norm_inference_backward(
     """
     eps = non_negative(eps, "eps")
     layout = Layout.of(x, axis)
-    dy = layout.widen(dy, "dy")
+    layout.check(dy, "dy")
     mean = layout.parameter(running_mean, "running_mean")
     inv_std = 1 / layout.xp.sqrt(layout.parameter(running_var, "running_var") + eps)
+    gamma = layout.parameter(gamma, "gamma", 1.0)
 
-    dbeta = layout.total(dy)
-    dgamma = layout.total(dy * ((layout.widen(x, "x") - mean) * inv_std))
-    dx = dy * inv_std
-    if gamma is not None:
-        dx = dx * layout.parameter(gamma, "gamma")
-    return layout.narrow(dx), dgamma, dbeta
+    dbeta, product = layout.totals(gradient_terms, [dy, x], [mean])
+    dx = layout.map(lambda dy, scale: dy * scale, [dy], [gamma * inv_std])
+    return dx, product * inv_std, dbeta

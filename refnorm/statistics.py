@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import array_api_compat
 
@@ -52,7 +52,7 @@ class Statistics:
         ValueError
             An axis is out of range, or a channel has no values (with a mask: raised on NumPy arrays, NaN elsewhere).
         """
-        return moments(Layout.of(x, axis, where), x).statistics
+        return moments(Layout.of(x, axis, where), x)[0]
 
     @ieee
     def merge(self, other: Statistics) -> Statistics:
@@ -111,32 +111,22 @@ class Statistics:
         return self.var * (self.count / (self.count - correction))
 
 
-class Moments(NamedTuple):
-    """Statistics of a batch with what one float64 cannot hold of the mean, and the deviations from it."""
-
-    statistics: Statistics
-    tail: Array
-    deviation: Array
-
-
 @ieee
-def moments(layout: Layout, x: Array) -> Moments:
-    """Take statistics in two passes over x - mean, so that their error does not grow with mean/std.
+def moments(layout: Layout, x: Array) -> tuple[Statistics, Array]:
+    """Take statistics of x, and the tail of the mean: what one float64 cannot hold of it.
 
     The rounded mean is off by up to u |mean|, which is many standard deviations' worth of u when mean/std is large. The
-    mean of x - mean measures exactly that residual; it is removed once.
+    mean of x - mean measures exactly that rest; removed from the mean and from the variance, it leaves an error that
+    does not grow with mean/std (the corrected two-pass algorithm, Chan, Golub & LeVeque 1983, equation 1.7).
     """
-    wide = layout.widen(x, "x")
     layout.require_values()
-    first = layout.average(wide)
-    deviation = layout.select(wide - layout.along(first))
-    residual = layout.average(deviation)
-    deviation = layout.select(deviation - layout.along(residual))
-    mean = first + residual
-    tail = (first - mean) + residual
-    return Moments(Statistics(layout.count, mean, layout.average(deviation * deviation)), tail, deviation)
+    (first,) = layout.averages(lambda x: (x,), [x])
 
+    def powers(x: Array, first: Array) -> Iterator[Array]:
+        deviation = x - first
+        yield deviation
+        yield deviation * deviation
 
-def deviation(layout: Layout, x: Array, mean: Array, tail: Array) -> Array:
-    """Return x - (mean + tail) in the wide dtype, 0 where masked."""
-    return layout.select((layout.widen(x, "x") - layout.along(mean)) - layout.along(tail))
+    rest, square = layout.averages(powers, [x], [first])
+    mean = first + rest
+    return Statistics(layout.count, mean, square - rest * rest), (first - mean) + rest

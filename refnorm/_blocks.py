@@ -1,0 +1,88 @@
+"""Cut an array into blocks that stay in the cache, and visit them, in several threads where there are many."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+import os
+from collections.abc import Callable, Sequence
+from contextvars import copy_context
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+T = TypeVar("T")
+
+VALUES = 2**16  # in a block: half a MiB in float64, so that an operation finds in the cache what the last one wrote
+LEAST_VALUES = 32  # of a channel in a block, if it has so many, so that the sums of all blocks are few
+LEAST_BLOCKS = 16  # for a thread, so that they are worth its start
+BUFFER = 512  # values; NumPy copies what repeats more often than once in its buffer, of 8192 values if left alone
+
+
+class Block(NamedTuple):
+    """Where a block lies.
+
+    Attributes
+    ----------
+    index : in an array of the shape that was cut.
+    channels : in an array that broadcasts against it, of length 1 along the reduced axes.
+    part : 0, 1, ... among the blocks of the same channels.
+    """
+
+    index: Any
+    channels: Any
+    part: int
+
+
+WHOLE = Block(..., ..., 0)
+
+
+@functools.lru_cache(4)  # forward and backward visit the same blocks five times
+def cut(shape: tuple[int, ...], strides: tuple[int, ...], reduced: tuple[int, ...]) -> list[Block]:
+    """Cut an array along any of its axes into blocks of neighbours in memory."""
+    if math.prod(shape) <= VALUES:
+        return [WHOLE]
+    inner_first = sorted(range(len(shape)), key=lambda axis: abs(strides[axis]))
+    step = [1] * len(shape)
+    for axis in (a for a in inner_first if a in reduced):
+        step[axis] = min(shape[axis], -(-LEAST_VALUES // math.prod(step)))
+    for axis in inner_first:
+        step[axis] = min(shape[axis], max(step[axis], VALUES * step[axis] // math.prod(step)))
+
+    pieces = [[slice(i, min(i + s, n)) for i in range(0, n, s)] for n, s in zip(shape, step, strict=True)]
+    parts = itertools.product(*(pieces[axis] for axis in reduced))
+    number = {tuple(piece.start for piece in part): i for i, part in enumerate(parts)}
+    return [
+        Block(
+            index,
+            tuple(slice(None) if axis in reduced else piece for axis, piece in enumerate(index)),
+            number[tuple(index[axis].start for axis in reduced)],
+        )
+        for index in itertools.product(*pieces)
+    ]
+
+
+def visit(blocks: Sequence[Block], task: Callable[[Block], T]) -> list[T]:
+    """Run a task on every block and return its results, in order, whatever the number of threads.
+
+    NumPy lets other threads run while it computes. They are as many as OMP_NUM_THREADS says, or as there are cores.
+    """
+
+    def share(blocks: Sequence[Block]) -> list[T]:
+        with np.errstate():  # gives the buffer back
+            np.setbufsize(BUFFER)
+            return [task(block) for block in blocks]
+
+    threads = len(blocks) // LEAST_BLOCKS
+    if threads > 1:
+        wanted = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+        threads = min(threads, int(wanted) if wanted.isdecimal() else os.cpu_count() or 1)
+    if threads < 2:
+        return share(blocks)
+    from concurrent.futures import ThreadPoolExecutor
+
+    size = -(-len(blocks) // (4 * threads))  # small enough that no thread waits long for the last one
+    with ThreadPoolExecutor(threads) as pool:
+        shares = [pool.submit(copy_context().run, share, blocks[i : i + size]) for i in range(0, len(blocks), size)]
+        return [result for results in shares for result in results.result()]
