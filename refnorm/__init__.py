@@ -8,6 +8,7 @@ The reference, pure functions over arrays of any array API library:
     batch_norm_..._jvp, batch_norm_..._double_backward     forward mode; the gradient of the backward: second order
     Statistics                                             of a batch, merged, corrected
     update_running, cumulative_update, update_sums         running averages of statistics, running sums
+    gradcheck                                              is any backward the derivative of its forward? a Verdict
 
 The oracle, which judges any implementation against exact numbers (imported when first used):
 
@@ -24,6 +25,7 @@ from refnorm.batch_norm import (
     batch_norm_training,
     batch_norm_training_backward,
 )
+from refnorm.gradcheck import gradcheck
 from refnorm.running import cumulative_update, update_running, update_sums
 from refnorm.second_order import (
     batch_norm_inference_double_backward,
@@ -53,6 +55,7 @@ __all__ = [
     "batch_norm_training_jvp",
     "check",
     "cumulative_update",
+    "gradcheck",
     "reproduce",
     "update_running",
     "update_sums",
