@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[Any]
 Function = Callable[[list[Floats]], Floats]
-SAFETY = 8  # noise is the largest of a few samples, and what adds it up has a little of its own
+SAFETY = 8  # noise is the largest of a few samples, and what adds it up has some of its own
 
 
 class Move(NamedTuple):
@@ -59,26 +59,37 @@ def element(inputs: list[Floats], k: int, index: int, step: float = 1.0) -> Move
 
 
 def first_step(y_of: Function, y: Floats, inputs: list[Floats], k: int, index: int) -> float:
-    """Choose how far to move an element: a power of two that moves no y by more than a 64th of the spread of y.
+    """Choose how far to move an element: the largest step, of those tried, along which y is nearly straight.
 
-    Larger steps bend, smaller ones drown in rounding; the spread of y is the only measure at hand that scales with the
-    function. The search starts at an eighth of the input's standard deviation and goes down from there: further away
-    the function may be another. Only where nothing moves at all is a longer step tried; 0 if that moves nothing either.
-    Powers of two are added to the element without rounding.
+    Straight means that to both sides the change of y is twice that of half the step, to a sixteenth of it: larger steps
+    bend, smaller ones drown in rounding. The search starts at an eighth of the input's size and goes down from there,
+    for further away the function may be another; where nothing is straight, it is content with the start. Only where
+    nothing moves at all are longer steps tried; 0 if they move nothing either. Powers of two are added to most elements
+    without rounding.
     """
-    limit = (float(np.max(y) - np.min(y)) or float(np.max(np.abs(y))) or 1.0) / 64
+    wide = y.astype(np.float64)
+
+    def change(step: float) -> Floats:
+        with np.errstate(all="ignore"):
+            result: Floats = y_of(element(inputs, k, index, step).by(1.0)).astype(np.float64) - wide
+        return result
+
     exponent = math.floor(math.log2(typical(inputs[k]))) - 3
-    for power in (exponent, exponent + 6, exponent + 12):
-        step = 2.0**power
-        for _ in range(30):
-            with np.errstate(all="ignore"):
-                move = element(inputs, k, index, step)
-                size = max(np.max(np.abs(y_of(move.by(t)).astype(np.float64) - y)) for t in (1.0, -1.0))
+    for start in (exponent, exponent + 6, exponent + 12):
+        for power in range(start, start - 60, -2):
+            step = 2.0**power
+            sides = [(change(s * step), change(s * step / 2)) for s in (1, -1)]
+            size = max(float(np.max(np.abs(whole))) for whole, _ in sides)
+            bend = max(float(np.max(np.abs(whole - 2 * half))) for whole, half in sides)
+            skew = float(np.max(np.abs(sides[0][0] + sides[1][0])))
             if size == 0:
                 break
-            if size <= limit or y.size == 1:
+            if bend <= size / 16 and skew <= size / 8:
                 return step
-            step /= 4
+        else:
+            return 2.0**start
+        if power < start:  # what moved y bent it, or the rest is noise
+            return 2.0**start
     return 0.0
 
 
@@ -88,7 +99,8 @@ def differences(
     """Differentiate by central differences of order 8, the step halved until the estimate stands still.
 
     `scipy.differentiate.derivative` estimates the error from how the estimate moves. To this the noise of y is added,
-    over the elements that move at all, divided by the smallest step; scipy's weights of order 8 add up to less than 4.
+    over the elements that move at all, divided by the smallest step; scipy's weights of order 8 add up to less than 4,
+    and ``noise`` is the largest of a few samples: 8 times it is charged.
     The loss is summed from changes of y, so what does not move adds no rounding. ``blur`` is, per move, the part of the
     first step that is lost where the inputs are rounded to a narrower format on their way.
     """
@@ -118,8 +130,8 @@ def differences(
     result = derivative(along, np.zeros(len(moves)), args=(which,), initial_step=1.0, tolerances=stop)
     smallest = 2.0 ** -(result.nit + 3.0)
     value = result.df * scale
-    blurred = 4 * blur / smallest * np.maximum(np.abs(value), terms)
-    return Derivative(value, result.error * scale + 4 * rounding / smallest + blurred, terms)
+    blurred = SAFETY * blur / smallest * np.maximum(np.abs(value), terms)
+    return Derivative(value, result.error * scale + SAFETY * rounding / smallest + blurred, terms)
 
 
 def complex_step(y_of: Function, weights: Floats, unit: float, moves: Sequence[Move]) -> Derivative | None:

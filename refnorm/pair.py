@@ -161,8 +161,9 @@ class Pair:
         if gradient.shape != array.shape:
             raise Unusable(f"the gradient has shape {gradient.shape}, expected {array.shape}: the shape of the input")
         steps = self.steps[k].reshape(-1)[chosen]
-        moving = steps > 0  # nothing depends on the others: their derivative is 0
-        numeric, estimate, method = np.zeros(chosen.size), np.zeros(chosen.size), "differences"
+        moving = steps > 0  # the others do not move y by more than its noise, if at all
+        least = 16 * float(np.sum(np.abs(self.dy) * self.noise)) / typical(array)
+        numeric, estimate, method = np.zeros(chosen.size), np.full(chosen.size, least), "differences"
         if np.any(moving):
             pairs = zip(chosen[moving].tolist(), steps[moving].tolist(), strict=True)
             derivative, method = self.derivative([element(self.inputs, k, i, step) for i, step in pairs])
