@@ -100,7 +100,7 @@ class Report:
         findings = [finding for path in data["paths"] for finding in path["findings"]]
         head = {"schema": SCHEMA, "conforms": self.conforms, "cases": self.cases}
         body = {k: v for k, v in data.items() if k != "paths"} | {"findings": findings, "paths": data["paths"]}
-        result: dict[str, Any] = _plain(head | body)
+        result: dict[str, Any] = plain_data(head | body)
         return result
 
     @classmethod
@@ -283,12 +283,12 @@ def junit(report: Report) -> str:
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(suite, encoding="unicode")
 
 
-def _plain(value: Any) -> Any:
+def plain_data(value: Any) -> Any:
     """Return JSON's own types; NaN and infinities as strings, which JSON has no numbers for."""
     if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items()}
+        return {k: plain_data(v) for k, v in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_plain(v) for v in value]
+        return [plain_data(v) for v in value]
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value
