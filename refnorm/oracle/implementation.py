@@ -7,10 +7,12 @@ optional but ``train`` or ``infer``; what is missing is reported as not judged, 
     infer(x, gamma, beta, running_mean, running_var, eps)           -> y
     backward(dy, cache)                                             -> dx, dgamma, dbeta
     frozen(x, gamma, beta, running_mean, running_var, eps)          -> y, cache
+    jvp(dx, dgamma, dbeta, cache)                                   -> dy
+    double_backward(ddx, ddgamma, ddbeta, dy, cache)                -> ddy, dx, dgamma
 
-gamma and beta may be None (then so are dgamma and dbeta). y and dx come back in the dtype of x, running statistics in
-theirs, parameter gradients in the parameters'. Optional attributes: ``dtypes``, the formats it accepts; ``mixed``,
-False if parameters must have the dtype of x.
+gamma and beta may be None (then so are dgamma and dbeta, and what moves them). y and dx come back in the dtype of x,
+running statistics in theirs, parameter gradients in the parameters'. Optional attributes: ``dtypes``, the formats it
+accepts; ``mixed``, False if parameters must have the dtype of x.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from typing import Any
 from refnorm.frameworks import ADAPTERS
 
 FUNCTIONS = ("train", "infer", "backward", "frozen")
+FURTHER = ("jvp", "double_backward")
 
 
 class TargetError(Exception):
@@ -100,7 +103,7 @@ def _affine(x: Any, gamma: Any, beta: Any, like: Any) -> tuple[Any, Any]:
 
 def offered(implementation: Any) -> tuple[str, ...]:
     """Return the functions that an implementation offers."""
-    return tuple(name for name in FUNCTIONS if callable(getattr(implementation, name, None)))
+    return tuple(name for name in (*FUNCTIONS, *FURTHER) if callable(getattr(implementation, name, None)))
 
 
 def as_target(implementation: Any, name: str = "") -> Target:

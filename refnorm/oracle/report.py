@@ -22,6 +22,8 @@ ROWS = {
     "dgamma": ("dgamma",),
     "dbeta": ("dbeta",),
     "frozen gradients": ("frozen y", "frozen dx", "frozen dgamma", "frozen dbeta"),
+    "jvp": ("jvp", "frozen jvp"),
+    "double backward": tuple(f"{p}double backward {q}" for p in ("", "frozen ") for q in ("ddy", "dx", "dgamma")),
 }
 
 
