@@ -11,8 +11,8 @@ The 2 in 2u, and |a| + |b| in place of |a + b|, leave room for the same terms in
 grouped otherwise, and for a - b computed from b's parts. x_hat and 1 / sqrt(var + eps) start with the errors that
 `refnorm.oracle.bounds` derives for them. A result is rounded once more, to its own format.
 
-Where. Values are judged where (var + eps)^2, its inverse, and the squares of x stay finite in the candidate's format:
-the textbook formulas have four factors 1 / sqrt(var + eps) in a row. Beyond, only finiteness is asked for.
+Where. Values are judged where (var + eps)^(5/2), its inverse, and the squares of x stay finite in the candidate's
+format: the second derivative of 1 / sqrt(v) is 3/4 v^(-5/2). Beyond, only finiteness is asked for.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ def _batch(case: Case, convention: Convention, tier: Tier) -> tuple[Carried, Car
     d_v = d_var + 2 * u * v + e
     lowest = np.maximum(v - d_v, 0 if tier.one_pass else eps * (1 - 4 * u))
     rho = np.where(lowest > 0, np.sqrt(v / lowest) - 1 + 3 * u, np.inf)
-    judged = (np.max(np.abs(x), axis=axes, keepdims=True) ** 2 <= largest(kind)) & _four(v, kind)
+    judged = (np.max(np.abs(x), axis=axes, keepdims=True) ** 2 <= largest(kind)) & _judged(v, kind)
     return *_start(x, centred, mean, d_mean, v, rho, u, e, h), judged
 
 
@@ -144,7 +144,7 @@ def _given(case: Case, convention: Convention, tier: Tier) -> tuple[Carried, Car
     shape = (1, -1) + (1,) * (case.x.ndim - 2)
     mean, v = case.running_mean.reshape(shape), case.running_var.reshape(shape) + convention.travelled(case.eps)
     start = _start(case.x, case.x - mean, mean, np.zeros_like(mean), v, np.full_like(v, 4 * u), u, e, h)
-    return *start, _four(v, case.kind)
+    return *start, _judged(v, case.kind)
 
 
 def _start(
@@ -157,6 +157,6 @@ def _start(
     return Carried(1 / s, rho / s + e, u, e, h), Carried(centred / s, d_x_hat, u, e, h)
 
 
-def _four(v: Floats, kind: str) -> Floats:
-    result: Floats = (v**2 <= largest(kind)) & (v**-2.0 <= largest(kind))
+def _judged(v: Floats, kind: str) -> Floats:
+    result: Floats = (v**2.5 <= largest(kind)) & (v**-2.5 <= largest(kind))
     return result
