@@ -4,10 +4,13 @@ The reference, pure functions over arrays of any array API library:
 
     batch_norm_training, batch_norm_training_backward      normalise by the batch's statistics
     batch_norm_inference, batch_norm_inference_backward    normalise by given statistics
+    batch_norm_..._backward_step_by_step                   the same gradients, the chain rule one step a line
+    batch_norm_..._jvp, batch_norm_..._double_backward     forward mode; the gradient of the backward: second order
     Statistics                                             of a batch, merged, corrected
     update_running, cumulative_update, update_sums         running averages of statistics, running sums
     fold_into_previous, fold_into_next                     absorb batch normalization into a linear map
     unfold_from_previous                                   and take it out again
+    gradcheck                                              is any backward the derivative of its forward? a Verdict
 
 The oracle, which judges any implementation against exact numbers (imported when first used):
 
@@ -25,8 +28,19 @@ from refnorm.batch_norm import (
     batch_norm_training_backward,
 )
 from refnorm.folding import fold_into_next, fold_into_previous, unfold_from_previous
+from refnorm.gradcheck import gradcheck
 from refnorm.running import cumulative_update, update_running, update_sums
+from refnorm.second_order import (
+    batch_norm_inference_double_backward,
+    batch_norm_inference_jvp,
+    batch_norm_training_double_backward,
+    batch_norm_training_jvp,
+)
 from refnorm.statistics import Statistics
+from refnorm.step_by_step import (
+    batch_norm_inference_backward_step_by_step,
+    batch_norm_training_backward_step_by_step,
+)
 
 __version__ = "0.1.0"
 
@@ -34,12 +48,19 @@ __all__ = [
     "Statistics",
     "batch_norm_inference",
     "batch_norm_inference_backward",
+    "batch_norm_inference_backward_step_by_step",
+    "batch_norm_inference_double_backward",
+    "batch_norm_inference_jvp",
     "batch_norm_training",
     "batch_norm_training_backward",
+    "batch_norm_training_backward_step_by_step",
+    "batch_norm_training_double_backward",
+    "batch_norm_training_jvp",
     "check",
     "cumulative_update",
     "fold_into_next",
     "fold_into_previous",
+    "gradcheck",
     "reproduce",
     "unfold_from_previous",
     "update_running",

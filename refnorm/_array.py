@@ -118,7 +118,7 @@ class Layout:
         arrays : of the shape of x. Where the mask is False the result is 0: selected, never multiplied.
         channels : one value per channel each, or one number for all.
         """
-        channels = [self._along(values) for values in channels]
+        channels = [self.along(values) for values in channels]
 
         def rounded(block: Block) -> Array:
             values = formula(*self._at(block, arrays, channels))
@@ -141,7 +141,7 @@ class Layout:
         terms : as the formula of `map`, but gives several results; each is summed up on its own.
         arrays, channels : as in `map`.
         """
-        channels = [self._along(values) for values in channels]
+        channels = [self.along(values) for values in channels]
 
         def sums(block: Block) -> list[Array]:
             values = terms(*self._at(block, arrays, channels))
@@ -161,7 +161,7 @@ class Layout:
         """Cut what can be written to block by block; other libraries look after their memory themselves."""
         return cut(x.shape, x.strides, self.reduced) if isinstance(x, np.ndarray) else [WHOLE]
 
-    def _along(self, values: Array | float) -> Array | float:
+    def along(self, values: Array | float) -> Array | float:
         """Shape one value per channel so that it broadcasts against x."""
         if isinstance(values, float):
             return values
@@ -176,6 +176,29 @@ class Layout:
         if self.mask is None:
             return values
         return self.xp.where(self.mask[block.index], values, self.xp.zeros_like(values))
+
+    # Whole arrays at once, for formulas that are to be read line by line.
+
+    def widen(self, array: Array, name: str) -> Array:
+        """Take an array of the shape of x into the wide dtype; masked values become 0."""
+        self.check(array, name)
+        return self.select(self.xp.astype(array, self.wide, copy=False))
+
+    def select(self, values: Array) -> Array:
+        """Put 0 wherever the mask says that a value does not count."""
+        return self._select(values, WHOLE)
+
+    def total(self, values: Array) -> Array:
+        """Sum over the reduced axes, to the kept shape."""
+        return self.totals(lambda values: (values,), [values])[0]
+
+    def average(self, values: Array) -> Array:
+        """Mean over the values that count, to the kept shape."""
+        return self.total(values) / self.count
+
+    def narrow(self, values: Array) -> Array:
+        """Round from the wide dtype to the dtype of x, once; 0 where masked."""
+        return round_once(self.xp, self.select(values), self.dtype)
 
     def _merge(self, blocks: Sequence[Block], sums: Sequence[Array]) -> Array:
         """Add up what the blocks of the same channels have summed up."""

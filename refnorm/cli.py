@@ -1,4 +1,4 @@
-"""The command line: `refnorm check`, `refnorm judge`, `refnorm conventions`, `refnorm golden`."""
+"""The command line: `refnorm check`, `gradcheck`, `judge`, `conventions`, `golden`."""
 
 from __future__ import annotations
 
@@ -25,6 +25,18 @@ example:
   refnorm check my_package.layers:batch_norm --convention keras --format junit --output refnorm.xml
 
 exit status: 0 conforms, 1 deviates, 2 could not be judged
+"""
+GRADCHECK = """\
+Compare gradients with numerical derivatives of their own forward, element by element.
+
+TARGET is a framework, a file path/to/my_bn.py, or package.module:object, as for `refnorm check`; or any module with
+forward(*inputs) -> y, cache, backward(dy, cache) -> one gradient per input, and inputs, a tuple of arrays or a function
+of a numpy.random.Generator. Checking a file runs it, in a process of its own.
+
+example:
+  refnorm gradcheck my_homework.py
+
+exit status: 0 right, 1 wrong, 2 cannot tell, or could not be run
 """
 JUDGE = """\
 Judge the outputs that a program in any language wrote beside exported inputs.
@@ -86,6 +98,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--timeout", type=float, default=60.0, metavar="SECONDS", help="limit for import, and for each case (60)"
     )
     check.set_defaults(run=commands.check)
+
+    gradients = subparsers.add_parser(
+        "gradcheck", help="check gradients numerically", description=GRADCHECK, formatter_class=raw
+    )
+    gradients.add_argument("target", metavar="TARGET")
+    gradients.add_argument("--seed", type=int, default=0, metavar="N", help="of everything random (0)")
+    gradients.add_argument("--format", choices=["text", "json"], default="text")
+    gradients.add_argument("--output", type=Path, metavar="FILE", help="write there instead of to standard output")
+    gradients.add_argument(
+        "--timeout", type=float, default=60.0, metavar="SECONDS", help="limit for import, and for each pair (60)"
+    )
+    gradients.set_defaults(run=commands.gradcheck)
 
     judge = subparsers.add_parser("judge", help="judge written outputs", description=JUDGE, formatter_class=raw)
     judge.add_argument("directory", type=Path, metavar="DIR")

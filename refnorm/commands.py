@@ -32,6 +32,23 @@ def check(options: argparse.Namespace) -> int:
     return _verdict(options, options.target, report)
 
 
+def gradcheck(options: argparse.Namespace) -> int:
+    """Compare a target's gradients with numerical derivatives of its own forward."""
+    from refnorm.gradcheck import CANNOT_TELL, RIGHT
+    from refnorm.oracle.implementation import TargetError
+    from refnorm.oracle.worker import run_gradients
+
+    try:
+        with _progress() as progress:
+            answer = run_gradients(options.target, seed=options.seed, timeout=options.timeout, progress=progress)
+    except (TargetError, ValueError, OSError) as error:
+        return _failed(error)
+    content = json.dumps(answer["gradients"], indent=2) if options.format == "json" else answer["text"]
+    if error_text := _write(content, options.output):
+        return _failed(error_text)
+    return {RIGHT: CONFORMS, CANNOT_TELL: NOT_JUDGED}.get(answer["gradients"]["status"], DEVIATES)
+
+
 def judge(options: argparse.Namespace) -> int:
     """Judge what a program wrote beside exported inputs."""
     from refnorm.oracle.outputs import judge

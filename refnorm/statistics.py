@@ -130,3 +130,8 @@ def moments(layout: Layout, x: Array) -> tuple[Statistics, Array]:
     rest, square = layout.averages(powers, [x], [first])
     mean = first + rest
     return Statistics(layout.count, mean, square - rest * rest), (first - mean) + rest
+
+
+def deviation(layout: Layout, x: Array, mean: Array, tail: Array) -> Array:
+    """Return x - (mean + tail) in the wide dtype, 0 where masked."""
+    return layout.select(layout.widen(x, "x") - layout.along(mean) - layout.along(tail))

@@ -79,7 +79,7 @@ def altered(old, new):
 def test_a_correct_file_conforms_with_status_0(write, tmp_path):
     done = refnorm("check", write("good.py", GOOD), cwd=tmp_path)
     assert done.returncode == 0
-    assert "conforms to torch; not judged: frozen gradients" in done.stdout
+    assert "conforms to torch; not judged: frozen gradients, jvp, double backward" in done.stdout
     assert done.stderr == ""  # no progress when piped
 
 
@@ -255,3 +255,77 @@ def test_the_installed_command_is_the_same(tmp_path):
     beside = os.path.join(os.path.dirname(sys.executable), "refnorm")
     done = subprocess.run([beside, "--version"], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("refnorm ")
+
+
+# refnorm gradcheck
+
+PAIR = """\
+import numpy as np
+
+def inputs(rng):
+    return rng.standard_normal((4, 3)), rng.standard_normal((3, 2))
+
+names = "x", "w"
+
+def forward(x, w):
+    y = np.tanh(x @ w)
+    return y, (x, w, y)
+
+def backward(dy, cache):
+    x, w, y = cache
+    inner = dy * (1 - y**2)
+    return inner @ w.T, x.T @ inner
+"""
+
+
+def test_gradcheck_takes_any_forward_and_backward(tmp_path):
+    (tmp_path / "layer.py").write_text(PAIR, encoding="utf-8")
+    done = refnorm("gradcheck", "layer.py", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1] == "right: every gradient is the derivative of its forward"
+    (tmp_path / "wrong.py").write_text(PAIR.replace("1 - y**2", "1 - y"), encoding="utf-8")
+    done = refnorm("gradcheck", "wrong.py", "--format", "json", "--output", "verdict.json", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    verdict = json.loads((tmp_path / "verdict.json").read_text(encoding="utf-8"))["verdicts"]["forward"]
+    assert [c["name"] for c in verdict["comparisons"]] == ["x", "w", "<dy, J v>"]
+    assert {c["status"] for c in verdict["comparisons"]} == {"wrong"}
+
+
+def test_gradcheck_takes_an_implementation_as_check_does(tmp_path):
+    (tmp_path / "good.py").write_text(GOOD, encoding="utf-8")
+    done = refnorm("gradcheck", "good.py", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "training, rank 4" in done.stdout
+    (tmp_path / "bad.py").write_text(GOOD.replace("- x_hat * along(dgamma, g) / m", ""), encoding="utf-8")
+    done = refnorm("gradcheck", "bad.py", "--seed", "3", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "cause: no gradient flows through the variance" in done.stdout
+    assert "(seed 3)" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("source", "status", "said"),
+    [
+        (PAIR.replace("inner = dy * (1 - y**2)", "raise ValueError('not yet')"), 1, "it raises ValueError: not yet"),
+        (PAIR.replace("return y, (x, w, y)", "return y"), 1, "forward must return y, cache"),
+        (PAIR.replace("return rng.standard_normal((4, 3)), ", "return np.arange(12).reshape(4, 3), "), 1, "int64"),
+        (PAIR.replace("y = np.tanh(x @ w)", "y = np.tanh(x @ w) + np.random.random()"), 2, "it is random"),
+        (PAIR.replace("y = np.tanh(x @ w)", "import os; os._exit(3)"), 2, "exited with status 3"),
+        (PAIR.replace("y = np.tanh(x @ w)", "raise SystemExit"), 1, "it raises SystemExit"),
+        (PAIR.replace("def backward", "def back"), 2, "offers neither train nor infer"),
+        ("syntax error", 2, "could not be imported: SyntaxError"),
+    ],
+)
+def test_gradcheck_says_in_words_what_it_cannot_do(source, status, said, tmp_path):
+    (tmp_path / "target.py").write_text(source, encoding="utf-8")
+    done = refnorm("gradcheck", "target.py", cwd=tmp_path)
+    assert done.returncode == status, done.stdout + done.stderr
+    assert said in " ".join((done.stdout + done.stderr).split())
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_gradcheck_stops_what_hangs(tmp_path):
+    (tmp_path / "hangs.py").write_text(PAIR.replace("y = np.tanh", "import time; time.sleep(99); y = np.tanh"))
+    done = refnorm("gradcheck", "hangs.py", "--timeout", "2", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "gave no answer for 2 s in case forward and was stopped" in done.stderr

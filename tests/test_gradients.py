@@ -1,29 +1,36 @@
-"""Every gradient is the derivative of its forward, by two independent numerical derivatives.
+"""Every gradient by four roads that agree: closed form, chain rule step by step, exact, numerical.
 
-The loss is sum(dy * y) with a random dy. Finite differences come from `scipy.differentiate.derivative`, one entry of x,
-gamma or beta after the other, and may differ by the error that scipy estimates plus the rounding of the loss, which is
-derived in `rounding_of`. The complex step, imag(loss(x + ih)) / h, subtracts nothing and so has no truncation error: it
-must agree to 4 C u T = 4e-15 T, with T the sum of the magnitudes of a gradient's terms and C u T the promise of
-`test_accuracy`; one C is the gradient's, the others are there because a complex product rounds up to three times.
+The loss is sum(dy * y) with a random dy. The *exact* road differentiates Algorithm 1 mechanically, on power series with
+rational coefficients, and is the judge of the others. The *closed form* must agree with it to C u T, the promise of
+`test_accuracy`, with T the sum of the magnitudes of a gradient's terms and C = 8 roundings; *step by step*, where a
+gradient passes through twice as many operations, to 2 C u T. *Numerical* is two roads. Central differences come from
+`scipy.differentiate.derivative`, one entry of x, gamma or beta after the other, and may differ by the error that scipy
+estimates plus the rounding of the loss, which is derived in `rounding_of`. The complex step, imag(loss(x + ih)) / h,
+subtracts nothing and so has no truncation error: it must agree to 4 C u T = 4e-15 T; one C is the gradient's, the
+others are there because a complex product rounds up to three times.
 
 Each check is shown wrong derivatives, one term scaled by 1.001, and must object to every one of them.
 
-Not verified here: the last digits of gradients (`test_accuracy`, against derivatives that are exact), float32 and
-narrower (the same code, rounded), where the gradient does not exist (var + eps = 0).
+Run ``python tests/test_gradients.py`` for the table of errors, and the largest disagreement.
+
+Not verified here: where the gradient does not exist (var + eps = 0).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import test_accuracy as accuracy
+from arrays import on_every_format
 from scipy.differentiate import derivative
 
-from refnorm import batch_norm_inference, batch_norm_training
-from refnorm._array import kept_axes
+import refnorm
+from refnorm import batch_norm_inference, batch_norm_training, exact
+from refnorm._array import FORMATS, kept_axes
 
 CASES = {
     "channels-first": accuracy.case("float64", 1, 1, (3, 2, 2, 2), 1, 1e-5),
@@ -104,12 +111,19 @@ def finite_differences(case: accuracy.Case, which: str, name: str) -> tuple[np.n
         ]
         return np.reshape(values, steps.shape)
 
-    deviation = np.std(case.x) if name == "dx" else 1.0
-    first = 0.1 * float(deviation)
+    scale = spread(case.x, case.axis) if name == "dx" else 1.0
+    first = 0.1 * float(scale)
     result = derivative(along, np.zeros(argument.size), args=(np.arange(argument.size),), initial_step=first)
     smallest_step = first / 2.0 ** (result.nit + 3)  # halved each iteration, and the innermost of four is 1/8 of it
     error = result.error + rounding_of(case, magnitudes(case, which), smallest_step)
     return result.df.reshape(argument.shape), error.reshape(argument.shape)
+
+
+def spread(x: np.ndarray, axis: Any) -> float:
+    """Return the smallest standard deviation of a channel: what steps are measured by."""
+    kept = kept_axes(axis, x.shape)
+    deviations = x.std(axis=tuple(a for a in range(x.ndim) if a not in kept))
+    return float(np.min(deviations)) or float(np.std(x))
 
 
 def complex_step(case: accuracy.Case, which: str, name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -197,3 +211,176 @@ def test_masked_entries_of_x_have_no_influence(case):
     case = CASES[case]
     derivatives, _ = complex_step(case, "training", "dx")
     assert np.all(derivatives[~case.where] == 0)
+
+
+# The four roads, over every configuration
+
+
+ROADS = ("closed form", "step by step", "complex step", "differences")
+SHAPE = (3, 2, 4)
+AXES = [axes for n in range(len(SHAPE) + 1) for axes in itertools.combinations(range(len(SHAPE)), n)]
+
+
+def configurations() -> Iterator[tuple[str, accuracy.Case, str]]:
+    """Yield a name, a case and the map: every axis, with a mask and without, and every other situation of `CASES`."""
+    for which, axes, masked in itertools.product(MAPS, AXES, (False, True)):
+        if not masked or which == "training":
+            case = accuracy.case("float64", 1, 40 + len(axes), SHAPE, axes, 1e-3, masked=masked)
+            if masked:  # every channel keeps a value
+                case.where[tuple(slice(None) if a in axes else 0 for a in range(len(SHAPE)))] = True
+            yield f"axis {axes}{', masked' if masked else ''}", case, which
+    for name, case in CASES.items():
+        for which in MAPS:
+            yield name, present(case if which == "training" else case._replace(where=None)), which
+    for eps in (1e-9, 1e-5, 1.0):
+        yield f"two values, eps {eps:g}", accuracy.case("float64", 1, 5, (2, 4), 1, eps), "training"
+    for ratio in (1e4, 1e8):
+        yield f"mean/std {ratio:g}", accuracy.case("float64", ratio, 6, (5, 3), 1, 1e-5), "training"
+
+
+def exact_gradients(case: accuracy.Case, which: str) -> dict[str, exact.Exact]:
+    """Differentiate the definition: mechanically in training; in inference it is affine."""
+    if which == "inference":
+        given = (case.dy, case.x, case.mean, case.var, case.gamma)
+        return exact.inference_gradients(*given, eps=case.eps, axis=case.axis)._asdict()
+    options = {"eps": case.eps, "axis": case.axis, "where": case.where}
+    return exact.training_gradients_mechanical(case.dy, case.x, case.gamma, **options)._asdict()
+
+
+def step_by_step(case: accuracy.Case, which: str) -> dict[str, Any]:
+    if which == "inference":
+        given, options = (case.x, case.mean, case.var, case.gamma), {"eps": case.eps, "axis": case.axis}
+        gradients = refnorm.batch_norm_inference_backward_step_by_step(case.dy, *given, **options)
+    else:
+        _, saved = batch_norm_training(case.x, case.gamma, eps=case.eps, axis=case.axis, where=case.where)
+        gradients = refnorm.batch_norm_training_backward_step_by_step(case.dy, saved)
+    return dict(zip(PARAMETERS, gradients, strict=True))
+
+
+def by_road(case: accuracy.Case, which: str, road: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return each gradient by one road, and what it may be off by."""
+    terms = magnitudes(case, which)
+    if road in ("closed form", "step by step"):
+        values, factor = (gradients(case, which), 1) if road == "closed form" else (step_by_step(case, which), 2)
+        return {name: (value, factor * accuracy.C * accuracy.U64 * terms[name]) for name, value in values.items()}
+    check = complex_step if road == "complex step" else finite_differences
+    return {name: check(case, which, name) for name in PARAMETERS}
+
+
+def natural(case: accuracy.Case, which: str) -> dict[str, np.ndarray]:
+    """Return what errors are measured in: |gamma| inv_std max|dy| for dx, m max|dy| for dgamma and dbeta."""
+    kept = kept_axes(case.axis, case.x.shape)
+    reduced = tuple(a for a in range(case.x.ndim) if a not in kept)
+    mask = True if case.where is None else case.where
+    counted = np.broadcast_to(mask, case.x.shape)
+    var = case.x.var(axis=reduced, where=mask) if which == "training" else case.var.astype(float)
+    largest = np.max(np.abs(case.dy), axis=reduced, where=mask, initial=0)
+    dx = np.expand_dims(np.abs(case.gamma) / np.sqrt(var + case.eps) * largest, reduced)
+    return {"dx": dx, "dgamma": counted.sum(axis=reduced) * largest, "dbeta": counted.sum(axis=reduced) * largest}
+
+
+class Errors(NamedTuple):
+    """The largest error of a road against the exact one: in units of its bound, and of the natural size."""
+
+    of_bound: float
+    natural: float
+
+
+def errors(case: accuracy.Case, which: str, road: str) -> Errors:
+    truth, sizes, worst = exact_gradients(case, which), natural(case, which), Errors(0, 0)
+    for name, (values, allowed) in by_road(case, which, road).items():
+        error = np.abs(truth[name].error_of(values))
+        size = np.broadcast_to(sizes[name], error.shape)
+        with np.errstate(divide="ignore", invalid="ignore"):  # an error of 0 is 0 of anything
+            ratios = [np.max(np.where(error > 0, error / allowed, 0))]
+            ratios += [np.max(np.where(size > 0, error / size, 0))]  # where gamma is 0, only the bound judges
+        worst = Errors(*np.maximum(worst, ratios).tolist())
+    return worst
+
+
+CONFIGURATIONS = list(configurations())
+every_configuration = pytest.mark.parametrize(
+    ("case", "which"),
+    [(case, which) for _, case, which in CONFIGURATIONS],
+    ids=[f"{which}-{name}" for name, _, which in CONFIGURATIONS],
+)
+
+
+@every_configuration
+def test_the_four_roads_agree(case, which):
+    case = present(case)
+    for road in ROADS:
+        found = errors(case, which, road)
+        assert found.of_bound <= 1, road
+        assert road == "differences" or found.natural < 1e-12, road
+
+
+@pytest.mark.parametrize("road", ROADS)
+def test_the_comparison_of_roads_objects_to_a_gradient_off_by_a_thousandth(road, monkeypatch):
+    case = present(CASES["channels-last-masked"])
+    right = by_road(case, "training", road)
+    for name in PARAMETERS:
+        wrong = right | {name: (right[name][0] * 1.001, right[name][1])}
+        monkeypatch.setitem(globals(), "by_road", lambda *_, wrong=wrong: wrong)
+        assert errors(case, "training", road).of_bound > 1, name
+
+
+@accuracy.every_condition
+def test_step_by_step_keeps_twice_the_promise(kind, ratio):
+    for case in accuracy.cases(kind, ratio):
+        for which in MAPS:
+            case = case if which == "training" else case._replace(where=None)
+            truths = accuracy.training_truth(case) if which == "training" else accuracy.inference_truth(case)
+            for name, result in step_by_step(case, which).items():
+                own = kind if name == "dx" else "float64"
+                measured = accuracy.measure(result, truths[name], own)
+                assert measured.c <= 2 * accuracy.C, (which, name)
+                assert kind == "float64" or name != "dx" or measured.ulps <= 0.51, which
+
+
+@on_every_format
+def test_step_by_step_runs_on_every_library(library, kind):
+    case = accuracy.case(kind, 4, 2, (6, 4, 2, 5), -1, 1e-3, masked=True)
+    unit = 2.0 ** -FORMATS[library.wide][0]
+    wide = "float64" if unit == accuracy.U64 else "float32"
+    names = ("x", "dy", "gamma", "beta", "mean", "var", "where")
+    carried = case._replace(**{name: library.optional(getattr(case, name)) for name in names})
+    for which, truths in (("training", accuracy.training_truth(case)), ("inference", accuracy.inference_truth(case))):
+        for name, result in step_by_step(carried, which).items():
+            own = kind if name == "dx" else wide
+            assert accuracy.measure(library.to_numpy(result), truths[name], own, unit).c <= 2 * accuracy.C, (
+                which,
+                name,
+            )
+
+
+def test_masked_values_do_not_enter_step_by_step():
+    case = accuracy.case("float64", 1, 2, (5, 2, 3), -1, 1e-3, masked=True)
+    expected = step_by_step(case, "training")
+    x, dy = (np.where(case.where, array, np.nan) for array in (case.x, case.dy))
+    for name, result in step_by_step(case._replace(x=x, dy=dy), "training").items():
+        np.testing.assert_array_equal(result, expected[name])
+    assert np.all(expected["dx"][~case.where] == 0)
+
+
+def table() -> Iterator[str]:
+    """Yield the lines of the table of errors."""
+    yield "Errors against the exact gradients, the worst of dx, dgamma and dbeta: in units of |gamma| inv_std max|dy|"
+    yield "(of m max|dy| for the parameters), and in units of the derived bound, which must not exceed 1."
+    yield ""
+    yield f"{'map':<10} {'configuration':<24}" + "".join(f"{road:>20}" for road in ROADS)
+    largest = dict.fromkeys(ROADS, Errors(0, 0))
+    for name, case, which in CONFIGURATIONS:
+        cells = ""
+        for road in ROADS:
+            found = errors(present(case), which, road)
+            largest[road] = Errors(*np.maximum(largest[road], found).tolist())
+            cells += f"{found.natural:>12.1e} ({found.of_bound:4.2f})"
+        yield f"{which:<10} {name:<24}{cells}"
+    yield ""
+    yield f"{'largest':<35}" + "".join(f"{e.natural:>12.1e} ({e.of_bound:4.2f})" for e in largest.values())
+
+
+if __name__ == "__main__":
+    for line in table():
+        print(line)

@@ -21,18 +21,32 @@ from refnorm.exact.definition import (
     training_gradients_mechanical,
 )
 from refnorm.exact.number import Exact, Number, rational, to_format
+from refnorm.exact.second_order import (
+    SecondOrder,
+    inference_double_backward,
+    inference_jvp,
+    training_double_backward,
+    training_double_backward_mechanical,
+    training_jvp,
+)
 
 __all__ = [
     "Exact",
     "Forward",
     "Gradients",
     "Number",
+    "SecondOrder",
     "blend",
     "inference",
+    "inference_double_backward",
     "inference_gradients",
+    "inference_jvp",
     "rational",
     "to_format",
     "training",
+    "training_double_backward",
+    "training_double_backward_mechanical",
     "training_gradients",
     "training_gradients_mechanical",
+    "training_jvp",
 ]

@@ -84,7 +84,7 @@ def training_gradients(
     >>> training_gradients(dy, x, eps=0.0).dbeta.rounded()
     array([1.])
     """
-    channels, upstream = list(channels_of(x, axis, where)), list(channels_of(_like(x, dy), axis, where))
+    channels, upstream = list(channels_of(x, axis, where)), list(channels_of(like(x, dy), axis, where))
     kept = tuple(x.shape[a] for a in kept_axes(axis, x.shape))
     lines, dgamma, dbeta = [], [], []
     for channel, grad, g in zip(channels, upstream, parameters(gamma, len(channels), 1), strict=True):
@@ -106,7 +106,7 @@ def training_gradients_mechanical(
     With v0 the value of v at t = 0, v / v0 has a rational series of which the root is rational again; the 1 / sqrt(v0)
     in front stays exact. The cost is quadratic in the count, so this is for small arrays, and the proof of the rest.
     """
-    channels, upstream = list(channels_of(x, axis, where)), list(channels_of(_like(x, dy), axis, where))
+    channels, upstream = list(channels_of(x, axis, where)), list(channels_of(like(x, dy), axis, where))
     kept = tuple(x.shape[a] for a in kept_axes(axis, x.shape))
     dx, dgamma, dbeta = [Number(fmpq(0), fmpq(0), fmpq(1))] * x.size, [], []
     for channel, grad, g in zip(channels, upstream, parameters(gamma, len(channels), 1), strict=True):
@@ -116,8 +116,8 @@ def training_gradients_mechanical(
         for j in range(len(values) + 2):  # towards each x_j, then gamma, then beta
             towards = [_series(value, int(i == j)) for i, value in enumerate(values)]
             scale, shift = _series(g, int(j == len(values))), _series(fmpq(0), int(j == len(values) + 1))
-            loss, slope_of_constant, v = _loss(towards, weights, scale, shift, rational(eps))
-            gradient.append((slope_of_constant, loss[1]))
+            value, constant, v = loss(towards, weights, scale, shift, rational(eps))
+            gradient.append((constant[1], value[1]))
         for i, (p, q) in zip(channel.index.tolist(), gradient, strict=False):
             dx[i] = Number(p, q, v)
         dgamma.append(Number(*gradient[-2], v))
@@ -151,7 +151,7 @@ def inference_gradients(
     dy: Array, x: Array, mean: Array, var: Array, gamma: Array | None = None, *, eps: float, axis: Axes = 1
 ) -> Gradients:
     """Differentiate `inference`: an affine map, statistics constant."""
-    channels, upstream = list(channels_of(x, axis, None)), list(channels_of(_like(x, dy), axis, None))
+    channels, upstream = list(channels_of(x, axis, None)), list(channels_of(like(x, dy), axis, None))
     n, kept = len(channels), tuple(x.shape[a] for a in kept_axes(axis, x.shape))
     lines, dgamma, dbeta = [], [], []
     for channel, grad, m, v, g in zip(
@@ -177,7 +177,7 @@ def blend(old: Array | Exact, old_weight: fmpq, batch: Exact, batch_weight: fmpq
     )
 
 
-def _like(x: Array, dy: Array) -> Array:
+def like(x: Array, dy: Array) -> Array:
     """Return dy, which must have the shape of x."""
     if dy.shape != x.shape:
         raise ValueError(f"dy has shape {dy.shape}, expected {x.shape}: the shape of x")
@@ -188,13 +188,13 @@ def _series(value: fmpq, slope: int) -> fmpq_series:
     return fmpq_series([value, slope], None, 2)
 
 
-def _loss(x: list[Any], dy: list[fmpq], gamma: Any, beta: Any, eps: fmpq) -> tuple[list[fmpq], fmpq, fmpq]:
-    """Run Algorithm 1 and the loss sum(dy * y) on series: coefficients before 1/sqrt(v0), slope of the rest, v0."""
+def loss(x: list[Any], dy: list[Any], gamma: Any, beta: Any, eps: fmpq) -> tuple[Any, Any, fmpq]:
+    """Run Algorithm 1 and the loss sum(dy * y) on series: what stands before 1/sqrt(v0), the rest, and v0."""
     m = len(x)
     mean = sum(x) / m
     v = sum((x_i - mean) * (x_i - mean) for x_i in x) / m + eps
     v0 = v[0]
     inv_std = (v / v0).rsqrt()  # times 1 / sqrt(v0)
-    loss = sum(dy_i * (gamma * (x_i - mean) * inv_std) for x_i, dy_i in zip(x, dy, strict=True))
+    value = sum(dy_i * (gamma * (x_i - mean) * inv_std) for x_i, dy_i in zip(x, dy, strict=True))
     constant = sum(dy_i * beta for dy_i in dy)
-    return [loss[0], loss[1]], constant[1], v0
+    return value, constant, v0

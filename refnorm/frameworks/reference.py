@@ -19,9 +19,11 @@ CONVENTION = "torch"
 
 
 class Tape(NamedTuple):
-    """The backward that belongs to a forward, and the dtypes to return its gradients in (None: no such parameter)."""
+    """The derivatives that belong to a forward, and the dtypes of their parameters (None: no such parameter)."""
 
     backward: Callable[[Array], tuple[Array, Array, Array]]
+    jvp: Callable[..., Array]
+    double_backward: Callable[..., tuple[Array, Array, Array]]
     gamma_dtype: Any
     beta_dtype: Any
 
@@ -56,7 +58,12 @@ class Reference:
         x, own_gamma, own_beta, mean, var = self._arrays(x, gamma, beta, running_mean, running_var)
         y, saved = refnorm.batch_norm_training(x, own_gamma, own_beta, eps=eps)
         mean, var = refnorm.update_running(mean, var, saved.statistics, momentum=momentum)
-        tape = _tape(partial(refnorm.batch_norm_training_backward, saved=saved), gamma, beta)
+        derivatives = (
+            partial(refnorm.batch_norm_training_backward, saved=saved),
+            partial(refnorm.batch_norm_training_jvp, saved=saved),
+            partial(refnorm.batch_norm_training_double_backward, saved=saved),
+        )
+        tape = Tape(*derivatives, _dtype(gamma), _dtype(beta))
         return self._to_numpy(y), self._to_numpy(mean), self._to_numpy(var), tape
 
     def infer(self, x: Any, gamma: Any, beta: Any, running_mean: Any, running_var: Any, eps: float) -> Any:
@@ -70,10 +77,13 @@ class Reference:
         """Infer, and keep what `backward` needs to treat the statistics as constants."""
         y = self.infer(x, gamma, beta, running_mean, running_var, eps)
         x, own_gamma, mean, var = self._arrays(x, gamma, running_mean, running_var)
-        backward = partial(
-            refnorm.batch_norm_inference_backward, x=x, running_mean=mean, running_var=var, gamma=own_gamma, eps=eps
+        given = {"x": x, "running_mean": mean, "running_var": var, "gamma": own_gamma, "eps": eps}
+        derivatives = (
+            partial(refnorm.batch_norm_inference_backward, **given),
+            partial(refnorm.batch_norm_inference_jvp, **given),
+            partial(refnorm.batch_norm_inference_double_backward, **given),
         )
-        return y, _tape(backward, gamma, beta)
+        return y, Tape(*derivatives, _dtype(gamma), _dtype(beta))
 
     @ieee
     def backward(self, dy: Any, cache: Tape) -> tuple[Any, Any, Any]:
@@ -81,9 +91,21 @@ class Reference:
         dx, dgamma, dbeta = (self._to_numpy(gradient) for gradient in cache.backward(self._from_numpy(dy)))
         return dx, _round(dgamma, cache.gamma_dtype), _round(dbeta, cache.beta_dtype)
 
+    @ieee
+    def jvp(self, dx: Any, dgamma: Any, dbeta: Any, cache: Tape) -> Any:
+        """Return how y moves when x, gamma and beta move."""
+        return self._to_numpy(cache.jvp(*self._arrays(dx, dgamma, dbeta)))
 
-def _tape(backward: Callable[[Array], tuple[Array, Array, Array]], gamma: Any, beta: Any) -> Tape:
-    return Tape(backward, getattr(gamma, "dtype", None), getattr(beta, "dtype", None))
+    @ieee
+    def double_backward(self, ddx: Any, ddgamma: Any, ddbeta: Any, dy: Any, cache: Tape) -> tuple[Any, Any, Any]:
+        """Return gradients with respect to dy, x and gamma, None for a gamma that was None."""
+        results = cache.double_backward(*self._arrays(ddx, ddgamma, ddbeta, dy))
+        ddy, dx, dgamma = (self._to_numpy(result) for result in results)
+        return ddy, dx, _round(dgamma, cache.gamma_dtype)
+
+
+def _dtype(parameter: Any) -> Any:
+    return getattr(parameter, "dtype", None)
 
 
 def _round(gradient: Any, dtype: Any) -> Any:

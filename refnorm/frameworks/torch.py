@@ -1,25 +1,33 @@
 """PyTorch's batch normalization on the CPU as an implementation: the function, the modules, channels-last memory.
 
-Measured: forward in both modes, running statistics as torch writes them (into copies), gradients by its autograd.
+Measured: forward in both modes, running statistics as torch writes them (into copies); gradients and their gradients by
+its autograd, jvp by its forward mode.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch.autograd import forward_ad
 
 NAME = "torch"
 CONVENTION = "torch"
 
 
 class Tape(NamedTuple):
-    """An output and the leaves it came from, for autograd; gamma or beta is None where it was None."""
+    """An output and the leaves it came from, for autograd; gamma or beta is None where it was None.
+
+    ``again`` makes the same call on other tensors.
+    """
 
     y: torch.Tensor
     leaves: tuple[torch.Tensor | None, ...]
+    again: Callable[..., torch.Tensor]
 
 
 class Functional:
@@ -53,9 +61,33 @@ class Functional:
         gradients = iter(torch.autograd.grad(cache.y, inputs, self._layout(_tensor(dy)), retain_graph=True))
         return tuple(None if leaf is None else _array(next(gradients)) for leaf in cache.leaves)
 
+    def jvp(self, dx: Any, dgamma: Any, dbeta: Any, cache: Tape) -> Any:
+        """Ask torch's forward mode, on dual tensors."""
+        moves = [None if d is None else _tensor(d) for d in (dx, dgamma, dbeta)]
+        with forward_ad.dual_level(), torch.no_grad():
+            duals = [
+                None if leaf is None else forward_ad.make_dual(leaf.detach(), move)
+                for leaf, move in zip(cache.leaves, moves, strict=True)
+            ]
+            return _array(forward_ad.unpack_dual(cache.again(*duals)).tangent)
+
+    def double_backward(self, ddx: Any, ddgamma: Any, ddbeta: Any, dy: Any, cache: Tape) -> tuple[Any, ...]:
+        """Ask autograd for the gradients of the gradients; what nothing depends on has a gradient of 0."""
+        upstream = self._layout(_tensor(dy)).requires_grad_()
+        there = [leaf for leaf in cache.leaves if leaf is not None]
+        gradients = torch.autograd.grad(cache.y, there, upstream, create_graph=True)
+        weights = [self._layout(_tensor(ddx)), *(_tensor(d) for d in (ddgamma, ddbeta) if d is not None)]
+        wanted = [upstream, *(leaf for leaf in cache.leaves[:2] if leaf is not None)]
+        results = torch.autograd.grad(gradients, wanted, weights, retain_graph=True, materialize_grads=True)
+        return (*map(_array, results), *([None] if cache.leaves[1] is None else []))
+
     def _record(self, x: Any, gamma: Any, beta: Any, mean: Any, var: Any, **options: Any) -> Tape:
         leaves = (self._layout(_tensor(x)).requires_grad_(), _parameter(gamma), _parameter(beta))
-        return Tape(self._call(*leaves, mean, var, **options), leaves)
+        again = partial(self._again, mean.clone(), var.clone(), options)
+        return Tape(self._call(*leaves, mean, var, **options), leaves, again)
+
+    def _again(self, mean: Any, var: Any, options: Any, x: Any, gamma: Any, beta: Any) -> torch.Tensor:
+        return self._call(x, gamma, beta, mean.clone(), var.clone(), **options)
 
     def _layout(self, tensor: torch.Tensor) -> torch.Tensor:
         return tensor
@@ -68,11 +100,23 @@ class Module(Functional):
     """``torch.nn.BatchNorm1d``, ``2d`` or ``3d`` by the rank of x, in training or evaluation mode."""
 
     def _call(self, x: Any, gamma: Any, beta: Any, mean: Any, var: Any, **options: Any) -> torch.Tensor:
-        kind = {4: torch.nn.BatchNorm2d, 5: torch.nn.BatchNorm3d}.get(x.ndim, torch.nn.BatchNorm1d)
-        training = options.pop("training")
-        module = kind(mean.shape[0], affine=gamma is not None or beta is not None, **options)
+        module = self._module(x, gamma, beta, mean, options)
         module.weight, module.bias, module.running_mean, module.running_var = gamma, beta, mean, var
-        return module.train(training)(x)
+        return module(x)
+
+    def _again(self, mean: Any, var: Any, options: Any, x: Any, gamma: Any, beta: Any) -> torch.Tensor:
+        module = self._module(x, gamma, beta, mean, options)
+        state = {"weight": gamma, "bias": beta, "running_mean": mean.clone(), "running_var": var.clone()}
+        for name in ("weight", "bias"):
+            if state[name] is None:
+                setattr(module, name, state.pop(name))
+        return torch.func.functional_call(module, state, (x,))
+
+    def _module(self, x: Any, gamma: Any, beta: Any, mean: Any, options: Any) -> torch.nn.Module:
+        kind = {4: torch.nn.BatchNorm2d, 5: torch.nn.BatchNorm3d}.get(x.ndim, torch.nn.BatchNorm1d)
+        options = dict(options)
+        training = options.pop("training")
+        return kind(mean.shape[0], affine=gamma is not None or beta is not None, **options).train(training)
 
 
 class ChannelsLast(Functional):

@@ -226,18 +226,25 @@ class Normalised(NamedTuple):
         return result
 
 
+def moments(x: Floats, kind: str, tier: Tier) -> tuple[Floats, tuple[Floats, ...]]:
+    """Return x - mean, and mean and variance of a batch followed by the bounds of both."""
+    u, axes, m = unit_roundoff(kind), _axes(x), x.size // x.shape[1]
+    mean = x.mean(axes)
+    centred = x - _along(mean, x)
+    centred = centred - _average(centred)
+    var, rms = (centred**2).mean(axes), np.sqrt((x**2).mean(axes))
+    reach = np.abs(centred).max(axes)
+    batch = Batch(tier.h(m, u), u, _eta(kind), mean, var, np.abs(x).mean(axes), rms, reach)
+    return centred, (mean, var, *tier.moments(batch))
+
+
 def _training(case: Case, convention: Convention, tier: Tier) -> dict[str, Floats]:
     kind, u, eta = case.kind, unit_roundoff(case.kind), _eta(case.kind)
     x, g, m, h, axes = case.x, case.dy, case.count, tier.h(case.count, u), _axes(case.x)
     factor, eps = float(convention.factor(m)), convention.travelled(case.eps)
     running = [(old, np.zeros(x.shape[1])) for old in (case.running_mean, case.running_var)]
     for batch in case.batches:
-        mean = batch.mean(axes)
-        centred = batch - _along(mean, x)
-        centred = centred - _average(centred)
-        var, rms = (centred**2).mean(axes), np.sqrt((batch**2).mean(axes))
-        b = Batch(h, u, eta, mean, var, np.abs(batch).mean(axes), rms, np.abs(centred).max(axes))
-        d_mean, d_var = tier.moments(b)
+        centred, (mean, var, d_mean, d_var) = moments(batch, kind, tier)
         new = (mean, d_mean), (factor * var, factor * ((1 + 3 * u) * d_var + 3 * u * var) + eta)
         running = [_blend(*pair, case, convention) for pair in zip(running, new, strict=True)]
 

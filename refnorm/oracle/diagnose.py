@@ -8,10 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from refnorm.conventions import CONVENTIONS, POLICIES, Convention
-from refnorm.golden.cases import expected
-from refnorm.oracle.bounds import ONE_PASS, bounds, largest, unit_roundoff
+from refnorm.oracle.bounds import ONE_PASS, largest, unit_roundoff
 from refnorm.oracle.deviations import candidates
-from refnorm.oracle.judge import BEHAVIOURS, QUANTITIES, Observation
+from refnorm.oracle.judge import BEHAVIOURS, FURTHER, QUANTITIES, Observation, bound_of, expected_of
 from refnorm.oracle.worlds import Deviation, Values, World, world
 
 
@@ -105,7 +104,7 @@ def diagnose(observations: Sequence[Observation], convention: Convention) -> lis
     causes: dict[_Cause, list[Observation]] = {}
     observations = [o for o in observations if not _redundant(o, observations)]
     given: list[Deviation] = []
-    for quantity in (*QUANTITIES, *BEHAVIOURS):
+    for quantity in (*QUANTITIES, *FURTHER, *BEHAVIOURS):
         seen = [o for o in observations if o.quantity == quantity]
         failed = [o for o in seen if not o.passed]
         for trouble in dict.fromkeys(_kind_of(o) for o in failed if o.trouble):
@@ -227,13 +226,13 @@ def _in(change: Callable[[World], World], value: Callable[[World], Values]) -> C
 
 def _matches(deviation: Deviation, o: Observation, convention: Convention, slack: float) -> bool:
     with np.errstate(all="ignore"):
-        bound = bounds(o.case, convention)[o.quantity]
+        bound = bound_of(o.case, convention, o.quantity)
         try:
             value = deviation.values[o.quantity](world(o.case, convention))
             value = np.broadcast_to(np.asarray(value, dtype=np.longdouble), np.shape(o.actual))
         except ValueError:  # of another shape: not what was computed
             return False
-        truth = expected(o.case, convention)[o.quantity].hi.reshape(value.shape)
+        truth = expected_of(o.case, convention, o.quantity).hi.reshape(value.shape)
         growth = max(
             1.0, float(np.max(np.abs(value), initial=0)) / max(float(np.max(np.abs(truth), initial=0)), 5e-324)
         )
@@ -266,14 +265,17 @@ def _coarser(failed: Sequence[Observation], comparable: Sequence[Observation], c
 def _ratio_in(kind: str, o: Observation, convention: Convention) -> float:
     """Return the largest error of an observation in bounds of another format."""
     with np.errstate(all="ignore"):
-        bound = bounds(replace(o.case, kind=kind, parameters=kind), convention)[o.quantity]
-        error = np.abs(expected(o.case, convention)[o.quantity].error_of(o.actual))
+        bound = bound_of(replace(o.case, kind=kind, parameters=kind), convention, o.quantity)
+        error = np.abs(expected_of(o.case, convention, o.quantity).error_of(o.actual))
         return float(np.max(np.where(np.isinf(bound), 0, error / bound), initial=0))
 
 
 def _may_overflow(o: Observation) -> bool:
-    """Whether a case leaves half precision on the way: squares of large values, or a large count."""
-    return o.case.kind in ("float16", "bfloat16") and o.case.situation.name in ("half-overflow", "large-count")
+    """Whether a case leaves half precision on the way: squares of large values, a large count, products of sums."""
+    products = o.quantity in FURTHER and not np.isfinite(o.got)
+    return o.case.kind in ("float16", "bfloat16") and (
+        products or o.case.situation.name in ("half-overflow", "large-count")
+    )
 
 
 def _unexplained(quantity: str, failed: Sequence[Observation], passed: Sequence[Observation]) -> _Cause:
@@ -372,7 +374,6 @@ def nearest(observations: Sequence[Observation], declared: Convention) -> str | 
 
 def _conforms(o: Observation, row: Convention) -> bool:
     with np.errstate(all="ignore"):
-        error = np.abs(expected(o.case, row)[o.quantity].error_of(o.actual))
-        return bool(
-            np.all((error <= bounds(o.case, row)[o.quantity]) | ~np.isfinite(expected(o.case, row)[o.quantity].hi))
-        )
+        exact = expected_of(o.case, row, o.quantity)
+        error = np.abs(exact.error_of(o.actual))
+        return bool(np.all((error <= bound_of(o.case, row, o.quantity)) | ~np.isfinite(exact.hi)))

@@ -7,10 +7,12 @@ optional but ``train`` or ``infer``; what is missing is reported as not judged, 
     infer(x, gamma, beta, running_mean, running_var, eps)           -> y
     backward(dy, cache)                                             -> dx, dgamma, dbeta
     frozen(x, gamma, beta, running_mean, running_var, eps)          -> y, cache
+    jvp(dx, dgamma, dbeta, cache)                                   -> dy
+    double_backward(ddx, ddgamma, ddbeta, dy, cache)                -> ddy, dx, dgamma
 
-gamma and beta may be None (then so are dgamma and dbeta). y and dx come back in the dtype of x, running statistics in
-theirs, parameter gradients in the parameters'. Optional attributes: ``dtypes``, the formats it accepts; ``mixed``,
-False if parameters must have the dtype of x.
+gamma and beta may be None (then so are dgamma and dbeta, and what moves them). y and dx come back in the dtype of x,
+running statistics in theirs, parameter gradients in the parameters'. Optional attributes: ``dtypes``, the formats it
+accepts; ``mixed``, False if parameters must have the dtype of x.
 """
 
 from __future__ import annotations
@@ -20,12 +22,13 @@ import importlib.util
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 from refnorm.frameworks import ADAPTERS
 
 FUNCTIONS = ("train", "infer", "backward", "frozen")
+FURTHER = ("jvp", "double_backward")
 
 
 class TargetError(Exception):
@@ -50,8 +53,12 @@ class CS231n:
     """A module written to CS231n's signatures, seen as an implementation.
 
     ``batchnorm_forward(x, gamma, beta, bn_param) -> out, cache`` and ``batchnorm_backward(dout, cache)``; the running
-    statistics live in ``bn_param``. Absent parameters are passed as ones and zeros; what is missing is not offered.
+    statistics live in ``bn_param``. Absent parameters are passed as ones and zeros; what is missing is not offered. The
+    assignment computes in one format, float64 or float32, so half and mixed precision are not judged.
     """
+
+    dtypes = ("float64", "float32")
+    mixed = False
 
     def __init__(self, module: Any) -> None:
         self._module = module
@@ -84,6 +91,15 @@ class CS231n:
         raise AttributeError(name)
 
 
+def _cs231n(module: Any) -> dict[str, CS231n]:
+    """Return the assignment's paths: with its simplified backward, where there is one, as a second."""
+    alternative = getattr(module, "batchnorm_backward_alt", None)
+    if alternative is None:
+        return {"": CS231n(module)}
+    second = SimpleNamespace(batchnorm_forward=module.batchnorm_forward, batchnorm_backward=alternative)
+    return {"backward": CS231n(module), "backward_alt": CS231n(second)}
+
+
 def _affine(x: Any, gamma: Any, beta: Any, like: Any) -> tuple[Any, Any]:
     gamma = like * 0 + 1 if gamma is None else gamma
     return gamma, like * 0 if beta is None else beta
@@ -91,7 +107,7 @@ def _affine(x: Any, gamma: Any, beta: Any, like: Any) -> tuple[Any, Any]:
 
 def offered(implementation: Any) -> tuple[str, ...]:
     """Return the functions that an implementation offers."""
-    return tuple(name for name in FUNCTIONS if callable(getattr(implementation, name, None)))
+    return tuple(name for name in (*FUNCTIONS, *FURTHER) if callable(getattr(implementation, name, None)))
 
 
 def as_target(implementation: Any, name: str = "") -> Target:
@@ -100,7 +116,7 @@ def as_target(implementation: Any, name: str = "") -> Target:
         implementation = _imported(implementation.__name__, implementation, "made without arguments")
     name = name or getattr(implementation, "__name__", type(implementation).__name__)
     if hasattr(implementation, "batchnorm_forward") and not offered(implementation):
-        return Target(name, "cs231n", "", {"": CS231n(implementation)}, _code(implementation))
+        return Target(name, "cs231n", "", _cs231n(implementation), _code(implementation))
     if not {"train", "infer"} & set(offered(implementation)):
         raise TargetError(
             f"{name} offers neither train nor infer, so there is nothing to judge; it must have functions "
@@ -140,8 +156,13 @@ def load(target: str, array: str = "numpy") -> Target:
             raise TargetError(f"{target} is not installed ({error}); pip install {target}") from error
         paths = adapter.paths() if array == "numpy" else _on(adapter, array)
         return Target(target, adapter.CONVENTION, adapter.version(), paths, ("", repr(target)))
+    return replace(as_target(imported(target), target), code=("", repr(target)))
+
+
+def imported(target: str) -> Any:
+    """Import the module or object that ``path/to/file.py`` or ``package.module:object`` names; TargetError if not."""
     if target.endswith(".py") or "/" in target:
-        return replace(as_target(_import_file(Path(target)), target), code=("", repr(target)))
+        return _import_file(Path(target))
     module, colon, attribute = target.partition(":")
     if not colon:
         names = ", ".join(ADAPTERS)
@@ -151,7 +172,7 @@ def load(target: str, array: str = "numpy") -> Target:
         if not hasattr(value, name):
             raise TargetError(f"{module} has no attribute {name!r}; {target} cannot be judged")
         value = getattr(value, name)
-    return replace(as_target(value, target), code=("", repr(target)))
+    return value
 
 
 def _on(adapter: Any, array: str) -> dict[str, Any]:

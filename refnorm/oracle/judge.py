@@ -11,9 +11,14 @@ import numpy as np
 
 from refnorm._array import FORMATS, Array
 from refnorm.conventions import Convention
-from refnorm.golden.cases import Case, arranged, expected
-from refnorm.golden.rule import cast, numpy_dtype
-from refnorm.oracle.bounds import PAIRWISE, TIERS, Tier, bounds, unit_roundoff
+from refnorm.exact import Exact
+from refnorm.golden.cases import Case, arranged
+from refnorm.golden.cases import expected as first_order
+from refnorm.golden.rule import Floats, cast, numpy_dtype
+from refnorm.oracle.bounds import PAIRWISE, TIERS, WORST, Tier, bounds, unit_roundoff
+from refnorm.oracle.bounds_second import second_bounds
+from refnorm.oracle.directions import SECOND_ORDER, directions
+from refnorm.oracle.directions import expected as all_expected
 
 QUANTITIES = (
     "y, training",
@@ -28,6 +33,17 @@ QUANTITIES = (
     "frozen dgamma",
     "frozen dbeta",
 )
+FURTHER = tuple(prefix + name for prefix in ("", "frozen ") for names in SECOND_ORDER.values() for name in names)
+ELEMENTWISE = (
+    "y, training",
+    "dx",
+    "y, inference",
+    "frozen y",
+    "frozen dx",
+    "jvp",
+    "double backward ddy",
+    "double backward dx",
+)
 BEHAVIOURS = (
     "one value per channel",
     "empty batch",
@@ -37,6 +53,21 @@ BEHAVIOURS = (
     "repeatability",
 )
 FUNCTIONS = {"train": QUANTITIES[:3], "backward": QUANTITIES[3:6], "infer": QUANTITIES[6:7], "frozen": QUANTITIES[7:]}
+
+
+def expected_of(case: Case, convention: Convention, quantity: str) -> Exact:
+    """Return the exact result of a quantity; that of second order only where it is asked for."""
+    return (all_expected if quantity in FURTHER else first_order)(case, convention)[quantity]
+
+
+def bound_of(case: Case, convention: Convention, quantity: str, tier: Tier = WORST) -> Floats:
+    """Return the bound of a quantity (see `refnorm.oracle.bounds` and `refnorm.oracle.bounds_second`)."""
+    return (second_bounds if quantity in FURTHER else bounds)(case, convention, tier)[quantity]
+
+
+def kind_of(case: Case, quantity: str) -> str:
+    """Return the format that a quantity comes back in: that of x, or of the parameters."""
+    return case.kind if quantity.removeprefix("frozen ") in ELEMENTWISE or quantity in ELEMENTWISE else case.parameters
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,15 +164,12 @@ class Trial:
     def compare(self, quantity: str, actual: Any) -> None:
         """Judge one returned array against its exact value and bound."""
         case = self.case
-        exact = expected(case, self.convention)[quantity]
-        kind = (
-            case.kind if quantity in ("y, training", "dx", "y, inference", "frozen y", "frozen dx") else case.parameters
-        )
+        exact, kind = expected_of(case, self.convention, quantity), kind_of(case, quantity)
         shaped = self.shaped(quantity, actual, exact.shape, kind)
         if shaped is None:
             return
         values = np.asarray(shaped, dtype=np.float64)
-        bound = np.broadcast_to(bounds(case, self.convention)[quantity], exact.shape)
+        bound = np.broadcast_to(bound_of(case, self.convention, quantity), exact.shape)
         rounded = exact.rounded(kind)
         if shaped.dtype != numpy_dtype(kind) and shaped.dtype.name in FORMATS:  # noted; not charged as an error as well
             bound = bound + unit_roundoff(shaped.dtype.name) * np.abs(rounded)
@@ -155,7 +183,7 @@ class Trial:
             worst = np.unravel_index(int(np.argmax(ratio)), exact.shape) if ratio.size else ()
 
             def within(tier: Tier) -> bool:
-                allowed = np.broadcast_to(bounds(case, self.convention, tier)[quantity], exact.shape)
+                allowed = np.broadcast_to(bound_of(case, self.convention, quantity, tier), exact.shape)
                 return bool(np.all((error <= allowed) | np.isinf(allowed) | (ratio == 0)))
 
             plain = not ratio.size or within(PAIRWISE)
@@ -203,9 +231,9 @@ class Trial:
             y, mean, var, cache = self.unpack("train", result, 4)
         for quantity, actual in zip(FUNCTIONS["train"], (y, mean, var), strict=True):
             self.compare(quantity, actual)
-        if not hasattr(implementation, "backward"):
-            return
-        self.gradients(FUNCTIONS["backward"], cache)
+        if hasattr(implementation, "backward"):
+            self.gradients(FUNCTIONS["backward"], cache)
+        self.second_order("", cache)
 
     def gradients(self, quantities: tuple[str, ...], cache: Any) -> None:
         """Judge backward."""
@@ -215,6 +243,24 @@ class Trial:
         for quantity, actual, none in zip(quantities, gradients, absent, strict=True):
             if not (none and actual is None):
                 self.compare(quantity, actual)
+
+    def second_order(self, prefix: str, cache: Any) -> None:
+        """Judge jvp and double_backward, where they are offered."""
+        case, moves = self.case, directions(self.case)
+        channels = [None if d is None else arranged(cast(d, case.parameters), case.situation.layout) for d in moves[1:]]
+        for name, quantities in SECOND_ORDER.items():
+            if not hasattr(self.implementation, name):
+                continue
+            arguments = [self.data(moves.dx), *channels, *([] if name == "jvp" else [self.data(case.dy)]), cache]
+            try:
+                result = self.call(name, *arguments)
+                results = (result,) if name == "jvp" else self.unpack(name, result, 3)
+            except Raised as raised:
+                self.note(prefix + quantities[0], str(raised))
+                continue
+            for quantity, actual in zip(quantities, results, strict=True):
+                if not (quantity == "double backward dgamma" and case.gamma is None and actual is None):
+                    self.compare(prefix + quantity, actual)
 
     def inference(self) -> None:
         """Judge infer, and frozen with its backward."""
@@ -233,6 +279,7 @@ class Trial:
                 self.compare("frozen y", y)
                 if hasattr(self.implementation, "backward"):
                     self.gradients(FUNCTIONS["frozen"][1:], cache)
+                self.second_order("frozen ", cache)
             except Raised as raised:
                 self.note("frozen dx", str(raised))
 
@@ -243,5 +290,7 @@ def _argument(name: str, k: int) -> str:
         "infer": "x gamma beta running_mean running_var eps",
         "frozen": "x gamma beta running_mean running_var eps",
         "backward": "dy cache",
+        "jvp": "dx dgamma dbeta cache",
+        "double_backward": "ddx ddgamma ddbeta dy cache",
     }
     return names[name].split()[k]

@@ -22,6 +22,8 @@ ROWS = {
     "dgamma": ("dgamma",),
     "dbeta": ("dbeta",),
     "frozen gradients": ("frozen y", "frozen dx", "frozen dgamma", "frozen dbeta"),
+    "jvp": ("jvp", "frozen jvp"),
+    "double backward": tuple(f"{p}double backward {q}" for p in ("", "frozen ") for q in ("ddy", "dx", "dgamma")),
 }
 
 
@@ -102,7 +104,7 @@ class Report:
         findings = [finding for path in data["paths"] for finding in path["findings"]]
         head = {"schema": SCHEMA, "conforms": self.conforms, "cases": self.cases}
         body = {k: v for k, v in data.items() if k != "paths"} | {"findings": findings, "paths": data["paths"]}
-        result: dict[str, Any] = _plain(head | body)
+        result: dict[str, Any] = plain_data(head | body)
         return result
 
     @classmethod
@@ -287,12 +289,12 @@ def junit(report: Report) -> str:
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(suite, encoding="unicode")
 
 
-def _plain(value: Any) -> Any:
+def plain_data(value: Any) -> Any:
     """Return JSON's own types; NaN and infinities as strings, which JSON has no numbers for."""
     if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items()}
+        return {k: plain_data(v) for k, v in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_plain(v) for v in value]
+        return [plain_data(v) for v in value]
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value

@@ -15,7 +15,7 @@ from refnorm.golden.cases import case as case_of
 from refnorm.oracle.bounds import TIERS, WORST, Tier
 from refnorm.oracle.diagnose import diagnose, nearest
 from refnorm.oracle.implementation import Target, as_target, load, offered
-from refnorm.oracle.judge import BEHAVIOURS, FUNCTIONS, QUANTITIES, Observation
+from refnorm.oracle.judge import BEHAVIOURS, FUNCTIONS, FURTHER, QUANTITIES, Observation, expected_of, kind_of
 from refnorm.oracle.observe import judged, observe, selected
 from refnorm.oracle.report import ROWS, Cell, Path, Report
 
@@ -114,7 +114,8 @@ def verdict(name: str, implementation: Any, observations: list[Observation], row
     functions = offered(implementation)
     seen = {o.quantity for o in observations if not o.trouble}
     unjudged = {}
-    for quantity, function in (*((q, f) for f in FUNCTIONS for q in FUNCTIONS[f][:3]), ("frozen gradients", "frozen")):
+    further = (("frozen gradients", "frozen"), ("jvp", "jvp"), ("double backward", "double_backward"))
+    for quantity, function in (*((q, f) for f in FUNCTIONS for q in FUNCTIONS[f][:3]), *further):
         if quantity not in seen and quantity in ROWS and not seen & set(ROWS[quantity]):
             unjudged[quantity] = "no result" if function in functions else "not offered"
     near = nearest(observations, row) if any(f.kind == "convention" for f in findings) else None
@@ -139,7 +140,7 @@ def _remarks(observations: list[Observation]) -> tuple[str, ...]:
 
 def _cells(observations: list[Observation], findings: Sequence[Any]) -> list[Cell]:
     cells = []
-    for quantity in (*QUANTITIES, *BEHAVIOURS):
+    for quantity in (*QUANTITIES, *FURTHER, *BEHAVIOURS):
         for dtype in dict.fromkeys(o.case.kind for o in observations):
             own = [o for o in observations if o.quantity == quantity and o.case.kind == dtype]
             if not own:
@@ -182,8 +183,6 @@ def reproduce(implementation: Any, case: str, quantity: str, *, convention: str 
         if o.trouble or o.policy:
             print((o.trouble and f"found    {o.trouble}") or f"outcome  {o.policy}")
             continue
-        from refnorm.golden.cases import expected
-
-        kind = chosen.kind if np.ndim(o.actual) > 1 else chosen.parameters
-        print(f"expected {expected(chosen, row)[quantity].rounded(kind)}\ngot      {o.actual}")
+        exact = expected_of(chosen, row, quantity)
+        print(f"expected {exact.rounded(kind_of(chosen, quantity))}\ngot      {o.actual}")
         print(f"error / bound at most {o.ratio:.3g}")

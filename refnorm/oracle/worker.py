@@ -40,10 +40,37 @@ def run(
     TargetError
         If it cannot be loaded, dies, hangs or exits; the text says in which case.
     """
-    order = json.dumps({"target": target, "convention": convention, "dtypes": list(dtypes), "array": array})
+    order = {"target": target, "convention": convention, "dtypes": list(dtypes), "array": array}
+    answer, said = _asked(order, timeout, progress)
+    report = Report.from_dict(answer["report"])
+    if said:
+        note = f"the target printed {len(said)} line{'s' if len(said) > 1 else ''}; the first: {said[0][:120]}"
+        report = Report.from_dict({**report.to_dict(), "notes": [*report.notes, note]})
+    return report
+
+
+def run_gradients(
+    target: str, *, seed: int = 0, timeout: float = 60.0, progress: Callable[[int, int, str], None] = lambda *_: None
+) -> dict[str, Any]:
+    """Check a target's gradients in a child process; arguments and errors as those of `run`.
+
+    Returns
+    -------
+    dict
+        "gradients", what `refnorm.oracle.gradients.GradientReport.to_dict` gives, and its "text".
+    """
+    answer, _ = _asked({"target": target, "array": "numpy", "seed": seed}, timeout, progress)
+    return answer
+
+
+def _asked(
+    order: dict[str, Any], timeout: float, progress: Callable[[int, int, str], None]
+) -> tuple[dict[str, Any], list[str]]:
+    """Run a child with an order; return its answer, and the lines that the target printed."""
+    target = order["target"]
     with tempfile.TemporaryFile() as printed:
         child = subprocess.Popen(
-            [sys.executable, "-m", "refnorm.oracle.worker", order],
+            [sys.executable, "-m", "refnorm.oracle.worker", json.dumps(order)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=printed,
@@ -66,11 +93,7 @@ def run(
         raise TargetError(f"{target} {how} in {at}, so it could not be judged{last}")
     if "error" in result:
         raise TargetError(result["error"])
-    report = Report.from_dict(result["report"])
-    if said:
-        note = f"the target printed {len(said)} line{'s' if len(said) > 1 else ''}; the first: {said[0][:120]}"
-        report = Report.from_dict({**report.to_dict(), "notes": [*report.notes, note]})
-    return report
+    return result, said
 
 
 def _listen(child: subprocess.Popen[str], timeout: float, progress: Callable[[int, int, str], None]) -> tuple[Any, str]:
@@ -115,6 +138,7 @@ def _stop(child: subprocess.Popen[str]) -> None:
 
 def main(order: str) -> None:
     """Load and judge in this process; write one JSON line per case, then the report or an error, to standard output."""
+    from refnorm.oracle.gradients import as_gradient_target, check_gradients
     from refnorm.oracle.implementation import load
     from refnorm.oracle.trial import trial
 
@@ -125,16 +149,18 @@ def main(order: str) -> None:
         protocol.write(json.dumps(message) + "\n")
         protocol.flush()
 
+    def progress(number: int, of: int, case: str) -> None:
+        send({"number": number, "of": of, "case": case})
+
     wish = json.loads(order)
     try:
-        loaded = load(wish["target"], array=wish["array"])
-        report = trial(
-            loaded,
-            wish["convention"],
-            dtypes=wish["dtypes"],
-            progress=lambda number, of, case: send({"number": number, "of": of, "case": case}),
-        )
-        send({"report": report.to_dict()})
+        if "seed" in wish:
+            found = check_gradients(as_gradient_target(wish["target"]), seed=wish["seed"], progress=progress)
+            send({"gradients": found.to_dict(), "text": str(found)})
+        else:
+            loaded = load(wish["target"], array=wish["array"])
+            report = trial(loaded, wish["convention"], dtypes=wish["dtypes"], progress=progress)
+            send({"report": report.to_dict()})
     except (TargetError, ValueError) as error:
         send({"error": str(error)})
     sys.stdout.flush()

@@ -1,0 +1,67 @@
+"""Forward mode and second order of a case: directions by the integer rule, and the exact results along them."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from refnorm import exact
+from refnorm.conventions import Convention
+from refnorm.exact import Exact
+from refnorm.golden.cases import Case
+from refnorm.golden.cases import expected as first_order
+from refnorm.golden.rule import Floats, rounded, uniform
+
+SECOND_ORDER = {
+    "jvp": ("jvp",),
+    "double_backward": ("double backward ddy", "double backward dx", "double backward dgamma"),
+}
+
+
+class Directions(NamedTuple):
+    """Directions of x, gamma and beta: of the jvp, and the upstream gradients of the double backward.
+
+    None where the case has no such parameter. Numbers follow the integer rule (see `refnorm.golden.rule`), with the
+    seeds of the case plus 70, 71 and 72, rounded to the formats of x and of the parameters.
+    """
+
+    dx: Floats
+    dgamma: Floats | None
+    dbeta: Floats | None
+
+
+@lru_cache(maxsize=4096)
+def directions(case: Case) -> Directions:
+    """Return the directions of a case: never constant, of the size of x, and broadcast where x is."""
+    size = np.max(
+        np.abs(case.x - case.x.mean(tuple(a for a in range(case.x.ndim) if a != 1), keepdims=True)), initial=0
+    )
+    scale = 2.0 ** np.round(np.log2(size)) if size else 1.0
+    channels = (case.x.shape[1],)
+    dx = rounded((uniform(case.x.shape, case.seed + 70) - 0.25) * scale, case.kind)
+    if case.situation.layout == "broadcast":
+        dx = np.broadcast_to(dx[:1], dx.shape).copy()
+    dgamma, dbeta = (rounded(uniform(channels, case.seed + k) + 0.125, case.parameters) for k in (71, 72))
+    return Directions(dx, None if case.gamma is None else dgamma, None if case.beta is None else dbeta)
+
+
+@lru_cache(maxsize=4096)
+def expected(case: Case, convention: Convention) -> dict[str, Exact]:
+    """Return the exact result of every quantity of a case, second order included (see `refnorm.golden.cases`)."""
+    return first_order(case, convention) | _second_order(case, convention)
+
+
+def _second_order(case: Case, convention: Convention) -> dict[str, Exact]:
+    moves, eps = directions(case), convention.travelled(case.eps)
+    if case.operation == "inference":
+        rest = (case.x, case.running_mean, case.running_var, case.gamma)
+        jvp = exact.inference_jvp(*moves, *rest, eps=eps)
+        second = exact.inference_double_backward(*moves, case.dy, *rest, eps=eps)
+    else:
+        jvp = exact.training_jvp(*moves, case.x, case.gamma, eps=eps)
+        second = exact.training_double_backward(*moves, case.dy, case.x, case.gamma, eps=eps)
+    prefix = "frozen " if case.operation == "inference" else ""
+    names = [name for names in SECOND_ORDER.values() for name in names]
+    return {prefix + name: result for name, result in zip(names, (jvp, *second), strict=True)}

@@ -1,0 +1,183 @@
+"""A homework file in CS231n's signatures, as it is: right, and with the errors that students make.
+
+The file below was written for this test from the assignment's description: rank 2, statistics in the dictionary
+bn_param, momentum the weight of the old value, biased running variance. Each error is one replacement; verified is that
+`refnorm check` and `refnorm gradcheck` accept the file by its path alone, pass it when it is right, exit with 1 when it
+is not, and name the error. Errors that no gradient shows are right for `gradcheck`, and it must not say otherwise.
+
+Not verified: half precision and mixed formats, which the assignment does not have.
+"""
+
+import subprocess
+import sys
+
+import pytest
+
+HOMEWORK = """\
+import numpy as np
+
+
+def batchnorm_forward(x, gamma, beta, bn_param):
+    mode = bn_param["mode"]
+    eps = bn_param.get("eps", 1e-5)
+    momentum = bn_param.get("momentum", 0.9)
+
+    N, D = x.shape
+    running_mean = bn_param.get("running_mean", np.zeros(D, dtype=x.dtype))
+    running_var = bn_param.get("running_var", np.zeros(D, dtype=x.dtype))
+
+    out, cache = None, None
+    if mode == "train":
+        sample_mean = np.mean(x, axis=0)
+        sample_var = np.var(x, axis=0)
+        x_norm = (x - sample_mean) / np.sqrt(sample_var + eps)
+        out = gamma * x_norm + beta
+        running_mean = momentum * running_mean + (1 - momentum) * sample_mean
+        running_var = momentum * running_var + (1 - momentum) * sample_var
+        cache = (x, x_norm, gamma, sample_mean, sample_var, eps)
+    elif mode == "test":
+        x_norm = (x - running_mean) / np.sqrt(running_var + eps)
+        out = gamma * x_norm + beta
+
+    bn_param["running_mean"] = running_mean
+    bn_param["running_var"] = running_var
+    return out, cache
+
+
+def batchnorm_backward(dout, cache):
+    x, x_norm, gamma, mean, var, eps = cache
+    N = x.shape[0]
+    std_inv = 1.0 / np.sqrt(var + eps)
+    dx_norm = dout * gamma
+    dvar = np.sum(dx_norm * (x - mean) * -0.5 * std_inv**3, axis=0)
+    dmean = np.sum(-dx_norm * std_inv, axis=0) + dvar * np.mean(-2.0 * (x - mean), axis=0)
+    dx = dx_norm * std_inv + dvar * 2.0 * (x - mean) / N + dmean / N
+    dgamma = np.sum(dout * x_norm, axis=0)
+    dbeta = np.sum(dout, axis=0)
+    return dx, dgamma, dbeta
+"""
+
+ALTERNATIVE = """\
+
+
+def batchnorm_backward_alt(dout, cache):
+    x, x_norm, gamma, mean, var, eps = cache
+    N = x.shape[0]
+    dgamma = np.sum(dout * x_norm, axis=0)
+    dbeta = np.sum(dout, axis=0)
+    dx = gamma / np.sqrt(var + eps) / N * (N * dout - dbeta - x_norm * dgamma)
+    return dx, dgamma, dbeta
+"""
+
+
+def run(command, directory, source, name="layers.py"):
+    (directory / name).write_text(source, encoding="utf-8")
+    arguments = [sys.executable, "-m", "refnorm.cli", command, name]
+    done = subprocess.run(arguments, cwd=directory, capture_output=True, text=True, timeout=120, check=False)
+    assert "Traceback" not in done.stdout + done.stderr
+    return done.returncode, " ".join((done.stdout + done.stderr).split())
+
+
+@pytest.mark.parametrize("source", [HOMEWORK, HOMEWORK + ALTERNATIVE], ids=["one-backward", "with-alternative"])
+def test_a_right_homework_passes_both(source, tmp_path):
+    status, text = run("check", tmp_path, source)
+    assert status == 0, text
+    assert "judged as cs231n" in text
+    assert "conforms" in text
+    status, text = run("gradcheck", tmp_path, source)
+    assert status == 0, text
+    assert text.endswith("right: every gradient is the derivative of its forward")
+    assert ("backward_alt, training, ordinary" in text) == (source != HOMEWORK)
+
+
+def test_what_the_assignment_does_not_ask_for_is_not_judged(tmp_path):
+    _, text = run("check", tmp_path, HOMEWORK)
+    assert "frozen gradients not offered" in text
+    forward_only = HOMEWORK[: HOMEWORK.index("def batchnorm_backward")]
+    status, text = run("check", tmp_path, forward_only, "forward_only.py")
+    assert status == 0, text
+    assert "not judged: dx, dgamma, dbeta, frozen gradients, jvp, double backward" in text
+    status, text = run("gradcheck", tmp_path, forward_only, "forward_only.py")
+    assert status == 2
+    assert "no backward for a forward" in text
+
+
+MEAN, VAR = (
+    "momentum * running_mean + (1 - momentum) * sample_mean",
+    "momentum * running_var + (1 - momentum) * sample_var",
+)
+ERRORS = {  # replacements; what check names; what gradcheck names, or None where gradients are right
+    "gamma-forgotten": (
+        [("dx_norm = dout * gamma", "dx_norm = dout")],
+        "gamma is missing in dx",
+        "gamma is missing in dx",
+    ),
+    "variance-path-forgotten": (
+        [("dx_norm * std_inv + dvar * 2.0 * (x - mean) / N + dmean / N", "dx_norm * std_inv + dmean / N")],
+        "no gradient flows through the variance",
+        "no gradient flows through the variance",
+    ),
+    "mean-path-forgotten": (
+        [("+ dvar * 2.0 * (x - mean) / N + dmean / N", "+ dvar * 2.0 * (x - mean) / N")],
+        "no gradient flows through the mean",
+        "no gradient flows through the mean",
+    ),
+    "dgamma-not-summed": (
+        [("np.sum(dout * x_norm, axis=0)", "dout * x_norm")],
+        "dgamma is not summed over the batch",
+        "dgamma: the gradient has shape (7, 3), expected (3,)",
+    ),
+    "momentum-swapped": (
+        [
+            (MEAN, "(1 - momentum) * running_mean + momentum * sample_mean"),
+            (VAR, "(1 - momentum) * running_var + momentum * sample_var"),
+        ],
+        "momentum weighs the other one",
+        None,
+    ),
+    "eps-outside-the-root": (
+        [("np.sqrt(sample_var + eps)", "(np.sqrt(sample_var) + eps)")],
+        "eps is added outside the root",
+        "eps is added outside the root",
+    ),
+    "batch-statistics-at-test-time": (
+        [
+            (
+                "(x - running_mean) / np.sqrt(running_var + eps)",
+                "(x - x.mean(axis=0)) / np.sqrt(x.var(axis=0) + eps)",
+            )
+        ],
+        "inference normalises by the batch's own statistics",
+        None,
+    ),
+    "unbiased-variance": (
+        [("np.var(x, axis=0)", "np.var(x, axis=0, ddof=1)")],
+        "the unbiased variance, m/(m - 1), normalises where the biased one belongs",
+        "the unbiased variance, m/(m - 1), normalises",
+    ),
+}
+
+
+@pytest.mark.parametrize(("changes", "named", "gradient"), ERRORS.values(), ids=ERRORS)
+def test_each_error_gets_its_verdict(changes, named, gradient, tmp_path):
+    source = HOMEWORK
+    for before, after in changes:
+        assert source.count(before) == 1
+        source = source.replace(before, after)
+    status, text = run("check", tmp_path, source)
+    assert status == 1
+    assert named in text
+    status, text = run("gradcheck", tmp_path, source)
+    assert status == (1 if gradient else 0), text
+    assert (gradient or "right: every gradient") in text
+
+
+def test_an_error_in_the_alternative_alone_is_found_there(tmp_path):
+    source = HOMEWORK + ALTERNATIVE.replace("- x_norm * dgamma", "")
+    status, text = run("gradcheck", tmp_path, source)
+    assert status == 1
+    assert "backward, training, ordinary right" in text
+    assert "wrong: backward_alt, training, ordinary;" in text
+    status, text = run("check", tmp_path, source)
+    assert status == 1
+    assert "backward conforms, backward_alt deviates" in text
