@@ -6,6 +6,7 @@ The reference, pure functions over arrays of any array API library:
     batch_norm_inference, batch_norm_inference_backward    normalise by given statistics
     Statistics                                             of a batch, merged, corrected
     update_running, cumulative_update, update_sums         running averages of statistics, running sums
+    population_statistics                                  of a data set, streamed, resumable, distributed
     fold_into_previous, fold_into_next                     absorb batch normalization into a linear map
     unfold_from_previous                                   and take it out again
 
@@ -25,6 +26,7 @@ from refnorm.batch_norm import (
     batch_norm_training_backward,
 )
 from refnorm.folding import fold_into_next, fold_into_previous, unfold_from_previous
+from refnorm.population import population_statistics
 from refnorm.running import cumulative_update, update_running, update_sums
 from refnorm.statistics import Statistics
 
@@ -40,6 +42,7 @@ __all__ = [
     "cumulative_update",
     "fold_into_next",
     "fold_into_previous",
+    "population_statistics",
     "reproduce",
     "unfold_from_previous",
     "update_running",
