@@ -8,6 +8,7 @@ The reference, pure functions over arrays of any array API library:
     batch_norm_..._jvp, batch_norm_..._double_backward     forward mode; the gradient of the backward: second order
     Statistics                                             of a batch, merged, corrected
     update_running, cumulative_update, update_sums         running averages of statistics, running sums
+    population_statistics                                  of a data set, streamed, resumable, distributed
     fold_into_previous, fold_into_next                     absorb batch normalization into a linear map
     unfold_from_previous                                   and take it out again
     gradcheck                                              is any backward the derivative of its forward? a Verdict
@@ -29,6 +30,7 @@ from refnorm.batch_norm import (
 )
 from refnorm.folding import fold_into_next, fold_into_previous, unfold_from_previous
 from refnorm.gradcheck import gradcheck
+from refnorm.population import population_statistics
 from refnorm.running import cumulative_update, update_running, update_sums
 from refnorm.second_order import (
     batch_norm_inference_double_backward,
@@ -61,6 +63,7 @@ __all__ = [
     "fold_into_next",
     "fold_into_previous",
     "gradcheck",
+    "population_statistics",
     "reproduce",
     "unfold_from_previous",
     "update_running",

@@ -74,6 +74,10 @@ def visit(blocks: Sequence[Block], task: Callable[[Block], T]) -> list[T]:
             np.setbufsize(BUFFER)
             return [task(block) for block in blocks]
 
+    if len(blocks) > 1:
+        # glibc gives freed memory back beyond twice the largest array that it has seen freed (mallopt(3)), and the
+        # temporaries of each block would then be zeroed anew by the system, which takes longer than to compute them.
+        np.empty(16 * VALUES)
     threads = len(blocks) // LEAST_BLOCKS
     if threads > 1:
         wanted = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]

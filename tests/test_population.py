@@ -1,0 +1,202 @@
+"""Population statistics: the same whatever the chunking, order and interruptions, against exact numbers.
+
+Not verified here: a data set of gigabytes (slow, `test_four_gigabytes_on_disk`, run by ``pytest -m slow``), and several
+machines; dask's threads and, where dask.distributed is installed, two worker processes are.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from refnorm import Statistics, exact, population, population_statistics
+
+U = 2.0**-53
+
+
+def data(rows: int = 240, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    drift = np.linspace(-2, 2, rows)[:, None, None]
+    return np.array([0.01, 1.0, 50.0])[:, None] * (rng.standard_normal((rows, 3, 4)) + drift + 5)
+
+
+def assert_close(found: Statistics, x: np.ndarray, batches: int) -> None:
+    """Compare with the exact statistics; `test_statistics` derives the bound of a merge, of which there are log2."""
+    truth = exact.training(x, eps=0.0)
+    merges = 1 + math.ceil(math.log2(max(batches, 2)))
+    mean, var = truth.mean.rounded(), truth.var.rounded()
+    assert np.all(found.count == np.asarray(truth.count))
+    assert np.all(np.abs(truth.mean.error_of(found.mean)) <= 8 * merges * U * np.abs(x).max(axis=(0, 2)))
+    assert np.all(np.abs(truth.var.error_of(found.var)) <= 8 * merges * U * (var + np.abs(mean) * np.sqrt(var)))
+
+
+def split(x: np.ndarray, seed: int, pieces: int) -> list[np.ndarray]:
+    rng = np.random.default_rng(seed)
+    cuts = [0, *sorted(rng.choice(np.arange(1, len(x)), pieces - 1, replace=False).tolist()), len(x)]
+    parts = [x[a:b] for a, b in itertools.pairwise(cuts)]
+    rng.shuffle(parts)
+    return parts
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 3, 7, 64, 240])
+def test_any_chunking_in_any_order_gives_the_whole(pieces):
+    x = data()
+    assert_close(population_statistics(split(x, pieces, pieces)), x, pieces)
+    assert_close(population_statistics(iter(split(x, pieces, pieces))), x, pieces)
+
+
+def test_an_average_of_variances_is_refused_by_the_bound():
+    x = data()
+    parts = [Statistics.of(part) for part in np.split(x, 8)]
+    averaged = Statistics(x.size // 3, population_statistics(x).mean, np.mean([part.var for part in parts], axis=0))
+    with pytest.raises(AssertionError):
+        assert_close(averaged, x, 8)
+
+
+@pytest.mark.parametrize("axis", [1, -1, 0, (1, 2), ()])
+def test_one_array_is_read_chunk_by_chunk(monkeypatch, axis):
+    monkeypatch.setattr(population, "CHUNK", 100)
+    x = data()
+    found, whole = population_statistics(x, axis=axis), Statistics.of(x, axis=axis)
+    assert found.count == whole.count
+    np.testing.assert_allclose(found.mean, whole.mean, rtol=1e-14)
+    np.testing.assert_allclose(found.var, whole.var, rtol=1e-12)
+
+
+def test_a_memory_mapped_file_is_read_in_constant_memory(tmp_path):
+    x = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.float32, (40_000, 10, 10, 10))
+    for rows in range(0, len(x), 1000):
+        x[rows : rows + 1000] = rows
+    peaks = []
+    for part in (x[:10_000], x):
+        tracemalloc.start()
+        found = population_statistics(part)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert np.all(found.mean == 19_500)
+    assert np.all(found.var == (40**2 - 1) / 12 * 1e6)
+    assert peaks[1] < 1.1 * peaks[0] < 64e6  # 160 MB of data
+
+
+def test_dask_merges_its_chunks_as_a_tree():
+    array = pytest.importorskip("dask.array")
+    x = data()
+    for chunks in ((50, 2, 3), (7, 3, 4), (240, 1, 1)):
+        assert_close(population_statistics(array.from_array(x, chunks=chunks)), x, 240)
+
+
+@pytest.mark.slow
+def test_dask_merges_on_two_worker_processes():
+    distributed, array = pytest.importorskip("distributed"), pytest.importorskip("dask.array")
+    x = data()
+    cluster = distributed.LocalCluster(n_workers=2, processes=True, dashboard_address=None)
+    with cluster, distributed.Client(cluster):
+        assert_close(population_statistics(array.from_array(x, chunks=(7, 3, 4))), x, 40)
+
+
+class Interrupted(Exception):
+    pass
+
+
+def interrupted_after(batches: list[np.ndarray], count: int):
+    yield from batches[:count]
+    raise Interrupted
+
+
+@pytest.mark.parametrize("stops", [[1], [5], [3, 8], [2, 4, 9, 10]])
+def test_interrupted_work_is_resumed_to_the_same_bits(tmp_path, stops):
+    batches = split(data(), 3, 11)
+    file = tmp_path / "state.npz"
+    for stop in stops:
+        with pytest.raises(Interrupted):
+            population_statistics(interrupted_after(batches, stop), checkpoint=file)
+    read = []
+    resumed = population_statistics(batches, checkpoint=file, progress=lambda rest, total: read.append(total) or rest)
+    whole = population_statistics(batches)
+    assert read == [11 - stops[-1]]
+    assert (resumed.count, resumed.mean.tobytes(), resumed.var.tobytes()) == (
+        whole.count,
+        whole.mean.tobytes(),
+        whole.var.tobytes(),
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["state.npz"]
+
+
+def test_a_write_that_fails_leaves_the_last_checkpoint(tmp_path, monkeypatch):
+    batches, file = split(data(), 4, 6), tmp_path / "state.npz"
+    with pytest.raises(Interrupted):
+        population_statistics(interrupted_after(batches, 3), checkpoint=file)
+    before = file.read_bytes()
+
+    def full(file, **arrays):
+        file.write(b"half of it")
+        raise OSError("no space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "savez", full)
+        with pytest.raises(OSError, match="no space left"):
+            population_statistics(batches, checkpoint=file)
+    assert file.read_bytes() == before
+    assert_close(population_statistics(batches, checkpoint=file), data(), 6)
+
+
+def test_a_damaged_checkpoint_is_an_error(tmp_path):
+    batches, file = split(data(), 5, 6), tmp_path / "state.npz"
+    population_statistics(batches, checkpoint=file)
+    good = file.read_bytes()
+    pickled = tmp_path / "pickled.npy"
+    np.save(pickled, np.array([{}], object), allow_pickle=True)
+    for bad in (b"", b"nothing", good[: len(good) // 2], good[:-30], pickled.read_bytes()):
+        file.write_bytes(bad)
+        with pytest.raises(ValueError, match=r"checkpoint .* delete it to start anew"):
+            population_statistics(batches, checkpoint=file)
+    file.write_bytes(good)
+    with pytest.raises(ValueError, match=r"another axis \(axis=\[1\], not 2\)"):
+        population_statistics(batches, axis=2, checkpoint=file)
+
+
+def test_no_batches_are_an_error():
+    with pytest.raises(ValueError, match="there are no batches"):
+        population_statistics([])
+
+
+def test_batches_of_other_channels_are_an_error():
+    with pytest.raises(ValueError, match="cannot merge statistics"):
+        population_statistics([np.ones((2, 3)), np.ones((2, 4))])
+
+
+def test_progress_sees_every_batch():
+    seen = []
+
+    def progress(batches, total):
+        assert total == 5
+        for batch in batches:
+            seen.append(len(batch))
+            yield batch
+
+    batches = split(data(), 6, 5)
+    population_statistics(batches, progress=progress)
+    assert seen == [len(batch) for batch in batches]
+
+
+@pytest.mark.slow
+def test_four_gigabytes_on_disk(tmp_path):
+    shape = (2000, 64, 64, 128)  # 4.2 GB of float32
+    x = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.float32, shape)
+    rng = np.random.default_rng(0)
+    block = rng.integers(-8, 8, (100, *shape[1:])).astype(np.float32)
+    for rows in range(0, len(x), 100):
+        x[rows : rows + 100] = block + rows
+    x.flush()
+    tracemalloc.start()
+    found = population_statistics(x)
+    assert tracemalloc.get_traced_memory()[1] < 128e6
+    tracemalloc.stop()
+    mean = block.mean(axis=(0, 2, 3), dtype=float) + 950
+    var = block.var(axis=(0, 2, 3), dtype=float) + 100**2 * (20**2 - 1) / 12
+    np.testing.assert_allclose(found.mean, mean, rtol=1e-13)
+    np.testing.assert_allclose(found.var, var, rtol=1e-13)
