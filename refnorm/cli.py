@@ -1,4 +1,4 @@
-"""The command line: `refnorm check`, `refnorm judge`, `refnorm conventions`, `refnorm golden`."""
+"""The command line: `refnorm check`, `refnorm identify`, `refnorm judge`, `refnorm conventions`, `refnorm golden`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import refnorm
 from refnorm import commands
-from refnorm.conventions import CONVENTIONS
+from refnorm.conventions import ROWS
 
 CHECK = """\
 Put an implementation of batch normalization on trial against exact numbers.
@@ -25,6 +25,17 @@ example:
   refnorm check my_package.layers:batch_norm --convention keras --format junit --output refnorm.xml
 
 exit status: 0 conforms, 1 deviates, 2 could not be judged
+"""
+IDENTIFY = """\
+Measure which convention an implementation follows: weights, variance, eps, axes, what happens without enough values.
+
+TARGET is as for `refnorm check`. Each number is measured from outputs alone; the nearest row of the table is named.
+
+example:
+  refnorm identify my_bn.py
+  refnorm identify torch --format json
+
+exit status: 0 as declared (or, for a file, as some row says), 1 different, 2 could not be measured
 """
 JUDGE = """\
 Judge the outputs that a program in any language wrote beside exported inputs.
@@ -87,6 +98,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     check.set_defaults(run=commands.check)
 
+    identify = subparsers.add_parser("identify", help="measure a convention", description=IDENTIFY, formatter_class=raw)
+    identify.add_argument("target", metavar="TARGET")
+    identify.add_argument("--format", choices=["text", "json"], default="text")
+    identify.add_argument("--output", type=Path, metavar="FILE", help="write there instead of to standard output")
+    identify.add_argument(
+        "--timeout", type=float, default=60.0, metavar="SECONDS", help="limit for import, and for each probe (60)"
+    )
+    identify.set_defaults(run=commands.identify)
+
     judge = subparsers.add_parser("judge", help="judge written outputs", description=JUDGE, formatter_class=raw)
     judge.add_argument("directory", type=Path, metavar="DIR")
     _add_report(judge)
@@ -129,7 +149,7 @@ def _add_dtypes(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_report(parser: argparse.ArgumentParser) -> None:
-    rows = list(CONVENTIONS)
+    rows = list(ROWS)
     parser.add_argument("--convention", choices=rows, metavar="NAME", help=f"row to judge by: {', '.join(rows)}")
     parser.add_argument(
         "--baseline", type=Path, metavar="FILE", help="JSON report whose findings are known and accepted"

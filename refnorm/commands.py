@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from refnorm.conventions import CONVENTIONS, POLICIES, Convention, differences
+from refnorm.conventions import POLICIES, ROWS, Convention, differences
 
 if TYPE_CHECKING:
     from refnorm.oracle.report import Report
@@ -30,6 +30,25 @@ def check(options: argparse.Namespace) -> int:
         return run(target, row, dtypes=options.dtypes, array=options.array, timeout=limit, progress=progress)
 
     return _verdict(options, options.target, report)
+
+
+def identify(options: argparse.Namespace) -> int:
+    """Measure which convention an implementation follows, in a process of its own."""
+    from refnorm.identify import text
+    from refnorm.oracle.implementation import TargetError
+    from refnorm.oracle.worker import apart
+
+    try:
+        with _progress() as progress:
+            found, said = apart({"do": "identify", "target": options.target}, options.timeout, progress)
+    except TargetError as error:
+        return _failed(error)
+    content = json.dumps(found, indent=2) if options.format == "json" else text(found)
+    if error_text := _write(content, options.output):
+        return _failed(error_text)
+    if said:
+        print(f"refnorm: the target printed {len(said)} lines; the first: {said[0][:120]}", file=sys.stderr)
+    return DEVIATES if any(path["differs"] for path in found["paths"]) else CONFORMS
 
 
 def judge(options: argparse.Namespace) -> int:
@@ -131,12 +150,12 @@ def _progress() -> Any:
 
 def conventions(options: argparse.Namespace) -> int:
     """Show the table, one row, or what changes from one to another."""
-    unknown = [name for name in options.names if name not in CONVENTIONS]
+    unknown = [name for name in options.names if name not in ROWS]
     if unknown or len(options.names) > 2:
         what = f"there is no convention {unknown[0]!r}" if unknown else "give at most two conventions"
-        print(f"refnorm: {what}; the rows are {', '.join(CONVENTIONS)}", file=sys.stderr)
+        print(f"refnorm: {what}; the rows are {', '.join(ROWS)}", file=sys.stderr)
         return NOT_JUDGED
-    rows = [CONVENTIONS[name] for name in options.names]
+    rows = [ROWS[name] for name in options.names]
     if len(rows) == 2:
         print("\n".join(differences(rows[0], rows[1]) or [f"nothing changes from {rows[0].name} to {rows[1].name}"]))
     elif rows:
@@ -168,7 +187,7 @@ def _table() -> list[str]:
         f"{'name':<8}{'momentum weighs':<17}{'running variance':<18}{'one value':<24}{'empty batch':<40}{'attributes'}"
     )
     lines = [head, "-" * len(head)]
-    for row in CONVENTIONS.values():
+    for row in ROWS.values():
         weighs = {"new": "the new batch", "old": "the old value", "sums": "running sums"}[row.momentum]
         stored = "unbiased" if row.correction else "biased"
         policies = f"{' or '.join(row.one_value):<24}{' or '.join(row.empty):<40}"

@@ -33,12 +33,16 @@ class TargetError(Exception):
 
 @dataclass(frozen=True)
 class Target:
-    """A loaded target: its name, the row it is judged by unless another is named, its version, its paths."""
+    """A loaded target: its name, the row it is judged by unless another is named, its version, its paths.
+
+    ``declared`` says that the row is its own word, as a framework's adapter gives it, and no mere default.
+    """
 
     name: str
     convention: str
     version: str
     paths: dict[str, Any]
+    declared: bool = False
 
 
 class CS231n:
@@ -119,7 +123,7 @@ def load(target: str, array: str = "numpy") -> Target:
         except ImportError as error:
             raise TargetError(f"{target} is not installed ({error}); pip install {target}") from error
         paths = adapter.paths() if array == "numpy" else _on(adapter, array)
-        return Target(target, adapter.CONVENTION, adapter.version(), paths)
+        return Target(target, adapter.CONVENTION, adapter.version(), paths, declared=True)
     if target.endswith(".py") or "/" in target:
         return as_target(_import_file(Path(target)), target)
     module, colon, attribute = target.partition(":")

@@ -17,6 +17,8 @@ from typing import IO, Any
 from refnorm.oracle.implementation import TargetError
 from refnorm.oracle.report import Report
 
+Progress = Callable[[int, int, str], None]
+
 
 def run(
     target: str,
@@ -25,7 +27,7 @@ def run(
     dtypes: Sequence[str],
     array: str = "numpy",
     timeout: float = 60.0,
-    progress: Callable[[int, int, str], None] = lambda *_: None,
+    progress: Progress = lambda *_: None,
 ) -> Report:
     """Judge a target in a child process.
 
@@ -40,10 +42,27 @@ def run(
     TargetError
         If it cannot be loaded, dies, hangs or exits; the text says in which case.
     """
-    order = json.dumps({"target": target, "convention": convention, "dtypes": list(dtypes), "array": array})
+    order = {"target": target, "convention": convention, "dtypes": list(dtypes), "array": array}
+    result, said = apart({"do": "check", **order}, timeout, progress)
+    report = Report.from_dict(result)
+    if said:
+        note = f"the target printed {len(said)} line{'s' if len(said) > 1 else ''}; the first: {said[0][:120]}"
+        report = Report.from_dict({**report.to_dict(), "notes": [*report.notes, note]})
+    return report
+
+
+def apart(order: dict[str, Any], timeout: float, progress: Progress = lambda *_: None) -> tuple[Any, list[str]]:
+    """Have a child process do what `main` can; return its result, and the lines that the target printed.
+
+    Raises
+    ------
+    TargetError
+        As `run`.
+    """
+    target = order["target"]
     with tempfile.TemporaryFile() as printed:
         child = subprocess.Popen(
-            [sys.executable, "-m", "refnorm.oracle.worker", order],
+            [sys.executable, "-m", "refnorm.oracle.worker", json.dumps(order)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=printed,
@@ -66,14 +85,10 @@ def run(
         raise TargetError(f"{target} {how} in {at}, so it could not be judged{last}")
     if "error" in result:
         raise TargetError(result["error"])
-    report = Report.from_dict(result["report"])
-    if said:
-        note = f"the target printed {len(said)} line{'s' if len(said) > 1 else ''}; the first: {said[0][:120]}"
-        report = Report.from_dict({**report.to_dict(), "notes": [*report.notes, note]})
-    return report
+    return result["result"], said
 
 
-def _listen(child: subprocess.Popen[str], timeout: float, progress: Callable[[int, int, str], None]) -> tuple[Any, str]:
+def _listen(child: subprocess.Popen[str], timeout: float, progress: Progress) -> tuple[Any, str]:
     """Read the child's lines until it ends; return its result and the case that it was in."""
     lines: queue.Queue[str | None] = queue.Queue()
 
@@ -125,16 +140,18 @@ def main(order: str) -> None:
         protocol.write(json.dumps(message) + "\n")
         protocol.flush()
 
+    def step(number: int, of: int, case: str) -> None:
+        send({"number": number, "of": of, "case": case})
+
     wish = json.loads(order)
     try:
-        loaded = load(wish["target"], array=wish["array"])
-        report = trial(
-            loaded,
-            wish["convention"],
-            dtypes=wish["dtypes"],
-            progress=lambda number, of, case: send({"number": number, "of": of, "case": case}),
-        )
-        send({"report": report.to_dict()})
+        loaded = load(wish["target"], array=wish.get("array", "numpy"))
+        if wish["do"] == "identify":
+            from refnorm.identify import identify, summary
+
+            send({"result": summary(loaded, identify(loaded, step))})
+        else:
+            send({"result": trial(loaded, wish["convention"], dtypes=wish["dtypes"], progress=step).to_dict()})
     except (TargetError, ValueError) as error:
         send({"error": str(error)})
     sys.stdout.flush()
