@@ -34,13 +34,12 @@ def check(options: argparse.Namespace) -> int:
 
 def identify(options: argparse.Namespace) -> int:
     """Measure which convention an implementation follows, in a process of its own."""
-    from refnorm.identify import text
+    from refnorm.identify import measured, text
     from refnorm.oracle.implementation import TargetError
-    from refnorm.oracle.worker import apart
 
     try:
         with _progress() as progress:
-            found, said = apart({"do": "identify", "target": options.target}, options.timeout, progress)
+            found, said = measured(options.target, options.timeout, progress)
     except TargetError as error:
         return _failed(error)
     content = json.dumps(found, indent=2) if options.format == "json" else text(found)

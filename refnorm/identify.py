@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from itertools import product
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -135,13 +136,18 @@ class Box:
 Probe = Iterator[Measurement]
 
 
-def identify(target: Target, progress: Callable[[int, int, str], None] = lambda *_: None) -> list[Identity]:
+def identify(
+    target: Target,
+    progress: Callable[[int, int, str], None] = lambda *_: None,
+    lost: Mapping[str, str] = MappingProxyType({}),
+) -> list[Identity]:
     """Measure each path of a loaded target.
 
     Parameters
     ----------
     target : from `refnorm.oracle.implementation.load` or ``as_target``.
     progress : called with the number of a probe, their count, and its name.
+    lost : what happened in a probe, by its name, that the target hung or died in before; it is left out.
 
     Returns
     -------
@@ -157,14 +163,17 @@ def identify(target: Target, progress: Callable[[int, int, str], None] = lambda 
     identities = []
     done, total = 0, len(target.paths) * len(PROBES)
     for name, implementation in target.paths.items():
+        progress(done, total, f"formats and ranks of {name or target.name}")
         box, measurements = Box(implementation), list[Measurement]()
         for probe in PROBES:
             done += 1
-            progress(done, total, f"{name} {probe.__name__.strip('_')}".strip())
+            what = probe.__name__.strip("_").replace("_", " ")
+            step = f"{what} of {name or target.name}"
+            progress(done, total, step)
             try:
-                measurements += probe(box)
+                measurements += [Measurement(what, "lost", lost[step])] if step in lost else probe(box)
             except Refused as refused:
-                measurements.append(Measurement(probe.__name__.strip("_").replace("_", " "), "raises", str(refused)))
+                measurements.append(Measurement(what, "raises", str(refused)))
         own = getattr(implementation, "convention", target.convention) if target.declared else ""
         nearest, differs = _nearest(measurements, ROWS.get(own))
         identities.append(Identity(name, box.dtype, tuple(measurements), nearest, differs))
@@ -217,16 +226,17 @@ def _running_statistics(box: Box) -> Probe:
     alike = max(ks) - min(ks) < 1e-4
     k = round(float(np.mean(ks)), 4) + 0.0 if alike else "other"
     yield Measurement("running variance, k in m/(m - k)", k, f"times the biased one {shown}")
-    rank = max(box.ranks)
-    if rank > 2 and k != "other" and k:
-        x = np.arange(24.0).reshape(2, 2, *[1] * (rank - 3), 6) ** 2
+    counts = {}
+    for rank in box.ranks if k not in ("other", 0.0) else ():
+        x = np.arange(24.0).reshape(2, 2, *[1] * (rank - 3), 6) ** 2 if rank > 2 else np.arange(24.0).reshape(12, 2)
         _, _, var = box.train(x, 0.25, mean=0.0, var=0.0)
         _, _, from_one = box.train(x, 0.25, mean=0.0, var=1.0)
         factor = float((var / (1 - (from_one - var)) / np.var(x, axis=(0, *range(2, rank))))[0])
-        counts = [name for name, m in (("all values", 12), ("samples", 2)) if abs(factor - m / (m - float(k))) < 1e-4]
-        yield Measurement(
-            "m counts", counts[0] if counts else "other", f"times the biased one {factor:.6g}, 2 samples of 6 values"
-        )
+        words = {12 / (12 - float(k)): "all values", 2 / (2 - float(k)): "samples", 1.0: "nothing: it is biased"}
+        counts[rank] = next((word for f, word in words.items() if abs(factor - f) < 1e-4), f"other, {factor:.6g}")
+    for word in dict.fromkeys(counts.values()):
+        ranks = ", ".join(str(rank) for rank, other in counts.items() if other == word)
+        yield Measurement("m counts", word, f"rank {ranks}")
 
 
 def _close(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
@@ -291,7 +301,7 @@ def _eps(box: Box) -> Probe:
         doors["inference"] = lambda: 1 / float(box.infer(box.batch(1.0, 1.0), var=d * d).flat[0])
     if box.trains:
         doors["training"] = lambda: d / float(np.max(box.train(box.batch(*[-d, d] * 4))[0]))
-    tolerance = {"float64": 1e-9, "float32": 1e-5}.get(box.dtype, 5e-3)
+    tolerance = 5e-3 if box.dtype == "float16" else 1e-4  # the places are 3 % apart, or more
     for mode, divisor in doors.items():
         found = divisor()
         # In training an unbiased variance may normalise: 8/7 of the biased one.
@@ -322,22 +332,29 @@ def _kept_axes(box: Box) -> Probe:
         yield Measurement(f"axis with its own statistics, rank {rank}", kept, f"{len(at)} values of {x.size} together")
 
 
-def _undefined(box: Box) -> Probe:
-    """One value per channel, and none; named as the oracle names them."""
+def _one_value_per_channel(box: Box) -> Probe:
+    """Name, as the oracle does, what training makes of one value per channel."""
+    return _policies(box, "one value per channel", "one-value")
+
+
+def _empty_batch(box: Box) -> Probe:
+    """Name, as the oracle does, what training makes of no value at all."""
+    return _policies(box, "empty batch", "empty-batch")
+
+
+def _policies(box: Box, name: str, flag: str) -> Probe:
     if not box.trains:
         return
     sense = _sense(box)
     row = replace(CONVENTIONS["torch"], momentum=sense if sense in SENSES else "new")
-    for name, flag in (("one value per channel", "one-value"), ("empty batch", "empty-batch")):
-        seen = {}
-        for case in cases("training", box.dtype, flag):
-            if case.x.ndim in box.ranks and case.parameters == case.kind:
-                trial = Trial(box.implementation, case, row)
-                policy(trial, name, ())
-                seen[case.x.ndim] = next(o.policy for o in trial.seen if o.policy)
-        for outcome in dict.fromkeys(seen.values()):
-            ranks = ", ".join(str(rank) for rank, other in seen.items() if other == outcome)
-            yield Measurement(name, outcome, f"rank {ranks}")
+    seen = {}
+    for case in cases("training", box.dtype, flag):
+        if case.x.ndim in box.ranks and case.parameters == case.kind:
+            trial = Trial(box.implementation, case, row)
+            policy(trial, name, ())
+            seen[case.x.ndim] = next(o.policy for o in trial.seen if o.policy)
+    for outcome in dict.fromkeys(seen.values()):
+        yield Measurement(name, outcome, f"rank {', '.join(str(r) for r, other in seen.items() if other == outcome)}")
 
 
 def _sense(box: Box) -> str:
@@ -382,13 +399,15 @@ def _formats(box: Box) -> Probe:
             continue
         back = f"y {y.dtype}, statistics {mean.dtype}" + (f" and {var.dtype}" if var.dtype != mean.dtype else "")
         yield Measurement(name, back)
-    near_zero = np.abs(box.train(box.batch(*[-1.0, 1.0] * 4))[0]) * np.sqrt(1 + EPS)
+    near_zero = np.abs(box.train(box.batch(*[-2.0, 2.0] * 4))[0]) * np.sqrt(1 + EPS)
     by_batch = bool(np.all(np.abs(near_zero - 1) < 1e-2))  # else y says nothing about the batch's variance
     if "float16" in box.dtypes and by_batch:
         narrow = {"squares": [-300.0, 300.0] * 4, "a sum": [32.0, 34.0] * 2048}
         for what, values in narrow.items():
             with np.errstate(all="ignore"):
-                y = np.asarray(box.train(box.batch(*values), dtype="float16")[0], float)
+                mixed = getattr(box.implementation, "mixed", True) and "float32" in box.dtypes
+                kinds = ("float16", "float32") if mixed else ("float16",)
+                y = np.asarray(box.train(box.batch(*values), dtype="float16", parameters=kinds[-1])[0], float)
             sound = np.isfinite(y).all() and abs(abs(y.flat[0]) - 1) < 0.01
             yield Measurement(f"float16, {what} beyond 65504", "survives" if sound else "overflows")
     for dtype, centre in (("float32", 2.0**12), ("float64", 2.0**28)):
@@ -429,7 +448,8 @@ PROBES: tuple[Callable[[Box], Probe], ...] = (
     _first_step,
     _eps,
     _kept_axes,
-    _undefined,
+    _one_value_per_channel,
+    _empty_batch,
     _nan,
     _formats,
     _evaluation,
@@ -486,6 +506,35 @@ def summary(target: Target, identities: list[Identity]) -> dict[str, Any]:
         "command": f"refnorm identify {target.name}",
         "paths": [asdict(found) for found in identities],
     }
+
+
+def measured(
+    target: str, timeout: float, progress: Callable[[int, int, str], None] = lambda *_: None
+) -> tuple[dict[str, Any], list[str]]:
+    """Identify a target in a process of its own, again without each probe that it hangs or dies in.
+
+    Returns
+    -------
+    summary, lines that the target printed
+
+    Raises
+    ------
+    refnorm.oracle.implementation.TargetError
+        If it cannot be loaded.
+    """
+    from refnorm.oracle.worker import Stopped, apart
+
+    lost: dict[str, str] = {}
+    while True:
+        try:
+            found, said = apart({"do": "identify", "target": target, "lost": lost}, timeout, progress)
+        except Stopped as stopped:
+            at = stopped.at.removeprefix("case ")
+            if not stopped.at.startswith("case ") or at in lost:
+                raise
+            lost[at] = stopped.how
+        else:
+            return found, said
 
 
 def text(summary: dict[str, Any]) -> str:

@@ -58,7 +58,8 @@ class BatchNorm(Layer):
         given = {k: v for k, v in (("momentum", momentum), ("eps", eps)) if v is not None}
         make = equinox.nn.make_with_state(equinox.nn.BatchNorm)
         layer, state = make(x.shape[1], "batch", dtype=x.dtype, mode=self.mode, **given)
-        return tuple(map(np.asarray, self._step(layer, state, jnp.asarray(x), True)))
+        y, mean, var = self._step(layer, state, jnp.asarray(x), True)
+        return np.asarray(y), np.asarray(mean), np.asarray(var)
 
 
 def version() -> str:

@@ -34,8 +34,10 @@ class Layer:
 
     def infer(self, x: Any, gamma: Any, beta: Any, running_mean: Any, running_var: Any, eps: float) -> Any:
         """Call in evaluation mode."""
-        arrays = (None if a is None else jnp.asarray(a) for a in (x, gamma, beta, running_mean, running_var))
-        return np.asarray(self.apply(*arrays, 0.5, eps, False)[0])
+        x, gamma, beta, mean, var = (
+            None if a is None else jnp.asarray(a) for a in (x, gamma, beta, running_mean, running_var)
+        )
+        return np.asarray(self.apply(x, gamma, beta, mean, var, 0.5, eps, False)[0])
 
     def frozen(self, x: Any, gamma: Any, beta: Any, running_mean: Any, running_var: Any, eps: float) -> Any:
         """Call in evaluation mode, recording for `backward`."""
@@ -43,7 +45,7 @@ class Layer:
         return np.asarray(y), vjp
 
     def backward(self, dy: Any, cache: Callable[[Any], Any]) -> tuple[Any, ...]:
-        """Pull dy back through the recorded call."""
+        """Pull dy, in the dtype of y, back through the recorded call."""
         return tuple(None if gradient is None else np.asarray(gradient) for gradient in cache(jnp.asarray(dy)))
 
     def _record(self, x: Any, gamma: Any, beta: Any, mean: Any, var: Any, momentum: float, eps: float, on: bool) -> Any:
@@ -54,7 +56,7 @@ class Layer:
             return y, moved
 
         y, vjp, (mean, var) = jax.vjp(forward, x, gamma, beta, has_aux=True)
-        return y, mean, var, vjp
+        return y, mean, var, lambda dy: vjp(dy.astype(y.dtype))
 
 
 def versions(*names: str) -> str:

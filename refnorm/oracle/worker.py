@@ -20,6 +20,14 @@ from refnorm.oracle.report import Report
 Progress = Callable[[int, int, str], None]
 
 
+class Stopped(TargetError):
+    """A target that hung or died; ``at`` says in what, ``how`` in a word or two."""
+
+    def __init__(self, text: str, at: str, how: str) -> None:
+        super().__init__(text)
+        self.at, self.how = at, how
+
+
 def run(
     target: str,
     convention: str | None,
@@ -73,7 +81,8 @@ def apart(order: dict[str, Any], timeout: float, progress: Progress = lambda *_:
             result, at = _listen(child, timeout, progress)
         except TimeoutError as error:
             waited = f"gave no answer for {timeout:g} s in {error} and was stopped"
-            raise TargetError(f"{target} {waited}, so it could not be judged; --timeout sets the limit") from None
+            text = f"{target} {waited}, so it could not be judged; --timeout sets the limit"
+            raise Stopped(text, str(error), f"no answer in {timeout:g} s") from None
         finally:
             _stop(child)
         printed.seek(0)
@@ -82,7 +91,7 @@ def apart(order: dict[str, Any], timeout: float, progress: Progress = lambda *_:
         status = child.returncode
         how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"exited with status {status}"
         last = f"; it last said: {said[-1][:200]}" if said else ""
-        raise TargetError(f"{target} {how} in {at}, so it could not be judged{last}")
+        raise Stopped(f"{target} {how} in {at}, so it could not be judged{last}", at, how)
     if "error" in result:
         raise TargetError(result["error"])
     return result["result"], said
@@ -149,7 +158,7 @@ def main(order: str) -> None:
         if wish["do"] == "identify":
             from refnorm.identify import identify, summary
 
-            send({"result": summary(loaded, identify(loaded, step))})
+            send({"result": summary(loaded, identify(loaded, step, wish["lost"]))})
         else:
             send({"result": trial(loaded, wish["convention"], dtypes=wish["dtypes"], progress=step).to_dict()})
     except (TargetError, ValueError) as error:
