@@ -11,6 +11,7 @@ The oracle, which judges any implementation against exact numbers (imported when
 
     check(implementation, convention)                      a Report: conforms, findings, text, JSON
     reproduce(implementation, case, quantity)              one finding again
+    convert(state, source, target), State                  a trained layer carried from one convention to another
     exact, conventions, golden                             the truth, the table of conventions, the cases
 """
 
@@ -22,18 +23,21 @@ from refnorm.batch_norm import (
     batch_norm_training,
     batch_norm_training_backward,
 )
+from refnorm.conversion import State, convert
 from refnorm.running import cumulative_update, update_running, update_sums
 from refnorm.statistics import Statistics
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "State",
     "Statistics",
     "batch_norm_inference",
     "batch_norm_inference_backward",
     "batch_norm_training",
     "batch_norm_training_backward",
     "check",
+    "convert",
     "cumulative_update",
     "reproduce",
     "update_running",

@@ -37,6 +37,18 @@ example:
 
 exit status: 0 as declared (or, for a file, as some row says), 1 different, 2 could not be measured
 """
+MATRIX = """\
+Measure every framework, each in a virtual environment made from its pinned requirements, and write the table.
+
+A framework that cannot be installed, crashes, or gives no answer keeps its row, which says so. The results are one
+JSON file per framework, matrix.md and matrix.html. Environments take about 12 GB and are kept for the next run.
+
+example:
+  refnorm matrix
+  refnorm matrix torch flax --check
+
+exit status: 0 written (with --check: nothing changed), 1 changed, 2 could not be run
+"""
 JUDGE = """\
 Judge the outputs that a program in any language wrote beside exported inputs.
 
@@ -106,6 +118,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--timeout", type=float, default=60.0, metavar="SECONDS", help="limit for import, and for each probe (60)"
     )
     identify.set_defaults(run=commands.identify)
+
+    matrix = subparsers.add_parser("matrix", help="every framework", description=MATRIX, formatter_class=raw)
+    matrix.add_argument("names", nargs="*", metavar="NAME", help="frameworks (all)")
+    matrix.add_argument("--check", action="store_true", help="say what changed since the results in --output")
+    matrix.add_argument("--output", type=Path, default=Path("figures/matrix"), metavar="DIR", help="(figures/matrix)")
+    matrix.add_argument(
+        "--environments", type=Path, default=Path("build/environments"), metavar="DIR", help="(build/environments)"
+    )
+    matrix.add_argument("--jobs", type=int, default=2, metavar="N", help="frameworks at once (2)")
+    matrix.set_defaults(run=commands.matrix)
 
     judge = subparsers.add_parser("judge", help="judge written outputs", description=JUDGE, formatter_class=raw)
     judge.add_argument("directory", type=Path, metavar="DIR")

@@ -39,7 +39,7 @@ def identify(options: argparse.Namespace) -> int:
 
     try:
         with _progress() as progress:
-            found, said = measured(options.target, options.timeout, progress)
+            found, said = measured({"do": "identify", "target": options.target}, options.timeout, progress)
     except TargetError as error:
         return _failed(error)
     content = json.dumps(found, indent=2) if options.format == "json" else text(found)
@@ -48,6 +48,29 @@ def identify(options: argparse.Namespace) -> int:
     if said:
         print(f"refnorm: the target printed {len(said)} lines; the first: {said[0][:120]}", file=sys.stderr)
     return DEVIATES if any(path["differs"] for path in found["paths"]) else CONFORMS
+
+
+def matrix(options: argparse.Namespace) -> int:
+    """Measure every framework at hand, each in its own environment."""
+    from refnorm.matrix import ENTRIES, changes, matrix, read, write
+
+    known = [entry.name for entry in ENTRIES]
+    if unknown := [name for name in options.names if name not in known]:
+        return _failed(f"there is no framework {unknown[0]!r}; use some of {', '.join(known)}")
+    chosen = [entry for entry in ENTRIES if not options.names or entry.name in options.names]
+    try:
+        with _progress() as progress:
+            results = matrix(chosen, options.environments, progress, options.jobs)
+        if options.check:
+            lines = changes(read(options.output), results)
+            print("\n".join(lines) or f"{len(results)} frameworks: as recorded in {options.output}")
+            return DEVIATES if lines else CONFORMS
+        write(results, options.output)
+    except (OSError, ValueError) as error:
+        return _failed(error)
+    failed = [f"{name}: {result['error']}" for name, result in results.items() if "error" in result]
+    print("\n".join([*failed, f"{len(results)} frameworks in {options.output}; {len(failed)} could not be measured"]))
+    return CONFORMS
 
 
 def judge(options: argparse.Namespace) -> int:
@@ -156,7 +179,10 @@ def conventions(options: argparse.Namespace) -> int:
         return NOT_JUDGED
     rows = [ROWS[name] for name in options.names]
     if len(rows) == 2:
-        print("\n".join(differences(rows[0], rows[1]) or [f"nothing changes from {rows[0].name} to {rows[1].name}"]))
+        a, b = (row.name for row in rows)
+        print("\n".join(differences(rows[0], rows[1]) or [f"nothing changes from {a} to {b}"]))
+        layer = "refnorm.State(mean, var, momentum, eps, gamma, beta)"
+        print(f'\nAll of it: refnorm.convert({layer}, "{a}", "{b}", count=...)')
     elif rows:
         print("\n".join(_row(rows[0])))
     else:
@@ -183,12 +209,12 @@ def _row(row: Convention) -> list[str]:
 
 def _table() -> list[str]:
     head = (
-        f"{'name':<8}{'momentum weighs':<17}{'running variance':<18}{'one value':<24}{'empty batch':<40}{'attributes'}"
+        f"{'name':<13}{'momentum weighs':<17}{'running variance':<18}{'one value':<24}{'empty batch':<40}{'attributes'}"
     )
     lines = [head, "-" * len(head)]
     for row in ROWS.values():
         weighs = {"new": "the new batch", "old": "the old value", "sums": "running sums"}[row.momentum]
         stored = "unbiased" if row.correction else "biased"
         policies = f"{' or '.join(row.one_value):<24}{' or '.join(row.empty):<40}"
-        lines.append(f"{row.name:<8}{weighs:<17}{stored:<18}{policies}{row.attributes}")
+        lines.append(f"{row.name:<13}{weighs:<17}{stored:<18}{policies}{row.attributes}")
     return lines

@@ -350,29 +350,30 @@ def differences(a: Convention, b: Convention, count: int = 32) -> list[str]:
     >>> for line in differences(CONVENTIONS["torch"], CONVENTIONS["onnx"], count=4):
     ...     print(line)
     momentum: torch weighs the new batch, onnx the old value: pass 1 - momentum
-    running variance: torch stores m/(m - 1) times the biased one: multiply by (m - 1)/m, 0.75 at m = 4
+    running variance: torch stores m/(m - 1) times the biased one: carry it as it is for the same
+    inference, or times (m - 1)/m, 0.75 at m = 4, to train on without a jump
     one value per channel: torch raises; onnx biased
     empty batch: torch raises or statistics left; onnx raises or statistics left or non-finite
-    eps and momentum: onnx rounds them to float32
+    eps and momentum: onnx rounds them to float32: add what eps loses to the variance
     """
     lines = []
-    meaning = {"new": "the new batch", "old": "the old value", "sums": "the old sums"}
+    weighs = {"new": "the new batch", "old": "the old value", "sums": "the old sums"}
     if a.momentum != b.momentum:
-        how = (
-            "pass 1 - momentum"
-            if "sums" not in (a.momentum, b.momentum)
-            else ("fold the count first: weight of the new batch = 1/(1 + f + f^2 + ...), 1 - f in the long run")
+        how = "pass 1 - momentum"
+        if a.momentum == "sums":
+            passed = "1 - f" if b.momentum == "new" else "f"
+            how = f"divide the sums by their count s; each new batch weighs 1 - f, pass {passed}"
+        elif b.momentum == "sums":
+            fraction = "1 - momentum" if a.momentum == "new" else "momentum"
+            how = f"pass f = {fraction}, the count s = 1/(1 - f), and s times the statistics"
+        lines.append(f"momentum: {a.name} weighs {weighs[a.momentum]}, {b.name} {weighs[b.momentum]}: {how}")
+    if a.correction != b.correction:
+        more, factor, value = (
+            (a, "(m - 1)/m", (count - 1) / count) if a.correction else (b, "m/(m - 1)", count / (count - 1))
         )
-        lines.append(f"momentum: {a.name} weighs {meaning[a.momentum]}, {b.name} {meaning[b.momentum]}: {how}")
-    if a.correction > b.correction:
         lines.append(
-            f"running variance: {a.name} stores m/(m - 1) times the biased one: multiply by (m - 1)/m, "
-            f"{(count - 1) / count:g} at m = {count}"
-        )
-    if a.correction < b.correction:
-        lines.append(
-            f"running variance: {b.name} stores m/(m - 1) times the biased one: multiply by m/(m - 1), "
-            f"{count / (count - 1):g} at m = {count}"
+            f"running variance: {more.name} stores m/(m - 1) times the biased one: carry it as it is for the same "
+            f"inference, or times {factor}, {value:g} at m = {count}, to train on without a jump"
         )
     if a.one_value != b.one_value:
         lines.append(f"one value per channel: {a.name} {' or '.join(a.one_value)}; {b.name} {' or '.join(b.one_value)}")
@@ -380,7 +381,8 @@ def differences(a: Convention, b: Convention, count: int = 32) -> list[str]:
         lines.append(f"empty batch: {a.name} {' or '.join(a.empty)}; {b.name} {' or '.join(b.empty)}")
     if a.attributes != b.attributes:
         rounding = a if a.attributes == "float32" else b
-        lines.append(f"eps and momentum: {rounding.name} rounds them to float32")
+        fold = ": add what eps loses to the variance" if rounding is b else ""
+        lines.append(f"eps and momentum: {rounding.name} rounds them to float32{fold}")
     if a.ranks != b.ranks:
         lines.append(f"ranks of x: {a.name} {', '.join(map(str, a.ranks))}; {b.name} {', '.join(map(str, b.ranks))}")
     return lines

@@ -87,11 +87,11 @@ class Box:
             return False
         x = np.arange(6.0 * 2 ** (rank - 2)).reshape(3, 2, *[2] * (rank - 2))
         try:
-            y = self.train(x)[0] if function == "train" else self.infer(x)
+            self.train(x) if function == "train" else self.infer(x)
         except Refused as refused:
             self.refusals.setdefault(function, str(refused))
             return False
-        return bool(y.shape == x.shape)
+        return True
 
     def batch(self, *values: float, channels: int = 1) -> Any:
         """Return an x that holds these values in each channel, in a rank that the box takes."""
@@ -108,11 +108,17 @@ class Box:
             with warnings.catch_warnings(), np.errstate(all="ignore"):
                 warnings.simplefilter("ignore")
                 result = getattr(self.implementation, function)(cast(np.array(x, float), dtype), *arrays, *scalars)
-                return np.asarray(result) if function == "infer" else [np.asarray(r) for r in result[:3]]
+                found = [np.asarray(r) for r in ((result,) if function == "infer" else result[:3])]
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # whatever foreign code raises, sys.exit included
             raise Refused(f"{type(error).__name__}: {' '.join(str(error).split())[:160]}") from error
+        for name, array, shape in zip(
+            ("y", "running mean", "running variance"), found, (np.shape(x), *[(channels,)] * 2), strict=False
+        ):
+            if array.shape != shape:
+                raise Refused(f"{name} has shape {array.shape}, expected {shape}")
+        return found[0] if function == "infer" else found
 
     def train(
         self, x: Any, momentum: float = 0.25, eps: float = EPS, dtype: str = "", parameters: str = "", **given: Any
@@ -157,8 +163,8 @@ def identify(
     --------
     >>> from refnorm.oracle.implementation import load
     >>> (found,) = identify(load("refnorm"))
-    >>> found["momentum"], found["running variance, k in m/(m - k)"], found.nearest
-    ('new', 1.0, ('torch',))
+    >>> found["momentum"], found["running variance, k in m/(m - k)"], found.nearest[0]
+    ('new', 1.0, 'torch')
     """
     identities = []
     done, total = 0, len(target.paths) * len(PROBES)
@@ -174,6 +180,8 @@ def identify(
                 measurements += [Measurement(what, "lost", lost[step])] if step in lost else probe(box)
             except Refused as refused:
                 measurements.append(Measurement(what, "raises", str(refused)))
+            except ArithmeticError as error:
+                measurements.append(Measurement(what, "other", f"the numbers make no sense: {error}"))
         own = getattr(implementation, "convention", target.convention) if target.declared else ""
         nearest, differs = _nearest(measurements, ROWS.get(own))
         identities.append(Identity(name, box.dtype, tuple(measurements), nearest, differs))
@@ -185,11 +193,7 @@ def _functions(box: Box) -> Probe:
     for function, mode in (("train", "training"), ("infer", "inference")):
         if hasattr(box.implementation, function):
             if not getattr(box, f"{function}s"):
-                yield Measurement(
-                    mode,
-                    "raises" if function in box.refusals else "other",
-                    box.refusals.get(function, "y of another shape"),
-                )
+                yield Measurement(mode, "raises", box.refusals[function])
         else:
             yield Measurement(mode, "not offered")
     yield Measurement("ranks of x", box.ranks)
@@ -295,7 +299,7 @@ def _eps(box: Box) -> Probe:
         "sqrt(max(var, eps))": lambda v, e: np.sqrt(max(v, e)),
         "sqrt(var)": lambda v, e: np.sqrt(v),
     }
-    d = 2.0**-5
+    d = 2.0**-6
     doors: dict[str, Callable[[], float]] = {}
     if box.infers:
         doors["inference"] = lambda: 1 / float(box.infer(box.batch(1.0, 1.0), var=d * d).flat[0])
@@ -310,7 +314,9 @@ def _eps(box: Box) -> Probe:
             for place, k in product(places, (0, 1) if mode == "training" else (0,))
             if abs(found - places[place](d * d * 8 / (8 - k), EPS)) <= tolerance * found
         ]
-        yield Measurement(f"divisor in {mode}", fits[0] if fits else "other", f"{found:.6g} at var = eps = 2^-10")
+        yield Measurement(
+            f"divisor in {mode}", fits[0] if fits else "other", f"{found:.6g} at var = 2^-12, eps = 2^-10"
+        )
     if box.infers and box.dtype != "float16":
         y = float(box.infer(box.batch(1.0, 1.0), 1e-12, var=0.0).flat[0])
         received = 1 / y**2 if np.isfinite(y) and y else float("nan")
@@ -509,13 +515,22 @@ def summary(target: Target, identities: list[Identity]) -> dict[str, Any]:
 
 
 def measured(
-    target: str, timeout: float, progress: Callable[[int, int, str], None] = lambda *_: None
-) -> tuple[dict[str, Any], list[str]]:
-    """Identify a target in a process of its own, again without each probe that it hangs or dies in.
+    order: Mapping[str, Any],
+    timeout: float,
+    progress: Callable[[int, int, str], None] = lambda *_: None,
+    **process: Any,
+) -> tuple[Any, list[str]]:
+    """Measure a target in a process of its own, again without each probe that it hangs or dies in.
+
+    Parameters
+    ----------
+    order : ``do`` ("identify" or "numerics"), ``target``, and what else the worker takes.
+    timeout : seconds that the import, or one probe, may take.
+    process : as in `refnorm.oracle.worker.apart`.
 
     Returns
     -------
-    summary, lines that the target printed
+    result, lines that the target printed
 
     Raises
     ------
@@ -527,14 +542,12 @@ def measured(
     lost: dict[str, str] = {}
     while True:
         try:
-            found, said = apart({"do": "identify", "target": target, "lost": lost}, timeout, progress)
+            return apart({**order, "lost": lost}, timeout, progress, **process)
         except Stopped as stopped:
             at = stopped.at.removeprefix("case ")
-            if not stopped.at.startswith("case ") or at in lost:
+            if not stopped.at.startswith("case ") or at in lost or at.startswith("formats"):
                 raise
             lost[at] = stopped.how
-        else:
-            return found, said
 
 
 def text(summary: dict[str, Any]) -> str:

@@ -11,7 +11,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import IO, Any
 
 from refnorm.oracle.implementation import TargetError
@@ -59,8 +60,23 @@ def run(
     return report
 
 
-def apart(order: dict[str, Any], timeout: float, progress: Progress = lambda *_: None) -> tuple[Any, list[str]]:
+def apart(
+    order: dict[str, Any],
+    timeout: float,
+    progress: Progress = lambda *_: None,
+    python: str = sys.executable,
+    variables: Mapping[str, str] = MappingProxyType({}),
+    folder: str | None = None,
+) -> tuple[Any, list[str]]:
     """Have a child process do what `main` can; return its result, and the lines that the target printed.
+
+    Parameters
+    ----------
+    order : what to do with which target.
+    timeout, progress : as in `run`.
+    python : the interpreter, of another environment perhaps, which need not have refnorm installed.
+    variables : added to the child's environment.
+    folder : where it runs; here, if None.
 
     Raises
     ------
@@ -70,7 +86,9 @@ def apart(order: dict[str, Any], timeout: float, progress: Progress = lambda *_:
     target = order["target"]
     with tempfile.TemporaryFile() as printed:
         child = subprocess.Popen(
-            [sys.executable, "-m", "refnorm.oracle.worker", json.dumps(order)],
+            [python, "-m", "refnorm.oracle.worker", json.dumps(order)],
+            env={**os.environ, **variables},
+            cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=printed,
@@ -135,6 +153,8 @@ def _stop(child: subprocess.Popen[str]) -> None:
     else:
         child.kill()
     child.wait()
+    if child.stdout is not None:
+        child.stdout.close()
 
 
 def main(order: str) -> None:
@@ -153,12 +173,18 @@ def main(order: str) -> None:
         send({"number": number, "of": of, "case": case})
 
     wish = json.loads(order)
+    if "cores" in wish and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: wish["cores"]])
     try:
         loaded = load(wish["target"], array=wish.get("array", "numpy"))
         if wish["do"] == "identify":
             from refnorm.identify import identify, summary
 
             send({"result": summary(loaded, identify(loaded, step, wish["lost"]))})
+        elif wish["do"] == "numerics":
+            from refnorm.numerics import numerics
+
+            send({"result": numerics(loaded, step, wish["lost"])})
         else:
             send({"result": trial(loaded, wish["convention"], dtypes=wish["dtypes"], progress=step).to_dict()})
     except (TargetError, ValueError) as error:
