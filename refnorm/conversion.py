@@ -34,9 +34,9 @@ class State:
 def convert(state: State, source: str, target: str, *, count: int | None = None, eps: float | None = None) -> State:
     """Carry a layer's state from one convention to another.
 
-    Inference gives the same output, to rounding, if ``count`` is None: variance is carried as it is, less what eps
-    grows. With ``count`` the variance becomes what the target would have stored: times m/(m - 1), or (m - 1)/m, so that
-    training goes on without a jump, and inference changes by that much. No conversion does both.
+    Without ``count`` inference gives the same output, to rounding: the variance is carried as it is, less what eps
+    grows by. With ``count`` the variance becomes what the target would have stored, times m/(m - 1) or (m - 1)/m, so
+    that training goes on without a jump; inference then changes by as much. No conversion does both.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def convert(state: State, source: str, target: str, *, count: int | None = None,
             raise ValueError(f"count={count} values per channel have no unbiased variance; it must be 2 or more")
         var = var * ((count - 1) / count if a.correction else count / (count - 1))
     was, now = a.travelled(state.eps), b.travelled(state.eps if eps is None else eps)
-    if was != now:
+    if count is None and was != now:
         var = var + (was - now)
         if bool((var < 0).any()):
             raise ValueError(

@@ -47,8 +47,9 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("equinox", "jax"),
     Entry("tensorflow", "tensorflow"),
     Entry("tf-keras", "tensorflow"),
-    *(Entry("keras", where, backend) for backend, where in (("tensorflow", "tensorflow"), ("numpy", "tensorflow"))),
-    *(Entry("keras", backend, backend) for backend in ("jax", "torch")),
+    Entry("keras", "tensorflow", "tensorflow"),
+    Entry("keras", "torch", "torch"),
+    *(Entry("keras", "jax", backend) for backend in ("jax", "numpy")),  # numpy's backend imports jax
     Entry("tf-slim", "tf-slim"),
     Entry("tensorlayer", "tensorlayer"),
     *(Entry(n, n) for n in ("paddle", "mindspore", "mxnet", "chainer", "tinygrad", "mlx", "numpy-ml")),
@@ -194,7 +195,7 @@ COLUMNS = (
     "eps",
     "one value",
     "empty batch",
-    "half",
+    "half, by format of statistics",
     "variance",
     "inference",
     "y, mean/std 0, 1e3, 1e6",
@@ -244,7 +245,12 @@ def _row(name: str, result: dict[str, Any], data: dict[str, Any]) -> tuple[str, 
     start = f"{of('initial mean')}, {of('initial variance')}" if "initial mean" in values else of("initial statistics")
     places = dict.fromkeys([*values.get("divisor in training", []), *values.get("divisor in inference", [])])
     eps = " / ".join(places) + (f"; {of('eps, by default')}" if "eps, by default" in values else "")
-    half = {of(f"float16, {what} beyond 65504") for what in ("squares", "a sum")} - {""}
+    pure = {key: value for key, value in values.items() if key.startswith("float16, statistics")}
+    half = {
+        f"{kind}: {'overflows' if ['overflows'] in own else 'survives'}"
+        for kind in ("float16", "float32")
+        if (own := [v for key, v in pure.items() if f"statistics {kind}," in key])
+    }
     passes = {notes[key].split(",")[0] for key in values if ", variance at mean/std" in key}
     numbers = data["numerics"]
     y = numbers.get("y") if any(numbers.get("y") or []) else numbers.get("inference")

@@ -228,9 +228,13 @@ def test_one_pass_and_half_precision_statistics():
     identity = found(OnePass(ROWS["torch"]))
     notes = {m.name: m.note for m in identity.measurements}
     assert notes["float32, variance at mean/std 2^12"].startswith("one-pass")
-    assert identity["float16, squares beyond 65504"] == "overflows"
+    assert identity["float16, statistics float16, squares beyond 65504"] == "overflows"
     plain = found(Plain(ROWS["torch"]))
-    assert plain["float16, squares beyond 65504"] == plain["float16, a sum beyond 65504"] == "survives"
+    assert (
+        plain["float16, statistics float16, squares beyond 65504"]
+        == plain["float16, statistics float16, a sum beyond 65504"]
+        == "survives"
+    )
 
 
 def test_nan_that_disappears_or_spreads():
