@@ -177,7 +177,8 @@ def test_real_frameworks_infer_the_same_and_store_what_the_other_would(source, t
 
     carried = convert(layer, row_a, row_b, count=m)
     _, mean_b, var_b, _ = b.train(x, gamma, beta, zero, zero, carried.momentum, 1e-3)
-    np.testing.assert_allclose(carried.running_mean, mean_b, rtol=8 * 2**-24)
+    # Sums of m values in float32, either order: m u of the magnitudes, which may cancel in the mean.
+    assert np.max(np.abs(carried.running_mean - mean_b)) <= (m + 4) * 2**-24 * np.max(np.abs(x))
     np.testing.assert_allclose(carried.running_var, var_b, rtol=(m + 8) * 2**-24)
     assert np.max(np.abs(var / var_b - 1)) > 0.1  # m/(m - 1) = 1.2: what an unconverted variance would be off by
 

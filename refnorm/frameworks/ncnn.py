@@ -39,7 +39,8 @@ class Inference:
 
 def _extract(net: Any, sample: Any) -> Any:
     extractor = net.create_extractor()
-    extractor.input("x", ncnn.Mat(np.array(sample, order="C")).clone())  # a Mat does not keep its array alive
+    array = np.array(sample, order="C")
+    extractor.input("x", ncnn.Mat(array))  # which does not keep the array alive: the name does, until y is there
     failed, y = extractor.extract("y")
     if failed:
         raise RuntimeError(f"ncnn returns {failed} for a sample of shape {sample.shape}")
