@@ -40,7 +40,9 @@ class Inference:
 def _extract(net: Any, sample: Any) -> Any:
     extractor = net.create_extractor()
     array = np.array(sample, order="C")
-    extractor.input("x", ncnn.Mat(array))  # which does not keep the array alive: the name does, until y is there
+    mat = ncnn.Mat(array)  # a view of the array
+    owned = mat.clone()
+    extractor.input("x", owned)
     failed, y = extractor.extract("y")
     if failed:
         raise RuntimeError(f"ncnn returns {failed} for a sample of shape {sample.shape}")
