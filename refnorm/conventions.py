@@ -177,6 +177,19 @@ CONVENTIONS = _table(
 ROWS: Mapping[str, Convention] = _table(
     *CONVENTIONS.values(),
     Convention(
+        "segnet",
+        "SegNet-Caffe, BN and compute_bn_statistics",
+        "caffe-segnet, bn_layer.cpp (modes LEARN and INFERENCE), and SegNet-Tutorial's compute_bn_statistics.py",
+        momentum="sums",
+        correction=1,
+        one_value=("biased", "non-finite"),
+        empty=("raises", "non-finite"),
+        ranks=(4,),
+        note="Read from the source, not run. LEARN normalises by the batch, its variance in one pass, eps 1e-9, and "
+        "keeps no average. The script averages batches alike (fraction 1), multiplies the variance by m/(m - 1), which "
+        "an integer division makes 1, and folds all into scale and shift; INFERENCE is scale x + shift.",
+    ),
+    Convention(
         "flax",
         "Flax, Linen and NNX",
         "Flax documentation, BatchNorm: momentum, decay rate of the running average; use_fast_variance",

@@ -378,3 +378,18 @@ def test_numerics_grade_a_bad_algorithm_worse():
     assert max(good["y"]) <= 1
     assert bad["y"][0] < 20 < 1e4 < bad["y"][5]
     assert good["layouts"] == []
+
+
+def test_a_path_with_a_row_of_its_own_is_judged_by_that():
+    from refnorm.oracle.trial import trial
+
+    plain, other = Plain(ROWS["onnx"]), Plain(ROWS["chainer"])
+    other.convention = "chainer"
+    target = Target("box", "onnx", "", {"as declared": plain, "of its own": other}, declared=True)
+    assert [identity.differs for identity in identify(target)] == [(), ()]
+    report = trial(target, None, dtypes=["float32"])
+    assert "judged as chainer, the row of this path" in report.paths[1].remarks
+    variance = [{f.cause for f in path.findings if "running variance" in f.quantities} for path in report.paths]
+    assert variance == [set(), set()]
+    wrong = trial(target, "onnx", dtypes=["float32"])  # what is asked for goes first
+    assert any("running variance" in f.quantities for f in wrong.paths[1].findings)

@@ -5,7 +5,8 @@ an implementation as `refnorm.check` takes it, over NumPy arrays, which offers o
 returns what the framework returns. An optional ``dtypes`` names the formats a path takes (without it: all but bfloat16)
 and an optional ``mixed`` is False where x and its parameters or statistics must share one format. A path may offer
 ``begin(x, momentum, eps) -> y, running_mean, running_var``, one training step of a new layer; None leaves a setting to
-the framework, and `refnorm identify` measures from it what a layer starts with. Importing an adapter whose framework is
+the framework, and `refnorm identify` measures from it what a layer starts with; and ``convention``, where its row is
+not the adapter's. Importing an adapter whose framework is
 missing raises ImportError.
 """
 

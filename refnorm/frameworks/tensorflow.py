@@ -18,6 +18,7 @@ CONVENTION = "tensorflow"
 class Unfused:
     """``tf.nn.batch_normalization``; the running average is the user's own, so training is not offered."""
 
+    convention = "tf-slim"  # whose unfused layer this is
     dtypes: tuple[str, ...] = ("float64", "float32", "float16")
 
     def infer(self, x: Any, gamma: Any, beta: Any, running_mean: Any, running_var: Any, eps: float) -> Any:
@@ -52,6 +53,7 @@ class Unfused:
 class Fused(Unfused):
     """``tf.compat.v1.nn.fused_batch_norm``; half precision takes float32 parameters."""
 
+    convention = "tensorflow"
     dtypes = ("float32", "float16")
 
     def train(
