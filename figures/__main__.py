@@ -47,10 +47,21 @@ def picture(module: Any, data: Any) -> str:
 def made(name: str, data: Any = None) -> dict[Path, str]:
     """Return every file that a figure is made of; its experiment is run if no data are given."""
     module = importlib.import_module(f"figures.{name}")
-    data = json.loads(canonical(module.data() if data is None else data))
-    files = {FOLDER / f"{name}.json": canonical(data), FOLDER / f"{name}.svg": picture(module, data)}
+    files = {}
+    if hasattr(module, "SOURCE"):  # the experiment is elsewhere
+        data = module.data()
+    else:
+        data = json.loads(canonical(module.data() if data is None else data))
+        files[FOLDER / f"{name}.json"] = canonical(data)
+    files[FOLDER / f"{name}.svg"] = picture(module, data)
     pages = module.pages(data) if hasattr(module, "pages") else {}
     return files | {FOLDER.parent / "tutorials" / page: text for page, text in pages.items()}
+
+
+def stored(name: str) -> Any:
+    """Return the committed data of a figure; None if its experiment is elsewhere."""
+    path = FOLDER / f"{name}.json"
+    return json.loads(path.read_text()) if path.exists() else None
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -64,7 +75,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"there is no figure {unknown[0]!r}; there are {', '.join(NAMES)}")
     differ = 0
     for name in asked.names or NAMES:
-        committed = json.loads((FOLDER / f"{name}.json").read_text()) if asked.draw else None
+        committed = stored(name) if asked.draw else None
         for path, text in made(name, committed).items():
             same = path.exists() and path.read_text() == text
             differ += not same

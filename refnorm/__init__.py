@@ -17,6 +17,7 @@ The oracle, which judges any implementation against exact numbers (imported when
 
     check(implementation, convention)                      a Report: conforms, findings, text, JSON
     reproduce(implementation, case, quantity)              one finding again
+    convert(state, source, target), State                  a trained layer carried from one convention to another
     exact, conventions, golden                             the truth, the table of conventions, the cases
 """
 
@@ -28,6 +29,7 @@ from refnorm.batch_norm import (
     batch_norm_training,
     batch_norm_training_backward,
 )
+from refnorm.conversion import State, convert
 from refnorm.folding import fold_into_next, fold_into_previous, unfold_from_previous
 from refnorm.gradcheck import gradcheck
 from refnorm.population import population_statistics
@@ -47,6 +49,7 @@ from refnorm.step_by_step import (
 __version__ = "0.1.0"
 
 __all__ = [
+    "State",
     "Statistics",
     "batch_norm_inference",
     "batch_norm_inference_backward",
@@ -59,6 +62,7 @@ __all__ = [
     "batch_norm_training_double_backward",
     "batch_norm_training_jvp",
     "check",
+    "convert",
     "cumulative_update",
     "fold_into_next",
     "fold_into_previous",

@@ -1,4 +1,4 @@
-"""The command line: `refnorm check`, `gradcheck`, `judge`, `conventions`, `golden`."""
+"""The command line: `refnorm check`, `identify`, `gradcheck`, `judge`, `conventions`, `matrix`, `golden`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import refnorm
 from refnorm import commands
-from refnorm.conventions import CONVENTIONS
+from refnorm.conventions import ROWS
 
 CHECK = """\
 Put an implementation of batch normalization on trial against exact numbers.
@@ -37,6 +37,29 @@ example:
   refnorm gradcheck my_homework.py
 
 exit status: 0 right, 1 wrong, 2 cannot tell, or could not be run
+"""
+IDENTIFY = """\
+Measure which convention an implementation follows: weights, variance, eps, axes, what happens without enough values.
+
+TARGET is as for `refnorm check`. Each number is measured from outputs alone; the nearest row of the table is named.
+
+example:
+  refnorm identify my_bn.py
+  refnorm identify torch --format json
+
+exit status: 0 as declared (or, for a file, as some row says), 1 different, 2 could not be measured
+"""
+MATRIX = """\
+Measure every framework, each in a virtual environment made from its pinned requirements, and write the table.
+
+A framework that cannot be installed, crashes, or gives no answer keeps its row, which says so. The results are one
+JSON file per framework, matrix.md and matrix.html. Environments take about 12 GB and are kept for the next run.
+
+example:
+  refnorm matrix
+  refnorm matrix torch flax --check
+
+exit status: 0 written (with --check: nothing changed), 1 changed, 2 could not be run
 """
 JUDGE = """\
 Judge the outputs that a program in any language wrote beside exported inputs.
@@ -111,6 +134,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     gradients.set_defaults(run=commands.gradcheck)
 
+    identify = subparsers.add_parser("identify", help="measure a convention", description=IDENTIFY, formatter_class=raw)
+    identify.add_argument("target", metavar="TARGET")
+    identify.add_argument("--format", choices=["text", "json"], default="text")
+    identify.add_argument("--output", type=Path, metavar="FILE", help="write there instead of to standard output")
+    identify.add_argument(
+        "--timeout", type=float, default=60.0, metavar="SECONDS", help="limit for import, and for each probe (60)"
+    )
+    identify.set_defaults(run=commands.identify)
+
+    matrix = subparsers.add_parser("matrix", help="every framework", description=MATRIX, formatter_class=raw)
+    matrix.add_argument("names", nargs="*", metavar="NAME", help="frameworks (all)")
+    matrix.add_argument("--check", action="store_true", help="say what changed since the results in --output")
+    matrix.add_argument("--output", type=Path, default=Path("figures/matrix"), metavar="DIR", help="(figures/matrix)")
+    matrix.add_argument(
+        "--environments", type=Path, default=Path("build/environments"), metavar="DIR", help="(build/environments)"
+    )
+    matrix.add_argument("--jobs", type=int, default=2, metavar="N", help="frameworks at once (2)")
+    matrix.set_defaults(run=commands.matrix)
+
     judge = subparsers.add_parser("judge", help="judge written outputs", description=JUDGE, formatter_class=raw)
     judge.add_argument("directory", type=Path, metavar="DIR")
     _add_report(judge)
@@ -153,7 +195,7 @@ def _add_dtypes(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_report(parser: argparse.ArgumentParser) -> None:
-    rows = list(CONVENTIONS)
+    rows = list(ROWS)
     parser.add_argument("--convention", choices=rows, metavar="NAME", help=f"row to judge by: {', '.join(rows)}")
     parser.add_argument(
         "--baseline", type=Path, metavar="FILE", help="JSON report whose findings are known and accepted"

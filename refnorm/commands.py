@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from refnorm.conventions import CONVENTIONS, POLICIES, Convention, differences
+from refnorm.conventions import POLICIES, ROWS, Convention, differences
 
 if TYPE_CHECKING:
     from refnorm.oracle.report import Report
@@ -47,6 +47,47 @@ def gradcheck(options: argparse.Namespace) -> int:
     if error_text := _write(content, options.output):
         return _failed(error_text)
     return {RIGHT: CONFORMS, CANNOT_TELL: NOT_JUDGED}.get(answer["gradients"]["status"], DEVIATES)
+
+
+def identify(options: argparse.Namespace) -> int:
+    """Measure which convention an implementation follows, in a process of its own."""
+    from refnorm.identify import measured, text
+    from refnorm.oracle.implementation import TargetError
+
+    try:
+        with _progress() as progress:
+            found, said = measured({"do": "identify", "target": options.target}, options.timeout, progress)
+    except TargetError as error:
+        return _failed(error)
+    content = json.dumps(found, indent=2) if options.format == "json" else text(found)
+    if error_text := _write(content, options.output):
+        return _failed(error_text)
+    if said:
+        print(f"refnorm: the target printed {len(said)} lines; the first: {said[0][:120]}", file=sys.stderr)
+    return DEVIATES if any(path["differs"] for path in found["paths"]) else CONFORMS
+
+
+def matrix(options: argparse.Namespace) -> int:
+    """Measure every framework at hand, each in its own environment."""
+    from refnorm.matrix import ENTRIES, changes, matrix, read, write
+
+    known = [entry.name for entry in ENTRIES]
+    if unknown := [name for name in options.names if name not in known]:
+        return _failed(f"there is no framework {unknown[0]!r}; use some of {', '.join(known)}")
+    chosen = [entry for entry in ENTRIES if not options.names or entry.name in options.names]
+    try:
+        with _progress() as progress:
+            results = matrix(chosen, options.environments, progress, options.jobs)
+        if options.check:
+            lines = changes(read(options.output), results)
+            print("\n".join(lines) or f"{len(results)} frameworks: as recorded in {options.output}")
+            return DEVIATES if lines else CONFORMS
+        write(results, options.output)
+    except (OSError, ValueError) as error:
+        return _failed(error)
+    failed = [f"{name}: {result['error']}" for name, result in results.items() if "error" in result]
+    print("\n".join([*failed, f"{len(results)} frameworks in {options.output}; {len(failed)} could not be measured"]))
+    return CONFORMS
 
 
 def judge(options: argparse.Namespace) -> int:
@@ -148,14 +189,17 @@ def _progress() -> Any:
 
 def conventions(options: argparse.Namespace) -> int:
     """Show the table, one row, or what changes from one to another."""
-    unknown = [name for name in options.names if name not in CONVENTIONS]
+    unknown = [name for name in options.names if name not in ROWS]
     if unknown or len(options.names) > 2:
         what = f"there is no convention {unknown[0]!r}" if unknown else "give at most two conventions"
-        print(f"refnorm: {what}; the rows are {', '.join(CONVENTIONS)}", file=sys.stderr)
+        print(f"refnorm: {what}; the rows are {', '.join(ROWS)}", file=sys.stderr)
         return NOT_JUDGED
-    rows = [CONVENTIONS[name] for name in options.names]
+    rows = [ROWS[name] for name in options.names]
     if len(rows) == 2:
-        print("\n".join(differences(rows[0], rows[1]) or [f"nothing changes from {rows[0].name} to {rows[1].name}"]))
+        a, b = (row.name for row in rows)
+        print("\n".join(differences(rows[0], rows[1]) or [f"nothing changes from {a} to {b}"]))
+        layer = "refnorm.State(mean, var, momentum, eps, gamma, beta)"
+        print(f'\nAll of it: refnorm.convert({layer}, "{a}", "{b}", count=...)')
     elif rows:
         print("\n".join(_row(rows[0])))
     else:
@@ -182,12 +226,12 @@ def _row(row: Convention) -> list[str]:
 
 def _table() -> list[str]:
     head = (
-        f"{'name':<8}{'momentum weighs':<17}{'running variance':<18}{'one value':<24}{'empty batch':<40}{'attributes'}"
+        f"{'name':<13}{'momentum weighs':<17}{'running variance':<18}{'one value':<24}{'empty batch':<40}{'attributes'}"
     )
     lines = [head, "-" * len(head)]
-    for row in CONVENTIONS.values():
+    for row in ROWS.values():
         weighs = {"new": "the new batch", "old": "the old value", "sums": "running sums"}[row.momentum]
         stored = "unbiased" if row.correction else "biased"
         policies = f"{' or '.join(row.one_value):<24}{' or '.join(row.empty):<40}"
-        lines.append(f"{row.name:<8}{weighs:<17}{stored:<18}{policies}{row.attributes}")
+        lines.append(f"{row.name:<13}{weighs:<17}{stored:<18}{policies}{row.attributes}")
     return lines

@@ -4,7 +4,6 @@ The experiments run in full by `python -m figures --check`; here pictures and pa
 and a sample of each experiment is run again.
 """
 
-import json
 import random
 import warnings
 
@@ -12,18 +11,14 @@ import matplotlib
 import pytest
 
 from figures import kills
-from figures.__main__ import FOLDER, NAMES, made
+from figures.__main__ import NAMES, made, stored
 
 pytestmark = pytest.mark.filterwarnings("always:NOT TESTED")
 
 
-def committed(name):
-    return json.loads((FOLDER / f"{name}.json").read_text())
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_committed_is_what_the_code_draws(name):
-    for path, text in made(name, committed(name)).items():
+    for path, text in made(name, stored(name)).items():
         drawn_by = f"Matplotlib v{matplotlib.__version__}"
         if path.suffix == ".svg" and drawn_by not in path.read_text():
             warnings.warn(f"NOT TESTED: {path.name} was not drawn by {drawn_by}", stacklevel=1)
@@ -32,14 +27,14 @@ def test_what_is_committed_is_what_the_code_draws(name):
 
 
 def test_other_data_are_noticed():
-    data = committed("kills")
+    data = stored("kills")
     data["kills"]["bn.training.float64.rank-2.1"] = "0" * len(data["kills"]["bn.training.float64.rank-2.1"])
     differing = {path.name for path, text in made("kills", data).items() if path.read_text() != text}
     assert differing == {"kills.json", "kills.md", "kills.svg"}
 
 
 def test_the_kills_of_some_mutants_are_as_committed():
-    data = committed("kills")
+    data = stored("kills")
     names = [*data["bugs"], *data["invented"]]
     for name in random.sample(names, 6):
         ratios, causes = kills.trial(name)
@@ -51,7 +46,7 @@ def test_the_kills_of_some_mutants_are_as_committed():
 
 
 def test_every_case_kills_and_every_mutant_is_killed():
-    data = committed("kills")
+    data = stored("kills")
     assert all("1" in bits for bits in data["kills"].values())
     for k, name in enumerate([*data["bugs"], *data["invented"]]):
         assert any(bits[k] == "1" for bits in data["kills"].values()), name
@@ -62,7 +57,7 @@ def test_the_table_is_about_the_mutants_and_cases_that_there_are():
 
     from refnorm.golden import cases
 
-    data = committed("kills")
+    data = stored("kills")
     assert (list(data["bugs"]), data["invented"]) == (list(mutants.REAL), list(mutants.INVENTED))
     assert data["cases"] == [case.id for case in cases()]
 

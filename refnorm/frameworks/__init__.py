@@ -3,8 +3,11 @@
 An adapter is a module with ``NAME``, ``CONVENTION`` (its row of the table), ``version()`` and ``paths()``: each path is
 an implementation as `refnorm.check` takes it, over NumPy arrays, which offers only what the framework does itself and
 returns what the framework returns. An optional ``dtypes`` names the formats a path takes (without it: all but bfloat16)
-and an optional ``mixed`` is False where x and its parameters or statistics must share one format. Importing an adapter
-whose framework is missing raises ImportError.
+and an optional ``mixed`` is False where x and its parameters or statistics must share one format. A path may offer
+``begin(x, momentum, eps) -> y, running_mean, running_var``, one training step of a new layer; None leaves a setting to
+the framework, and `refnorm identify` measures from it what a layer starts with; and ``convention``, where its row is
+not the adapter's. Importing an adapter whose framework is
+missing raises ImportError.
 """
 
 ADAPTERS: dict[str, str] = {
@@ -12,4 +15,22 @@ ADAPTERS: dict[str, str] = {
     "torch": "refnorm.frameworks.torch",
     "onnx": "refnorm.frameworks.onnx",
     "onnxruntime": "refnorm.frameworks.onnxruntime",
+    "flax": "refnorm.frameworks.flax",
+    "haiku": "refnorm.frameworks.haiku",
+    "equinox": "refnorm.frameworks.equinox",
+    "tensorflow": "refnorm.frameworks.tensorflow",
+    "tf-keras": "refnorm.frameworks.tf_keras",
+    "keras": "refnorm.frameworks.keras",
+    "tf-slim": "refnorm.frameworks.tf_slim",
+    "tensorlayer": "refnorm.frameworks.tensorlayer",
+    "paddle": "refnorm.frameworks.paddle",
+    "mindspore": "refnorm.frameworks.mindspore",
+    "mxnet": "refnorm.frameworks.mxnet",
+    "chainer": "refnorm.frameworks.chainer",
+    "tinygrad": "refnorm.frameworks.tinygrad",
+    "mlx": "refnorm.frameworks.mlx",
+    "numpy-ml": "refnorm.frameworks.numpy_ml",
+    "opencv": "refnorm.frameworks.opencv",
+    "openvino": "refnorm.frameworks.openvino",
+    "ncnn": "refnorm.frameworks.ncnn",
 }

@@ -39,6 +39,7 @@ class TargetError(Exception):
 class Target:
     """A loaded target: its name, the row it is judged by unless another is named, its version, its paths.
 
+    ``declared`` says that the row is its own word, as a framework's adapter gives it, and no mere default.
     ``code`` is how other code gets at it: an import, if it takes one, and an expression; empty if it cannot.
     """
 
@@ -47,6 +48,7 @@ class Target:
     version: str
     paths: dict[str, Any]
     code: tuple[str, str] = ("", "")
+    declared: bool = False
 
 
 class CS231n:
@@ -155,7 +157,7 @@ def load(target: str, array: str = "numpy") -> Target:
         except ImportError as error:
             raise TargetError(f"{target} is not installed ({error}); pip install {target}") from error
         paths = adapter.paths() if array == "numpy" else _on(adapter, array)
-        return Target(target, adapter.CONVENTION, adapter.version(), paths, ("", repr(target)))
+        return Target(target, adapter.CONVENTION, adapter.version(), paths, ("", repr(target)), declared=True)
     return replace(as_target(imported(target), target), code=("", repr(target)))
 
 

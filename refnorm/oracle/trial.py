@@ -70,13 +70,17 @@ def trial(
 ) -> Report:
     """Judge a loaded target; see `check`."""
     row = conventions.convention(convention or target.convention)
+    own = {n: getattr(i, "convention", row.name) if target.declared else row.name for n, i in target.paths.items()}
+    rows = {name: row if convention else conventions.convention(own[name]) for name in target.paths}
     unknown = [d for d in dtypes if d not in ("float64", "float32", "float16", "bfloat16")]
     if unknown:
         raise ValueError(f"unknown dtype {unknown[0]!r}; use float64, float32, float16 or bfloat16")
     import refnorm
 
     start = time.perf_counter()
-    chosen = {name: selected(implementation, row, tuple(dtypes)) for name, implementation in target.paths.items()}
+    chosen = {
+        name: selected(implementation, rows[name], tuple(dtypes)) for name, implementation in target.paths.items()
+    }
     total, done = sum(map(len, chosen.values())), 0
     paths = []
 
@@ -87,8 +91,11 @@ def trial(
             progress(min(done, total), total, id)
 
     for name, implementation in target.paths.items():
-        observations = list(observe(implementation, row, chosen[name], step))
-        paths.append(verdict(name, implementation, observations, row, len(chosen[name])))
+        observations = list(observe(implementation, rows[name], chosen[name], step))
+        path = verdict(name, implementation, observations, rows[name], len(chosen[name]))
+        if rows[name] != row:
+            path = replace(path, remarks=(f"judged as {rows[name].name}, the row of this path", *path.remarks))
+        paths.append(path)
     versions = {
         "refnorm": refnorm.__version__,
         "golden": GOLDEN,

@@ -1,0 +1,192 @@
+"""A layer carried from one convention to another, held against the target's own arithmetic and real frameworks.
+
+Two promises are tested apart: without a count inference gives the same output, with one the target stores what it would
+have stored itself. Real frameworks: torch, onnx and onnxruntime, where installed (REFNORM_FRAMEWORKS makes them
+required). Not verified here: frameworks that cannot share an environment.
+"""
+
+import importlib
+import os
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from refnorm import State, convert
+from refnorm.conventions import ROWS, differences
+from refnorm.oracle.implementation import load
+
+# One row of each kind, as far as carrying goes.
+KINDS = list({(row.momentum, row.correction, row.attributes): name for name, row in ROWS.items()}.values())
+PAIRS = [(a, b) for a in KINDS for b in KINDS if a != b]
+RNG = np.random.default_rng(20261121)
+
+
+def state(row, weight=0.125):
+    """Return a layer whose new batches weigh this much, in a row's own terms."""
+    mean, var = RNG.normal(size=3), RNG.uniform(0.5, 2, size=3)
+    gamma, beta = RNG.normal(size=3), RNG.normal(size=3)
+    momentum = weight if ROWS[row].momentum == "new" else 1 - weight
+    scale = 3.0 if ROWS[row].momentum == "sums" else 1.0
+    return State(mean * scale, var * scale, momentum, 1e-3, gamma, beta, scale)
+
+
+def infer(s, row, x):
+    eps = ROWS[row].travelled(s.eps)
+    return s.gamma * (x - s.running_mean / s.weight) / np.sqrt(s.running_var / s.weight + eps) + s.beta
+
+
+def step(s, row, x):
+    """Train for one step in plain NumPy, as the row says; return the layer afterwards."""
+    m = len(x)
+    var = x.var(axis=0) * (m / (m - 1) if ROWS[row].correction else 1)
+    if ROWS[row].momentum == "sums":
+        moved = [s.momentum * old + new for old, new in ((s.running_mean, x.mean(axis=0)), (s.running_var, var))]
+        return State(*moved, s.momentum, s.eps, s.gamma, s.beta, s.momentum * s.weight + 1)
+    a = ROWS[row].travelled(s.momentum)
+    old, new = (1 - a, a) if ROWS[row].momentum == "new" else (a, 1 - a)
+    moved = [old * r + new * b for r, b in ((s.running_mean, x.mean(axis=0)), (s.running_var, var))]
+    return State(*moved, s.momentum, s.eps, s.gamma, s.beta)
+
+
+@pytest.mark.parametrize(("source", "target"), PAIRS)
+def test_inference_is_the_same_to_rounding(source, target):
+    before = state(source)
+    after = convert(before, source, target)
+    x = RNG.normal(size=(5, 3))
+    np.testing.assert_allclose(infer(after, target, x), infer(before, source, x), rtol=0, atol=8 * 2**-52 * 16)
+
+
+@pytest.mark.parametrize(("source", "target"), PAIRS)
+def test_training_goes_on_as_the_source_would_have(source, target):
+    # Mean: the same recurrence in other terms. After its conversion each side trains on, and agrees again.
+    start = state(source)
+    if ROWS[source].momentum == "sums":  # averages of equal weight from here on: s = 1/(1 - f)
+        settled = 1 / (1 - start.momentum)
+        start = State(*(v * settled / 3 for v in (start.running_mean, start.running_var)), start.momentum, start.eps,
+                      start.gamma, start.beta, settled)  # fmt: skip
+    there, here = convert(start, source, target), start
+    for _ in range(5):
+        x = RNG.normal(size=(8, 3))
+        there, here = step(there, target, x), step(here, source, x)
+    rounding = 1e-7 if "float32" in (ROWS[source].attributes, ROWS[target].attributes) else 1e-14
+    np.testing.assert_allclose(
+        there.running_mean / there.weight, here.running_mean / here.weight, rtol=0, atol=rounding
+    )
+
+
+@pytest.mark.parametrize(("source", "target"), PAIRS)
+def test_with_a_count_the_target_holds_what_it_would_have_stored(source, target):
+    m = 4
+    a, b = state(source), convert(state(source), source, target)
+    zero = np.zeros(3)
+    a = State(zero, zero, a.momentum, a.eps, a.gamma, a.beta, a.weight)
+    b = State(zero, zero, b.momentum, b.eps, a.gamma, a.beta, 3.0 if ROWS[target].momentum == "sums" else 1.0)
+    x = RNG.normal(size=(m, 3))
+    a, b = step(a, source, x), step(b, target, x)  # from zero, so that nothing but the batch is in the variance
+    carried = convert(a, source, target, count=m)
+    ratio = (carried.running_var / carried.weight) / (b.running_var / b.weight)
+    eps_lost = ROWS[source].travelled(a.eps) - ROWS[target].travelled(a.eps)
+    means = (carried.running_mean / carried.weight) / (b.running_mean / b.weight)
+    # The weights differ between sums and averages in the first steps; the statistics do not.
+    np.testing.assert_allclose(ratio, means, rtol=1e-6 if eps_lost else 1e-12)
+
+
+def test_there_and_back_is_the_same_layer():
+    before = state("torch")
+    for row in ROWS:
+        after = convert(convert(before, "torch", row, count=8), row, "torch", count=8)
+        for name in ("running_mean", "running_var", "momentum", "eps", "weight"):
+            np.testing.assert_allclose(getattr(after, name), getattr(before, name), rtol=1e-14, err_msg=row)
+
+
+def test_a_smaller_eps_goes_into_the_variance():
+    before = state("keras")
+    after = convert(before, "keras", "torch", eps=1e-5)
+    x = RNG.normal(size=(4, 3))
+    assert after.eps == 1e-5
+    np.testing.assert_allclose(after.running_var - before.running_var, 1e-3 - 1e-5, rtol=1e-12)
+    np.testing.assert_allclose(infer(after, "torch", x), infer(before, "keras", x), rtol=1e-13)
+
+
+def test_caffe_blobs_exactly():
+    layer = State(np.array([0.5]), np.array([2.0]), 0.25, 2.0**-10)
+    blobs = convert(layer, "torch", "caffe")
+    assert (blobs.momentum, blobs.weight) == (0.75, 4.0)
+    assert (blobs.running_mean.item(), blobs.running_var.item()) == (2.0, 8.0)
+    batch = Fraction(3)  # f s + 1 = s, and the new batch weighs 1/s = 1/4, as in torch
+    assert (Fraction(3, 4) * 2 + batch) / (Fraction(3, 4) * 4 + 1) == Fraction(3, 4) * Fraction(1, 2) + batch / 4
+
+
+def test_nothing_is_written_to():
+    before = state("caffe")
+    kept = [np.copy(a) for a in (before.running_mean, before.running_var, before.gamma, before.beta)]
+    for row in ROWS:
+        convert(before, "caffe", row, count=3)
+    for array, copy in zip((before.running_mean, before.running_var, before.gamma, before.beta), kept, strict=True):
+        assert np.array_equal(array, copy)
+
+
+@pytest.mark.parametrize(
+    ("change", "source", "target", "options", "said"),
+    [
+        ({}, "torch", "nowhere", {}, "there is no convention 'nowhere'"),
+        ({"momentum": 1.5}, "torch", "keras", {}, "momentum=1.5"),
+        ({"momentum": float("nan")}, "torch", "keras", {}, "momentum=nan"),
+        ({"momentum": 0.0}, "torch", "caffe", {}, "no weight"),
+        ({"momentum": 1.0}, "caffe", "torch", {}, "fraction 1"),
+        ({"weight": 0.0}, "caffe", "torch", {}, "weight=0.0"),
+        ({"weight": float("nan")}, "caffe", "torch", {}, "weight=nan"),
+        ({"weight": 2.0}, "torch", "keras", {}, "keeps averages and no sums"),
+        ({}, "torch", "keras", {"count": 1}, "count=1"),
+        ({}, "torch", "keras", {"eps": 10.0}, "negative variance"),
+    ],
+)
+def test_what_cannot_be_carried_is_refused(change, source, target, options, said):
+    layer = State(**{"running_mean": np.ones(2), "running_var": np.ones(2), "momentum": 0.5, "eps": 1e-5, **change})
+    with pytest.raises(ValueError, match=said):
+        convert(layer, source, target, **options)
+
+
+def implementation(name):
+    try:
+        importlib.import_module(name)
+    except ImportError as error:
+        if name in os.environ.get("REFNORM_FRAMEWORKS", "").split(","):
+            pytest.fail(f"REFNORM_FRAMEWORKS requires {name}, but: {error}", pytrace=False)
+        pytest.skip(f"{name} is not installed")
+    return list(load(name).paths.values())[-1]
+
+
+@pytest.mark.parametrize(("source", "target"), [("torch", "onnx"), ("torch", "onnxruntime"), ("onnx", "torch")])
+def test_real_frameworks_infer_the_same_and_store_what_the_other_would(source, target):
+    a, b = implementation(source), implementation(target)
+    row_a, row_b = (load(name).convention for name in (source, target))
+    m, momentum = 6, 0.25 if row_a == "torch" else 0.75
+    dtype = np.float32  # what onnxruntime takes in training
+    gamma, beta, zero = (v.astype(dtype) for v in (RNG.normal(size=2), RNG.normal(size=2), np.zeros(2)))
+    x = (RNG.normal(size=(m, 2)) * 2 + 1).astype(dtype)
+    _, mean, var, _ = a.train(x, gamma, beta, zero, zero, momentum, 1e-3)
+    layer = State(mean, var, momentum, 1e-3, gamma, beta)
+
+    same = convert(layer, row_a, row_b)
+    one = a.infer(x, gamma, beta, mean, var, 1e-3)
+    other = b.infer(x, gamma, beta, same.running_mean.astype(dtype), same.running_var.astype(dtype), 1e-3)
+    scale = np.abs(gamma) * (np.max(np.abs(x)) + np.max(np.abs(mean))) / np.sqrt(np.min(var)) + np.abs(beta)
+    assert np.max(np.abs(one - other) / scale) <= 8 * 2**-24  # roundings of x - mean, the root, and two products
+
+    carried = convert(layer, row_a, row_b, count=m)
+    _, mean_b, var_b, _ = b.train(x, gamma, beta, zero, zero, carried.momentum, 1e-3)
+    # Sums of m values in float32, either order: m u of the magnitudes, which may cancel in the mean.
+    assert np.max(np.abs(carried.running_mean - mean_b)) <= (m + 4) * 2**-24 * np.max(np.abs(x))
+    np.testing.assert_allclose(carried.running_var, var_b, rtol=(m + 8) * 2**-24)
+    assert np.max(np.abs(var / var_b - 1)) > 0.1  # m/(m - 1) = 1.2: what an unconverted variance would be off by
+
+
+def test_the_text_says_every_difference_that_convert_acts_on():
+    for source, target in PAIRS:
+        lines = differences(ROWS[source], ROWS[target])
+        a, b = ROWS[source], ROWS[target]
+        assert any(line.startswith("momentum:") for line in lines) == (a.momentum != b.momentum)
+        assert any(line.startswith("running variance:") for line in lines) == (a.correction != b.correction)
+        assert any(line.startswith("eps and momentum:") for line in lines) == (a.attributes != b.attributes)

@@ -1,0 +1,395 @@
+"""The identifier against boxes whose convention is known: every row in plain NumPy, wrong ones, and real frameworks.
+
+The boxes below are written from the rows' formulas with NumPy alone; nothing here uses refnorm's own arithmetic to
+make what is identified. Not verified: formats below float16, and frameworks that are not installed here (their
+results are data, see `refnorm matrix`).
+"""
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from refnorm.conventions import ROWS
+from refnorm.identify import identify, measured
+from refnorm.numerics import numerics
+from refnorm.oracle.implementation import Target, TargetError, load
+
+
+class Plain:
+    """Batch normalization in NumPy after a row of the table; subclasses break one thing each."""
+
+    dtypes = ("float64", "float32", "float16")
+
+    def __init__(self, row):
+        self.row = row
+        self.ranks = row.ranks
+
+    def _spread(self, v, x):
+        return np.asarray(v, np.float64).reshape((1, -1) + (1,) * (x.ndim - 2))
+
+    def divisor(self, var, eps):
+        return np.sqrt(var + eps)
+
+    def statistics(self, x):
+        axes = (0, *range(2, x.ndim))
+        wide = x.astype(np.float64)
+        return wide.mean(axis=axes), wide.var(axis=axes)
+
+    def normalised(self, x, mean, var, gamma, beta, eps):
+        y = (x.astype(np.float64) - self._spread(mean, x)) / self.divisor(self._spread(var, x), eps)
+        y = y * self._spread(1 if gamma is None else gamma, x) if gamma is not None else y
+        return (y if beta is None else y + self._spread(beta, x)).astype(x.dtype)
+
+    def weights(self, momentum):
+        a = float(np.float32(momentum)) if self.row.attributes == "float32" else momentum
+        return {"new": (1 - a, a), "old": (a, 1 - a), "sums": (a / (1 + a), 1 / (1 + a))}[self.row.momentum]
+
+    def received(self, eps):
+        return float(np.float32(eps)) if self.row.attributes == "float32" else eps
+
+    def factor(self, x):
+        m = x.size // x.shape[1]
+        return m / (m - 1) if self.row.correction and m > 1 else 1.0
+
+    def policy(self, x, mean, var):
+        """Return what happens without enough values; None if the formulas hold."""
+        m = x.size // x.shape[1] if x.size else 0
+        policies = {0: self.row.empty, 1: self.row.one_value}.get(m, ("",))
+        name = policies[-1]
+        if name == "raises":
+            raise ValueError("too few values")
+        left, nan = (mean.copy(), var.copy()), (mean * np.nan, var * np.nan)
+        beta = np.zeros_like(x)
+        return {
+            "statistics left": (beta, *left),
+            "non-finite": (beta, *nan),
+            "variance left": (beta, self.weights(0.5)[0] * mean + self.weights(0.5)[1] * mean, left[1]),
+            "other": (beta, mean + 3, var),
+        }.get(name)
+
+    def train(self, x, gamma, beta, mean, var, momentum, eps):
+        if x.ndim not in self.ranks:
+            raise ValueError(f"rank {x.ndim}")
+        if (special := self.policy(x, mean, var)) is not None:
+            return *special, None
+        batch_mean, batch_var = self.statistics(x)
+        old, new = self.weights(momentum)
+        y = self.normalised(x, batch_mean, batch_var, gamma, beta, self.received(eps))
+        moved = old * mean + new * batch_mean, old * var + new * batch_var * self.factor(x)
+        return y, moved[0].astype(mean.dtype), moved[1].astype(var.dtype), None
+
+    def infer(self, x, gamma, beta, mean, var, eps):
+        if x.ndim not in self.ranks:
+            raise ValueError(f"rank {x.ndim}")
+        return self.normalised(x, mean, var, gamma, beta, self.received(eps))
+
+
+def found(box, declared=""):
+    (identity,) = identify(Target("box", declared or "torch", "", {"": box}, declared=bool(declared)))
+    return identity
+
+
+MEASURED_POLICIES = {name for name, row in ROWS.items() if row.one_value != ("raises", "variance left")}
+
+
+@pytest.mark.parametrize("name", sorted(MEASURED_POLICIES))
+def test_every_row_in_numpy_is_found_again(name):
+    row = ROWS[name]
+    identity = found(Plain(row), name)
+    assert identity.differs == ()
+    assert name in identity.nearest
+    assert identity["momentum"] == row.momentum
+    assert identity["running variance, k in m/(m - k)"] == row.correction
+    assert identity["one value per channel"] in row.one_value
+    assert identity["empty batch"] in row.empty
+    assert identity["momentum travels as"] == row.attributes
+    assert identity["eps travels as"] == row.attributes
+    assert identity["divisor in training"] == identity["divisor in inference"] == "sqrt(var + eps)"
+
+
+@pytest.mark.parametrize("name", sorted(MEASURED_POLICIES))
+def test_no_row_passes_for_one_with_another_momentum_or_variance(name):
+    for other, row in ROWS.items():
+        if (row.momentum, row.correction) != (ROWS[name].momentum, ROWS[name].correction):
+            assert other not in found(Plain(ROWS[name])).nearest
+            break
+
+
+def test_weights_are_measured_to_six_digits():
+    class Slightly(Plain):
+        def weights(self, momentum):
+            return 1 - momentum * 1.00001, momentum * 1.00001
+
+    identity = found(Slightly(ROWS["torch"]))
+    assert abs(identity["weight of the new batch"] - 0.2500025) < 1e-12
+    assert identity["momentum"] == "other"
+
+
+@pytest.mark.parametrize("k", [0.5, 2.0])
+def test_the_fit_of_m_over_m_minus_k_finds_any_k(k):
+    class Other(Plain):
+        def factor(self, x):
+            m = x.size // x.shape[1]
+            return m / (m - k) if m > k else 4.0  # at m = k = 2 there is nothing to divide by
+
+    identity = found(Other(ROWS["torch"]))
+    assert identity["running variance, k in m/(m - k)"] == (k if k < 2 else "other")
+
+
+def test_samples_counted_without_the_spatial_axes():
+    class Samples(Plain):
+        def factor(self, x):
+            return x.shape[0] / (x.shape[0] - 1) if x.shape[0] > 1 else 1.0
+
+    identity = found(Samples(ROWS["torch"]), "torch")
+    counts = [(m.value, m.note) for m in identity.measurements if m.name == "m counts"]
+    assert counts == [("all values", "rank 2"), ("samples", "rank 3, 4, 5")]
+    assert any(line.startswith("m counts: samples") for line in identity.differs)
+
+
+@pytest.mark.parametrize(
+    ("formula", "place"),
+    [
+        (lambda v, e: np.sqrt(v) + e, "sqrt(var) + eps"),
+        (lambda v, e: np.sqrt(np.maximum(v, e)), "sqrt(max(var, eps))"),
+        (lambda v, e: np.sqrt(v + e * e), "other"),
+        (lambda v, e: np.sqrt(v), "sqrt(var)"),
+    ],
+)
+def test_the_place_of_eps(formula, place):
+    box = Plain(ROWS["torch"])
+    box.divisor = formula
+    identity = found(box, "torch")
+    assert identity["divisor in training"] == identity["divisor in inference"] == place
+    assert any(line.startswith("divisor in inference") for line in identity.differs)
+
+
+def test_the_unbiased_variance_that_normalises_is_seen():
+    class Unbiased(Plain):
+        def normalised(self, x, mean, var, *rest):
+            training = np.ptp(x) > 0 and np.allclose(mean, self.statistics(x)[0])
+            return super().normalised(x, mean, var * (self.factor(x) if training else 1), *rest)
+
+    assert found(Unbiased(ROWS["torch"]))["divisor in training"] == "sqrt(var + eps), unbiased var"
+
+
+def test_an_eps_with_a_floor_is_seen():
+    box = Plain(ROWS["torch"])
+    box.received = lambda eps: max(eps, 1e-5)
+    assert found(box)["eps of 1e-12"] == 1e-5
+
+
+def test_layer_normalisation_keeps_another_axis():
+    class Layer(Plain):
+        def train(self, x, gamma, beta, mean, var, momentum, eps):
+            axes = tuple(range(1, x.ndim))
+            y = (x - x.mean(axis=axes, keepdims=True)) / np.sqrt(x.var(axis=axes, keepdims=True) + eps)
+            return y.astype(x.dtype), *super().train(x, gamma, beta, mean, var, momentum, eps)[1:]
+
+    assert found(Layer(ROWS["torch"]))["axis with its own statistics, rank 4"] == (0,)
+
+
+def test_inference_that_looks_at_the_batch_or_moves_the_statistics():
+    class Looks(Plain):
+        def infer(self, x, gamma, beta, mean, var, eps):
+            mean *= 0.9
+            return super().infer(x, gamma, beta, x.mean(axis=(0, *range(2, x.ndim))), var, eps)
+
+    identity = found(Looks(ROWS["torch"]), "torch")
+    assert identity["inference looks at the batch"] == identity["inference moves the statistics"] == "yes"
+    assert {line.split(":")[0] for line in identity.differs} >= {
+        "inference looks at the batch",
+        "inference moves the statistics",
+    }
+
+
+def test_folded_inference_is_told_from_subtraction():
+    class Folded(Plain):
+        def infer(self, x, gamma, beta, mean, var, eps):
+            a = np.asarray(gamma) / np.sqrt(np.asarray(var) + eps)
+            return (x * self._spread(a, x) + self._spread(beta - mean * a, x)).astype(x.dtype)
+
+    assert found(Plain(ROWS["torch"]))["inference at x = mean, y - beta"] == 0
+    assert found(Folded(ROWS["torch"]))["inference at x = mean, y - beta"] != 0
+
+
+def test_one_pass_and_half_precision_statistics():
+    class OnePass(Plain):
+        def statistics(self, x):
+            axes = (0, *range(2, x.ndim))
+            mean = x.mean(axis=axes, dtype=x.dtype)
+            return mean, np.maximum((x * x).mean(axis=axes, dtype=x.dtype) - mean * mean, 0)
+
+    identity = found(OnePass(ROWS["torch"]))
+    notes = {m.name: m.note for m in identity.measurements}
+    assert notes["float32, variance at mean/std 2^12"].startswith("one-pass")
+    assert identity["float16, statistics float16, squares beyond 65504"] == "overflows"
+    plain = found(Plain(ROWS["torch"]))
+    assert (
+        plain["float16, statistics float16, squares beyond 65504"]
+        == plain["float16, statistics float16, a sum beyond 65504"]
+        == "survives"
+    )
+
+
+def test_nan_that_disappears_or_spreads():
+    class Hides(Plain):
+        def statistics(self, x):
+            return super().statistics(np.nan_to_num(x))
+
+    class Spreads(Plain):
+        def train(self, x, *rest):
+            return super().train(x + 0 * x.sum(), *rest)
+
+    assert found(Hides(ROWS["torch"]))["NaN in training reaches"] == "its value"
+    assert found(Spreads(ROWS["torch"]))["NaN in training reaches"] == "all channels"
+    assert found(Plain(ROWS["torch"]))["NaN in training reaches"] == "its channel"
+
+
+@pytest.mark.parametrize(("mean", "var"), [(0.0, 1.0), (0.0, 0.0), (2.0, 3.0)])
+def test_initial_statistics_and_defaults_from_one_step(mean, var):
+    class Begins(Plain):
+        def begin(self, x, momentum, eps):
+            start = np.full(x.shape[1], mean, x.dtype), np.full(x.shape[1], var, x.dtype)
+            momentum, eps = 0.01 if momentum is None else momentum, 1e-3 if eps is None else eps
+            return self.train(x, None, None, *start, momentum, eps)[:3]
+
+    identity = found(Begins(ROWS["torch"]))
+    assert (identity["initial mean"], identity["initial variance"]) == (mean, var)
+    assert identity["first weight of the new batch"] == pytest.approx(0.25)
+    assert "0.01 by default" in next(m.note for m in identity.measurements if m.name == "first weight of the new batch")
+    assert identity["eps, by default"] == 1e-3
+
+
+def test_debiased_averages_take_the_first_batch_as_it_is():
+    class Debiased(Plain):
+        def begin(self, x, momentum, eps):
+            batch_mean, batch_var = self.statistics(x)
+            y = self.normalised(x, batch_mean, batch_var, None, None, 1e-5)
+            return y, batch_mean, batch_var + self.left
+
+    box = Debiased(ROWS["haiku"])
+    box.left = 0.0
+    assert found(box)["initial variance"] == "none"
+    box.left = 0.25  # what a start of 1, not forgotten by the debiasing, leaves behind
+    assert found(box)["initial variance"] == 0.25
+
+
+def test_a_box_that_always_raises_is_described_not_dropped():
+    class Broken(Plain):
+        def train(self, *arguments):
+            raise RuntimeError("no")
+
+    identity = found(Broken(ROWS["torch"]), "torch")
+    assert identity["training"] == "raises"
+    assert identity.nearest == ()
+    assert "training raises" in identity.differs
+
+
+@pytest.mark.parametrize("name", ["refnorm", "torch", "onnx", "onnxruntime"])
+def test_installed_frameworks_agree_with_their_row(name):
+    required = os.environ.get("REFNORM_FRAMEWORKS", "").split(",")
+    if name != "refnorm" and name not in required:
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            pytest.skip(f"{name} is not installed")
+    for identity in identify(load(name)):
+        if name == "onnx" and identity.path in ("opset 7", "opset 9"):
+            assert identity.differs  # as `refnorm check onnx` says, too
+        else:
+            assert identity.differs == (), identity.path
+
+
+def run(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "refnorm.cli", *arguments], capture_output=True, text=True, timeout=300
+    )
+
+
+HOMEWORK = """\
+import numpy as np
+
+def batchnorm_forward(x, gamma, beta, bn_param):
+    mean, var = x.mean(axis=0), x.var(axis=0)
+    if bn_param["mode"] == "test":
+        mean, var = bn_param["running_mean"], bn_param["running_var"]
+    else:
+        a = bn_param["momentum"]
+        bn_param["running_mean"] = a * bn_param["running_mean"] + (1 - a) * mean
+        bn_param["running_var"] = a * bn_param["running_var"] + (1 - a) * var
+    return gamma * (x - mean) / np.sqrt(var + bn_param["eps"]) + beta, None
+"""
+
+
+def test_a_file_is_identified_on_the_command_line(tmp_path):
+    file = tmp_path / "homework.py"
+    file.write_text(HOMEWORK)
+    outcome = run("identify", str(file), "--format", "json")
+    assert outcome.returncode == 0, outcome.stderr
+    (path,) = json.loads(outcome.stdout)["paths"]
+    assert path["nearest"] == ["cs231n"]
+    shown = run("identify", str(file))
+    assert "nearest row" in shown.stdout
+    assert "cs231n" in shown.stdout
+
+
+def test_a_bad_target_is_one_line(tmp_path):
+    outcome = run("identify", str(tmp_path / "absent.py"))
+    assert (outcome.returncode, outcome.stdout) == (2, "")
+    assert outcome.stderr.count("\n") == 1
+    assert "Traceback" not in outcome.stderr
+
+
+@pytest.mark.parametrize(("fault", "said"), [("time.sleep(60)", "no answer in"), ("os.abort()", "SIGABRT")])
+def test_a_probe_that_hangs_or_dies_costs_that_probe_alone(tmp_path, fault, said):
+    file = tmp_path / "fragile.py"
+    guard = f"    if not x.size:\n        {fault}\n"
+    head = "def batchnorm_forward(x, gamma, beta, bn_param):\n"
+    file.write_text("import os\nimport time\n" + HOMEWORK.replace(head, head + guard))
+    result, _ = measured({"do": "identify", "target": str(file)}, 4)
+    (path,) = result["paths"]
+    lost = [m for m in path["measurements"] if m["value"] == "lost"]
+    assert [m["name"] for m in lost] == ["empty batch"]
+    assert said in lost[0]["note"]
+    assert path["nearest"] == ["cs231n"]
+
+
+def test_a_target_that_dies_on_import_is_an_error(tmp_path):
+    file = tmp_path / "dead.py"
+    file.write_text("import os\nos.abort()\n")
+    with pytest.raises(TargetError, match="SIGABRT"):
+        measured({"do": "identify", "target": str(file)}, 10)
+
+
+def test_numerics_grade_a_bad_algorithm_worse():
+    class Narrow(Plain):
+        def statistics(self, x):
+            axes = (0, *range(2, x.ndim))
+            mean = x.mean(axis=axes, dtype=x.dtype)
+            return mean, np.maximum((x * x).mean(axis=axes, dtype=x.dtype) - mean * mean, 0)
+
+    good, bad = (numerics(Target("box", "torch", "", {"": kind(ROWS["torch"])}))[""] for kind in (Plain, Narrow))
+    assert max(good["y"]) <= 1
+    assert bad["y"][0] < 20 < 1e4 < bad["y"][5]
+    assert good["layouts"] == []
+
+
+def test_a_path_with_a_row_of_its_own_is_judged_by_that():
+    from refnorm.oracle.trial import trial
+
+    plain, other = Plain(ROWS["onnx"]), Plain(ROWS["chainer"])
+    other.convention = "chainer"
+    target = Target("box", "onnx", "", {"as declared": plain, "of its own": other}, declared=True)
+    assert [identity.differs for identity in identify(target)] == [(), ()]
+    report = trial(target, None, dtypes=["float32"])
+    assert "judged as chainer, the row of this path" in report.paths[1].remarks
+    variance = [{f.cause for f in path.findings if "running variance" in f.quantities} for path in report.paths]
+    assert variance == [set(), set()]
+    wrong = trial(target, "onnx", dtypes=["float32"])  # what is asked for goes first
+    assert any("running variance" in f.quantities for f in wrong.paths[1].findings)
