@@ -8,9 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[Any]
+Floats = np.ndarray[Any, Any]
 Function = Callable[[list[Floats]], Floats]
 SAFETY = 8  # noise is the largest of a few samples, and what adds it up has some of its own
 

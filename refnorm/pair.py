@@ -124,7 +124,7 @@ class Pair:
                     "y is one number: return what is summed, not the sum, so that the upstream gradient can vary; "
                     "sum(BN(x)), for one, does not depend on x at all"
                 )
-            random: Floats = self.rng.standard_normal(self.y.shape) + 0.5
+            random: Floats = np.asarray(self.rng.standard_normal(self.y.shape) + 0.5)
             return random
         given: Floats = np.asarray(dy, dtype=np.float64)
         if given.shape != self.y.shape:
