@@ -352,7 +352,7 @@ def test_a_probe_that_hangs_or_dies_costs_that_probe_alone(tmp_path, fault, said
     guard = f"    if not x.size:\n        {fault}\n"
     head = "def batchnorm_forward(x, gamma, beta, bn_param):\n"
     file.write_text("import os\nimport time\n" + HOMEWORK.replace(head, head + guard))
-    result, _ = measured({"do": "identify", "target": str(file)}, 4)
+    result, _ = measured({"do": "identify", "target": str(file)}, 15)
     (path,) = result["paths"]
     lost = [m for m in path["measurements"] if m["value"] == "lost"]
     assert [m["name"] for m in lost] == ["empty batch"]
