@@ -426,8 +426,8 @@ def test_markdown_has_a_row_per_quantity_and_every_finding():
 
 
 def test_unknown_rows_and_formats_are_refused():
-    with pytest.raises(ValueError, match="no convention 'tensorflow'"):
-        refnorm.check(Correct(), convention="tensorflow")
+    with pytest.raises(ValueError, match="no convention 'unheard-of'"):
+        refnorm.check(Correct(), convention="unheard-of")
     with pytest.raises(ValueError, match="unknown dtype 'float8'"):
         refnorm.check(Correct(), dtypes=["float8"])
 

@@ -149,12 +149,16 @@ def _numbers(
         title = f"{quantity} is NaN throughout: something is read that was never computed"
         return [(_Cause("wrong", "returns-nan", title, "Nothing can be computed with it."), failed)]
     wide = {o.case.situation.name for o in failed if not _may_overflow(o)}  # what fails there too is no overflow
-    if not deviation and (large := [o for o in failed if _may_overflow(o) and o.case.situation.name not in wide]):
+    if not deviation and (large := [o for o in failed if _may_overflow(o)]):
         rest = [o for o in failed if o not in large]
         deviation = (
             _deviation(quantity, rest, [o for o in comparable if o not in large], convention, given) if rest else None
         )
-        lost = [o for o in large if deviation or not rest or not np.all(np.isfinite(o.actual))]
+        lost = [
+            o
+            for o in large
+            if deviation or (o.case.situation.name not in wide and not (rest and np.all(np.isfinite(o.actual))))
+        ]
         if lost:
             title = "statistics overflow in half precision: they must be kept in float32 or wider"
             effect = (
