@@ -131,7 +131,8 @@ def verdict(name: str, implementation: Any, observations: list[Observation], row
 
 def _remarks(observations: list[Observation]) -> tuple[str, ...]:
     """Say where the formula is right and the algorithm loses more than pairwise sums would: which, and how it grows."""
-    fragile = [o for o in observations if o.passed and o.tiers]
+    failed = {o.quantity for o in observations if not o.passed}
+    fragile = [o for o in observations if o.tiers and o.quantity not in failed]
     lines: dict[Tier, dict[str, list[str]]] = {}
     for quantity, kind in dict.fromkeys((o.quantity, o.case.kind) for o in fragile):
         those = [o for o in fragile if (o.quantity, o.case.kind) == (quantity, kind)]
