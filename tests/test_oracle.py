@@ -521,3 +521,70 @@ def test_causes_that_are_named_are_in_the_vocabulary(name):
     from refnorm.oracle.vocabulary import vocabulary
 
     assert causes(refnorm.check(mutants.REAL[name](), dtypes=FAST)) <= set(vocabulary())
+
+
+class Empty(Correct):
+    """The correct shapes and dtypes, and whatever `value` makes of them: nothing is computed."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def train(self, x, gamma, beta, mean, var, momentum, eps):
+        cache = (gamma, beta)
+        return self.value(x), self.value(mean), self.value(var), cache
+
+    def frozen(self, x, gamma, beta, mean, var, eps):
+        return self.value(x), (gamma, beta)
+
+    def infer(self, x, gamma, beta, mean, var, eps):
+        return self.value(x)
+
+    def backward(self, dy, cache):
+        return self.value(dy), *(None if p is None else self.value(p) for p in cache)
+
+
+@pytest.mark.parametrize(
+    ("value", "cause"),
+    [
+        (np.zeros_like, "returns-zeros"),
+        (np.copy, "returns-input"),
+        (np.ones_like, "unknown"),
+        (lambda a: np.full_like(a, np.nan), "returns-nan"),
+    ],
+    ids=["zeros", "input", "ones", "nan"],
+)
+def test_what_computes_nothing_is_wrong_in_every_quantity(value, cause):
+    report = refnorm.check(Empty(value))
+    wrong = {quantity for finding in report.findings if finding.kind == "wrong" for quantity in finding.quantities}
+    assert wrong >= set(QUANTITIES)
+    assert cause in causes(report)
+    assert report.paths[0].remarks == ()
+
+
+def only_for(holds):
+    """Return an implementation that is right where a condition on x and gamma holds, and off by 1 % elsewhere."""
+
+    class Only(Correct):
+        def y(self, s):
+            y = super().y(s)
+            return y if holds(s) else 1.01 * y
+
+    return Only()
+
+
+@pytest.mark.parametrize(
+    "holds",
+    [
+        lambda s: np.all(s.gamma == 1),
+        lambda s: s.wide.size // s.wide.shape[1] > 2,
+        lambda s: s.x.flags.c_contiguous,
+        lambda s: s.x.dtype == np.float64,
+        lambda s: s.x.ndim == 4,
+        lambda s: s.x.shape[0] > 1,
+        lambda s: s.eps > 1e-6,
+        lambda s: not s.frozen,
+    ],
+    ids=["gamma 1", "m > 2", "contiguous", "float64", "rank 4", "several samples", "usual eps", "training"],
+)
+def test_what_is_right_in_ordinary_cases_alone_is_convicted(holds):
+    assert not refnorm.check(only_for(holds)).conforms
