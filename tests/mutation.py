@@ -7,6 +7,7 @@ that sees arrays alone. What survives both must be listed in `EQUIVALENT` with t
 
     pip install cosmic-ray==8.7.0
     python tests/mutation.py SESSION [NAME ...]   # 40 minutes for all; exit status 1 if an unlisted mutant survives
+    python tests/mutation.py --again SESSION      # try what survived an earlier run on what is committed now
     python tests/mutation.py --report SESSION     # the table of an earlier run
 
 Not covered: mistakes of more than one place, `_array` and `_blocks` (their tests have mutants of their own).
@@ -24,7 +25,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 FILES = ("batch_norm", "statistics", "running")
-TESTS = ("batch_norm", "statistics", "running", "blocks", "gradients", "accuracy")
+TESTS = ("api", "batch_norm", "statistics", "running", "blocks", "gradients", "accuracy")
 BITS = ("BitAnd", "BitOr", "BitXor", "LShift", "RShift")  # no floats have these: every such mutant raises TypeError
 
 # file, what stands there, what the mutant makes of it: why nothing changes
@@ -93,6 +94,27 @@ def run(session: Path, names: Sequence[str]) -> None:
         cosmic_ray("exec", "mutation.toml", session)
 
 
+def again(session: Path) -> None:
+    """Try each survivor of a session once more, on what is committed now, and keep the new outcome."""
+    from cosmic_ray.work_db import WorkDB, use_db
+    from cosmic_ray.work_item import WorkResult
+
+    with use_db(session, WorkDB.Mode.open) as database, tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "refnorm"
+        subprocess.run(["git", "clone", "-q", ROOT, folder], check=True)
+        survivors = [(id, r) for id, r in database.results if r.output.strip().endswith("survived")]
+        for id, result in survivors:
+            patch = result.diff if result.diff.endswith("\n") else result.diff + "\n"
+            subprocess.run(["git", "apply", "--unidiff-zero", "-"], cwd=folder, input=patch, text=True, check=True)
+            command = [sys.executable, folder / "tests" / "mutation.py", "--trial"]
+            environment = os.environ | {"PYTHONPATH": str(folder)}
+            done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+            database.set_result(
+                id, WorkResult(result.worker_outcome, output=done.stdout, test_outcome=None, diff=result.diff)
+            )
+            subprocess.run(["git", "checkout", "-q", "."], cwd=folder, check=True)
+
+
 def drop_bits(session: Path) -> None:
     """Leave out bit operators: they raise on floats, and in type annotations, which are never evaluated, do nothing."""
     from cosmic_ray.work_db import WorkDB, use_db
@@ -142,6 +164,9 @@ def main(arguments: list[str]) -> int:
     if arguments == ["--trial"]:
         return trial()
     if arguments[:1] == ["--report"]:
+        return report(Path(arguments[1]))
+    if arguments[:1] == ["--again"]:
+        again(Path(arguments[1]))
         return report(Path(arguments[1]))
     if not arguments or not set(arguments[1:]) <= set(FILES):
         sys.exit(f"usage: python tests/mutation.py SESSION [NAME ...]; names are {', '.join(FILES)}")
