@@ -75,6 +75,15 @@ def test_undefined_operations_are_silent(call, x):
         call(x)
 
 
+def test_infinities_that_meet_are_silent():
+    infinite = np.array([np.inf])
+    batch = refnorm.Statistics(2, -infinite, np.ones(1))
+    with np.errstate(all="raise"):
+        assert np.isnan(refnorm.update_running(infinite, np.ones(1), batch, momentum=0.5)[0])
+        assert np.isnan(refnorm.cumulative_update(infinite, np.ones(1), batch, batches=1)[0])
+        assert np.isnan(refnorm.update_sums(infinite, np.ones(1), 1.0, batch)[0])
+
+
 def test_silence_can_be_broken():
     with np.errstate(all="raise"), pytest.raises(FloatingPointError):
         HUGE * HUGE
