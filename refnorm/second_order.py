@@ -50,14 +50,7 @@ def batch_norm_training_jvp(dx: Array, dgamma: Array | None, dbeta: Array | None
     dx = layout.widen(dx, "dx")
     inv_std, x_hat = _normalised(layout, saved)
 
-    dy = _residual(layout, dx, x_hat) * inv_std
-    if gamma is not None:
-        dy = dy * layout.along(layout.parameter(gamma, "gamma"))
-    if dgamma is not None:
-        dy = dy + layout.along(layout.parameter(dgamma, "dgamma")) * x_hat
-    if dbeta is not None:
-        dy = dy + layout.along(layout.parameter(dbeta, "dbeta"))
-    return layout.narrow(dy)
+    return _moved(layout, _residual(layout, dx, x_hat) * inv_std, x_hat, gamma, dgamma, dbeta)
 
 
 @ieee
@@ -170,14 +163,7 @@ def batch_norm_inference_jvp(
     array([[1.5]])
     """
     layout, inv_std, x_hat = _normalised_by(x, running_mean, running_var, eps, axis)
-    dy = layout.widen(dx, "dx") * inv_std
-    if gamma is not None:
-        dy = dy * layout.along(layout.parameter(gamma, "gamma"))
-    if dgamma is not None:
-        dy = dy + layout.along(layout.parameter(dgamma, "dgamma")) * x_hat
-    if dbeta is not None:
-        dy = dy + layout.along(layout.parameter(dbeta, "dbeta"))
-    return layout.narrow(dy)
+    return _moved(layout, layout.widen(dx, "dx") * inv_std, x_hat, gamma, dgamma, dbeta)
 
 
 @ieee
@@ -252,6 +238,18 @@ def _normalised_by(
         inv_std,
         (layout.widen(x, "x") - layout.along(layout.parameter(running_mean, "running_mean"))) * inv_std,
     )
+
+
+def _moved(
+    layout: Layout, dx_hat: Array, x_hat: Array, gamma: Array | None, dgamma: Array | None, dbeta: Array | None
+) -> Array:
+    """Return gamma dx_hat + dgamma x_hat + dbeta, rounded: how y moves when x_hat and the parameters do."""
+    dy = dx_hat if gamma is None else dx_hat * layout.along(layout.parameter(gamma, "gamma"))
+    if dgamma is not None:
+        dy = dy + layout.along(layout.parameter(dgamma, "dgamma")) * x_hat
+    if dbeta is not None:
+        dy = dy + layout.along(layout.parameter(dbeta, "dbeta"))
+    return layout.narrow(dy)
 
 
 def _residual(layout: Layout, values: Array, x_hat: Array) -> Array:
