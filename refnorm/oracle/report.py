@@ -170,7 +170,9 @@ def text(report: Report) -> str:
     ]
     lines = [" · ".join(head)]
     for path in report.paths:
-        lines += ["", *_table(path, report), *(f"  {remark}" for remark in path.remarks)]
+        lines += ["", *_table(path, report)]
+        for remark in path.remarks:
+            lines += textwrap.wrap(remark, WIDTH, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
         for number, finding in enumerate(path.findings, start=1):
             lines += ["", *_described(finding, number, report, path)]
         lines += ["", _verdict(path, report)]
