@@ -166,12 +166,13 @@ def test_one_value_per_channel_has_no_unbiased_variance():
     assert var.tolist() == [0.0, 0.0, 0.0]
 
 
+@pytest.mark.parametrize("channels", [2, 4])
 @pytest.mark.parametrize("which", [0, 1])
-def test_running_statistics_of_other_channels_are_an_error(which):
+def test_running_statistics_of_other_channels_are_an_error(which, channels):
     running = list(start("float64"))
-    running[which] = np.zeros(4)
+    running[which] = np.zeros(channels)
     name = ("running_mean", "running_var")[which]
-    with pytest.raises(ValueError, match=rf"{name} has shape \(4,\), the batch's statistics \(3,\)"):
+    with pytest.raises(ValueError, match=rf"{name} has shape \({channels},\), the batch's statistics \(3,\)"):
         update_running(*running, Statistics.of(batches()[0]))
 
 
