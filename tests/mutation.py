@@ -29,7 +29,24 @@ TESTS = ("api", "statistics", "running", "batch_norm", "blocks", "gradients", "a
 BITS = ("BitAnd", "BitOr", "BitXor", "LShift", "RShift")  # no floats have these: every such mutant raises TypeError
 
 # file, what stands there, what the mutant makes of it: why nothing changes
-EQUIVALENT: dict[tuple[str, str, str], str] = {}
+SAME_MODULE = "namespaces are modules: equal if they are the same"
+EQUIVALENT: dict[tuple[str, str, str], str] = {
+    (
+        "running",
+        """if namespace(batch, "the batch's statistics") is not xp:""",
+        """if namespace(batch, "the batch's statistics") != xp:""",
+    ): SAME_MODULE,
+    (
+        "statistics",
+        'if namespace(self.mean, "mean") is not namespace(other.mean, "mean"):',
+        'if namespace(self.mean, "mean") != namespace(other.mean, "mean"):',
+    ): SAME_MODULE,
+    (
+        "running",
+        "var = statistics.corrected(0 if single else 1)",
+        "var = statistics.corrected( -1 if single else 1)",
+    ): "the variance of a single value is 0, whatever multiplies it",
+}
 
 
 def trial() -> int:

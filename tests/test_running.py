@@ -242,3 +242,10 @@ def test_running_sums_take_a_single_value_with_variance_0():
 def test_a_fraction_outside_0_to_1_is_an_error():
     with pytest.raises(ValueError, match=r"fraction=1\.5 is the weight of the old sums"):
         update_sums(np.zeros(1), np.zeros(1), 0.0, Statistics.of(np.ones((2, 1))), fraction=1.5)
+
+
+def test_a_fraction_of_one_keeps_all_of_the_sums():
+    batch = Statistics.of(batches()[0])
+    mean_sum, _, count = update_sums(*start("float64"), 2.0, batch, fraction=1)
+    np.testing.assert_array_equal(mean_sum, start("float64")[0] + batch.mean)
+    assert count == 3.0
