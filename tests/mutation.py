@@ -46,6 +46,11 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "var = statistics.corrected(0 if single else 1)",
         "var = statistics.corrected( -1 if single else 1)",
     ): "the variance of a single value is 0, whatever multiplies it",
+    (
+        "running",
+        "single = isinstance(statistics.count, int) and statistics.count == 1",
+        "single = isinstance(statistics.count, int) and statistics.count <= 1",
+    ): "there are no statistics of nothing; made by hand, they raise either way",
 }
 
 

@@ -196,3 +196,9 @@ def test_one_channel_with_too_few_masked_values_is_an_error():
 def test_an_empty_batch_has_no_statistics():
     with pytest.raises(ValueError, match=r"x of shape \(0, 3\) has no values to average over axes \(0,\)"):
         Statistics.of(np.zeros((0, 3)))
+
+
+def test_statistics_cannot_be_changed():
+    statistics = Statistics.of(np.array([[1.0], [3.0]]))
+    with pytest.raises(AttributeError):
+        statistics.count = 3
