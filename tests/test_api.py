@@ -82,6 +82,7 @@ def test_infinities_that_meet_are_silent():
         assert np.isnan(refnorm.update_running(infinite, np.ones(1), batch, momentum=0.5)[0])
         assert np.isnan(refnorm.cumulative_update(infinite, np.ones(1), batch, batches=1)[0])
         assert np.isnan(refnorm.update_sums(infinite, np.ones(1), 1.0, batch)[0])
+        assert np.isnan(batch.merge(batch).mean)
 
 
 def test_silence_can_be_broken():

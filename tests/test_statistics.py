@@ -202,3 +202,7 @@ def test_statistics_cannot_be_changed():
     statistics = Statistics.of(np.array([[1.0], [3.0]]))
     with pytest.raises(AttributeError):
         statistics.count = 3
+    assert statistics != Statistics(
+        2, statistics.mean, statistics.var
+    )  # arrays have no one truth: compare them yourself
+    assert len({statistics, statistics}) == 1
