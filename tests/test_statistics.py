@@ -206,3 +206,14 @@ def test_statistics_cannot_be_changed():
         2, statistics.mean, statistics.var
     )  # arrays have no one truth: compare them yourself
     assert len({statistics, statistics}) == 1
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_statistics_of_other_channels_do_not_merge(channels):
+    with pytest.raises(ValueError, match="shape"):
+        Statistics.of(np.ones((4, 2))).merge(Statistics.of(np.ones((4, channels))))
+
+
+def test_a_correction_above_every_count_is_an_error():
+    with pytest.raises(ValueError, match="more than 5 values"):
+        Statistics(np.array([2.0, 3.0]), np.zeros(2), np.ones(2)).corrected(5)
