@@ -209,8 +209,8 @@ def test_statistics_cannot_be_changed():
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_statistics_of_other_channels_do_not_merge(channels):
-    with pytest.raises(ValueError, match="shape"):
+def test_more_channels_do_not_merge_nor_do_fewer(channels):
+    with pytest.raises(ValueError, match="cannot merge statistics of"):
         Statistics.of(np.ones((4, 2))).merge(Statistics.of(np.ones((4, channels))))
 
 
