@@ -29,6 +29,7 @@ from refnorm.oracle.implementation import TargetError
 from refnorm.oracle.judge import FURTHER
 from refnorm.oracle.outputs import judge
 
+EVERYTHING = [*folder.FUNCTIONS, *folder.FURTHER]
 REQUIRED = os.environ.get("REFNORM_FRAMEWORKS", "").split(",")
 
 
@@ -64,14 +65,14 @@ def from_safetensors(path, entry):
 
 
 def kind_of(name, entry):
-    wide = name in ("x", "dy", "y", "dx") or name.startswith("batch")
+    wide = name in ("x", "dy", "y", "dx", "ddx") or name.startswith("batch")
     return "float64" if name in ("eps", "momentum") else entry["dtype"] if wide else entry["parameters"]
 
 
 READERS = {"json": from_json, "npz": from_npz, "safetensors": from_safetensors}
 
 
-def computed(entry, given):
+def computed(entry, given, second):
     implementation = Reference()
     gamma, beta, mean, var, dy = (given.get(n) for n in ("gamma", "beta", "running_mean", "running_var", "dy"))
     if entry["operation"] == "training":
@@ -82,7 +83,13 @@ def computed(entry, given):
     else:
         y, cache = implementation.frozen(given["x"], gamma, beta, mean, var, entry["eps"])
         results = {"y": y}
-    return results | dict(zip(("dx", "dgamma", "dbeta"), implementation.backward(dy, cache), strict=True))
+    results |= dict(zip(("dx", "dgamma", "dbeta"), implementation.backward(dy, cache), strict=True))
+    if second and "ddx" in given:
+        moves = (given["ddx"], given.get("ddgamma"), given.get("ddbeta"))
+        twice = implementation.double_backward(*moves, dy, cache)
+        results["jvp"] = implementation.jvp(*moves, cache)
+        results |= {f"double_backward_{n}": r for n, r in zip(("ddy", "dx", "dgamma"), twice, strict=True)}
+    return results
 
 
 def to_json(directory, id, results):
@@ -114,14 +121,16 @@ def to_safetensors(directory, id, results):
 WRITERS = {"json": to_json, "npy": to_npy, "safetensors": to_safetensors}
 
 
-def run_client(directory, writes):
+def run_client(directory, writes, second=False):
+    if second:
+        (directory / "outputs" / "program.json").write_text(json.dumps({"operations": EVERYTHING}))
     manifest = json.loads((directory / "export.json").read_text())
     assert manifest["total_cases"] == len(manifest["cases"]) > 0
     for entry in manifest["cases"]:
         given = READERS[manifest["format"]](directory / entry["file"], entry)
         try:
             with np.errstate(all="ignore"):
-                WRITERS[writes](directory / "outputs", entry["id"], computed(entry, given))
+                WRITERS[writes](directory / "outputs", entry["id"], computed(entry, given, second))
         except ValueError as error:
             (directory / "outputs" / f"{entry['id']}.json").write_text(json.dumps({"raises": str(error)}))
     return len(manifest["cases"])
@@ -133,6 +142,15 @@ def right(tmp_path_factory):
     directory = tmp_path_factory.mktemp("right") / "cases"
     export(directory, dtypes=["bfloat16"])
     run_client(directory, "json")
+    return directory
+
+
+@pytest.fixture(scope="module")
+def second(tmp_path_factory):
+    """The same of a program that offers second order as well."""
+    directory = tmp_path_factory.mktemp("second") / "cases"
+    export(directory, dtypes=["bfloat16"])
+    run_client(directory, "json", second=True)
     return directory
 
 
@@ -175,6 +193,39 @@ def test_the_report_is_that_of_check(right):
     assert type(report).from_dict(report.to_dict()).to_dict() == report.to_dict()
 
 
+def test_second_order_is_judged_where_it_is_offered(second):
+    report, same = judge(second), refnorm.check("refnorm", dtypes=["bfloat16"])
+    assert report.conforms, str(report)
+    assert report.paths[0].not_judged == {}
+    numbers = {(c.quantity, c.state, c.worst) for c in report.paths[0].cells}
+    assert numbers == {(c.quantity, c.state, c.worst) for c in same.paths[0].cells if c.quantity != "repeatability"}
+
+
+def test_second_order_that_is_wrong_or_missing_is_a_finding(second, tmp_path):
+    mine = Path(shutil.copytree(second, tmp_path / "cases"))
+
+    def negate(document):
+        document["jvp"]["data"] = [-float(v) if not isinstance(v, str) else v for v in document["jvp"]["data"]]
+
+    def edit(path, change):
+        document = json.loads(path.read_text())
+        change(document)
+        path.write_text(json.dumps(document))
+
+    for path in (mine / "outputs").glob("bn.inference.*"):
+        edit(path, negate)
+    edit(mine / "outputs" / "bn.training.bfloat16.rank-3.1.json", lambda d: d.pop("double_backward_dx"))
+    found = {q: f.cause for f in judge(mine).findings for q in f.quantities}
+    assert set(found) == {"frozen jvp", "double backward dx"}
+    assert found["double backward dx"] == "output-missing"
+
+
+def test_second_order_that_was_not_offered_is_surplus(second, tmp_path):
+    mine = Path(shutil.copytree(second, tmp_path / "cases"))
+    (mine / "outputs" / "program.json").unlink()
+    assert causes(judge(mine)) == {"output-surplus"}
+
+
 def test_a_convention_that_is_not_the_declared_one_is_named(right):
     report = judge(right, "keras")
     assert "momentum-sense+running-variance-unbiased" in causes(report)
@@ -208,9 +259,11 @@ def test_outputs_of_an_operation_that_is_not_offered_are_surplus(mine):
     assert causes(judge(mine)) == {"output-surplus"}
 
 
-def test_every_single_output_is_needed(right):
+@pytest.mark.parametrize(("which", "operations"), [("right", folder.FUNCTIONS), ("second", EVERYTHING)])
+def test_every_single_output_is_needed(request, which, operations):
     """Take each output of each case away, and each file: the case never passes."""
-    files, operations = folder.present(right / "outputs"), folder.FUNCTIONS
+    right = request.getfixturevalue(which)
+    files = folder.present(right / "outputs")
     for case in exported(["bfloat16"]):
         whole = judging._read(right, case, files, operations)
         assert not whole.defects
@@ -218,7 +271,8 @@ def test_every_single_output_is_needed(right):
         gone = judging._read(right, case, files - {f"{case.id}.json"}, operations)
         assert not all(o.passed for o in judging._observations(case, gone, CONVENTIONS["torch"], operations))
         document = json.loads((right / "outputs" / f"{case.id}.json").read_text())
-        for name in outputs(case) if "raises" not in document else ():
+        written = [name for name in outputs(case) if which == "second" or not name.startswith(("jvp", "double"))]
+        for name in written if "raises" not in document else ():
             less = judging._read(right, case, files, operations)
             del less.arrays[name]
             less.defects[name] = judging.ABSENT
@@ -248,6 +302,7 @@ def test_no_outputs_directory_at_all_is_everything_missing(mine):
         ("{", "no JSON, or truncated"),
         ('{"operations": []}', "must have train or infer"),
         ('{"operations": ["backward", "infer"]}', "train if they have backward"),
+        ('{"operations": ["infer", "jvp"]}', "train or frozen if they have jvp"),
         ('{"operations": ["fly"]}', "some of train, infer"),
         ('{"operations": [["train"]]}', "some of train, infer"),
         ('{"operations": 7}', "some of train, infer"),

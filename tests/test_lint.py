@@ -129,5 +129,8 @@ def test_cases_are_found_by_every_name_of_their_operation():
     assert by["running"] | by["backward"] <= by["training"]
     assert by["frozen"] < by["inference"]
     assert case_of("bn.frozen.float64.rank-2.1").id == "bn.inference.float64.rank-2.1"
-    with pytest.raises(ValueError, match="operations are training, running, backward, inference and frozen"):
+    assert by["frozen_jvp"] < by["frozen"]
+    assert by["jvp"] < by["double_backward"] < by["training"]
+    assert case_of("bn.frozen_jvp.float64.rank-3.1").id == "bn.inference.float64.rank-3.1"
+    with pytest.raises(ValueError, match="operations are training, backward, running, jvp, double_backward, inference"):
         next(cases("forward"))

@@ -16,8 +16,8 @@ import refnorm
 from refnorm.conventions import CONVENTIONS
 from refnorm.frameworks.reference import Reference
 from refnorm.golden.cases import cases
+from refnorm.golden.second_order import directions
 from refnorm.oracle.bounds_second import second_bounds
-from refnorm.oracle.directions import directions
 from refnorm.oracle.gradients import check_gradients
 from refnorm.oracle.implementation import as_target, load
 from refnorm.oracle.judge import FURTHER
@@ -221,7 +221,7 @@ def test_raising_is_a_finding_and_stops_nothing_else():
 
     report = refnorm.check(changed(twice=refuse), dtypes=["float64"])
     raised = [f for f in report.findings if f.cause == "raises"]
-    assert [f.quantities for f in raised] == [("double backward ddy", "frozen double backward ddy")]
+    assert [f.quantities for f in raised] == [("double backward ddy", "frozen double backward ddy", "NaN and inf")]
     assert "NotImplementedError: no second order" in raised[0].title
     assert {c.state for c in report.paths[0].cells if c.quantity in ("jvp", "dx", "y, training")} == {"ok"}
 

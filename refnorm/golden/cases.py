@@ -16,9 +16,16 @@ from refnorm._array import Array
 from refnorm.conventions import Convention
 from refnorm.exact import Exact
 from refnorm.golden.rule import Floats, rounded, uniform
-from refnorm.golden.situations import INFERENCE, SITUATIONS, TRAINING, Situation
+from refnorm.golden.situations import (
+    FROZEN_SECOND_ORDER,
+    INFERENCE,
+    SECOND_ORDER,
+    SITUATIONS,
+    TRAINING,
+    Situation,
+)
 
-OPERATIONS = {"training": TRAINING, "inference": INFERENCE}
+OPERATIONS = {"training": (*TRAINING, *SECOND_ORDER), "inference": (*INFERENCE, *FROZEN_SECOND_ORDER)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,8 +115,9 @@ def cases(
 
     Parameters
     ----------
-    operation : "training", "running" and "backward" are results of the same cases, as "inference" and "frozen" are: a
-        finer name leaves out the cases that the set has no such result of. None for all.
+    operation : "training", "running", "backward", "jvp" and "double_backward" are results of the same cases, as
+        "inference", "frozen", "frozen_jvp" and "frozen_double_backward" are: a finer name leaves out the cases that
+        the set has no such result of. None for all.
     dtype : format of x: "float64", "float32", "float16" or "bfloat16"; None for all.
     flag : what a case is there for, a situation's name; None for all.
     convention : a row of `refnorm.conventions` or its name; only cases of a rank that it accepts.
@@ -139,14 +147,14 @@ def cases(
                     yield _built(id, op, kind, situation, seed)
     if not found:
         raise ValueError(
-            f"no case has operation={operation!r}, dtype={dtype!r}, flag={flag!r}; operations are training, running, "
-            "backward, inference and frozen, dtypes float64, float32, float16 and bfloat16, flags are those of "
-            "refnorm.golden.flags"
+            f"no case has operation={operation!r}, dtype={dtype!r}, flag={flag!r}; operations are "
+            f"{', '.join(name for names in OPERATIONS.values() for name in names)}, dtypes float64, float32, float16 "
+            "and bfloat16, flags are those of refnorm.golden.flags"
         )
 
 
 def case(id: str) -> Case:
-    """Return the case of this id; ids of the files of running, backward and frozen results name the same cases."""
+    """Return the case of this id; ids of the files of its other results, as of backward and jvp, name the same case."""
     asked = id
     for op, finer in OPERATIONS.items():
         for name in finer:

@@ -18,6 +18,7 @@ from refnorm.golden.cases import Case, cases
 from refnorm.golden.generate import SET
 from refnorm.golden.rule import Floats, rounded
 from refnorm.golden.safetensors import pack, stored
+from refnorm.golden.second_order import directions
 
 Tensors = Mapping[str, tuple[str, Floats]]  # name -> (format, values)
 Progress = Callable[[int, int, str], None]
@@ -118,12 +119,16 @@ def inputs(case: Case) -> dict[str, tuple[str, Floats]]:
     data = [*batches, ("dy", case.dy)] if case.operation == "training" else [("x", case.x), ("dy", case.dy)]
     parameters = {name: getattr(case, name) for name in ("gamma", "beta", "running_mean", "running_var")}
     tensors = {name: (case.kind, values) for name, values in data}
+    if case.count > 1 or (case.count and case.operation == "inference"):
+        dx, dgamma, dbeta = directions(case)
+        tensors["ddx"] = (case.kind, dx)
+        parameters |= {"ddgamma": dgamma, "ddbeta": dbeta}
     tensors |= {name: (case.parameters, values) for name, values in parameters.items() if values is not None}
     return tensors | {name: ("float64", np.array(getattr(case, name))) for name in ("eps", "momentum")}
 
 
 def outputs(case: Case) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Return what a program writes: name -> (format, shape); absent parameters have no gradient.
+    """Return what a program that offers everything writes: name -> (format, shape); what is absent has no gradient.
 
     Examples
     --------
@@ -138,6 +143,8 @@ def outputs(case: Case) -> dict[str, tuple[str, tuple[int, ...]]]:
     if case.count > 1:
         result |= {"dx": x}
         result |= {f"d{name}": parameter for name in ("gamma", "beta") if getattr(case, name) is not None}
+        result |= {"jvp": x, "double_backward_ddy": x, "double_backward_dx": x}
+        result |= {} if case.gamma is None else {"double_backward_dgamma": parameter}
     return result
 
 
@@ -175,7 +182,7 @@ def _json(case: Case) -> bytes:
     tensors = {name: tensor(values) for name, (_, values) in inputs(case).items()}
     if case.operation == "training":
         document["batches"] = [tensors[f"batch.{k}"] for k in range(len(case.batches))]
-    for name in ("x", "dy", "gamma", "beta", "running_mean", "running_var"):
+    for name in ("x", "dy", "gamma", "beta", "running_mean", "running_var", "ddx", "ddgamma", "ddbeta"):
         if name != "x" or case.operation == "inference":
             document[name] = tensors.get(name)
     return json.dumps(document, allow_nan=False).encode()

@@ -18,13 +18,13 @@ from refnorm.exact import Exact
 from refnorm.golden.cases import Case, cases, expected, rule_of
 from refnorm.golden.flags import FLAGS
 from refnorm.golden.rule import Floats
-from refnorm.golden.situations import ALL, INFERENCE, SITUATIONS
+from refnorm.golden.second_order import directions, second_order
+from refnorm.golden.situations import ALL, FROZEN_SECOND_ORDER, SECOND_ORDER, SITUATIONS
 
 SCHEMA, SET = 1, "2026.11"
 DATA = Path(__file__).parent / "data"
-OPERATIONS = ("training", "backward", "running", "inference", "frozen")
-STORED = 200  # elements; larger arrays are built by rule, and their results sampled
-SAMPLES = 24
+INPUTS = 24  # elements; larger inputs are built by rule
+STORED, SAMPLES = 200, 24  # elements; larger results are sampled
 
 # operation -> (operation of the case, inputs, expected results by their names in the oracle)
 CONTENT: dict[str, tuple[str, tuple[str, ...], dict[str, str]]] = {
@@ -38,12 +38,22 @@ CONTENT: dict[str, tuple[str, tuple[str, ...], dict[str, str]]] = {
         {"dx": "frozen dx", "dgamma": "frozen dgamma", "dbeta": "frozen dbeta"},
     ),
 }
+for _prefix, _of, _statistics in (("", "training", ()), ("frozen_", "inference", ("running_mean", "running_var"))):
+    _layer, _frozen = ("x", "gamma", *_statistics), _prefix.replace("_", " ")
+    CONTENT[f"{_prefix}jvp"] = (_of, (*_layer, "dx", "dgamma", "dbeta"), {"dy": f"{_frozen}jvp"})
+    CONTENT[f"{_prefix}double_backward"] = (
+        _of,
+        (*_layer, "dy", "ddx", "ddgamma", "ddbeta"),
+        {name: f"{_frozen}double backward {name}" for name in ("ddy", "dx", "dgamma")},
+    )
+SECOND = (*SECOND_ORDER, *FROZEN_SECOND_ORDER)
+WIDE = ("x", "y", "dx", "dy", "ddx", "ddy")  # tensors of the shape and format of x
 
 
 @cache
 def files() -> dict[str, str]:
     """Return every file of the set and its text."""
-    texts = {f"bn.{op}.{kind}.json": _document(op, kind) for op in OPERATIONS for kind in ALL}
+    texts = {f"bn.{op}.{kind}.json": _document(op, kind) for op in CONTENT for kind in ALL}
     texts["bn.errors.json"] = _errors()
     texts["flags.json"] = _flags()
     texts["released.json"] = _released(texts)
@@ -59,7 +69,7 @@ def stored_cases(operation: str, kind: str | None = None) -> list[Case]:
         case
         for case in cases(CONTENT[operation][0], kind)
         if case.finite
-        and case.count >= (1 if operation in INFERENCE else 2)
+        and case.count >= (1 if case.operation == "inference" else 2)
         and operation in case.situation.operations
         and case.situation.layout == "ordinary"
         and case.x.shape[1] <= STORED
@@ -89,9 +99,10 @@ def _entry(operation: str, case: Case) -> dict[str, Any]:
         if name == "batches":
             entry["batches"] = [_input(case, "x", batch, k) for k, batch in enumerate(case.batches)]
         else:
-            value = getattr(case, name)
+            value = _given(case, operation, name)
             entry[name] = None if value is None else _input(case, name, value)
-    values = expected(case, CONVENTIONS["torch"])
+    results_of = second_order if operation in SECOND else expected
+    values: dict[str, Exact] = results_of(case, CONVENTIONS["torch"])
     found = {name: values[quantity] for name, quantity in results.items()}
     if operation == "running":
         found["running_var_correction_0"] = expected(case, _biased())["running variance"]
@@ -100,6 +111,13 @@ def _entry(operation: str, case: Case) -> dict[str, Any]:
         found |= {"mean": _statistic(case, "mean"), "var": _statistic(case, "var")}
     entry["expected"] = {name: _result(case, name, value) for name, value in found.items()}
     return entry
+
+
+def _given(case: Case, operation: str, name: str) -> Floats | None:
+    """Return an input: of the case, or one of its directions, which a double backward calls ddx, ddgamma, ddbeta."""
+    moves = {move if operation.endswith("jvp") else f"d{move}": d for move, d in directions(case)._asdict().items()}
+    value: Floats | None = moves[name] if operation in SECOND and name in moves else getattr(case, name)
+    return value
 
 
 def _biased() -> Any:
@@ -116,14 +134,16 @@ def _statistic(case: Case, name: str) -> Exact:
 
 
 def _input(case: Case, name: str, values: Floats, step: int = 0) -> dict[str, Any]:
-    if values.size <= STORED:
+    if values.size <= INPUTS or values.ndim == 1:
         return {"shape": list(values.shape), "data": [_number(v) for v in values.reshape(-1).tolist()]}
+    if name not in ("x", "dy"):
+        raise ValueError(f"{case.id}: {name} has {values.size} elements, and only x and dy are built by a written rule")
     return {"shape": list(values.shape), "rule": rule_of(case, name, step)}
 
 
 def _result(case: Case, name: str, value: Exact) -> dict[str, Any]:
-    """Return correctly rounded numbers, and for float64 their 30-digit decimals; a sample of a large array."""
-    kind = case.kind if name in ("y", "dx") else case.parameters
+    """Return correctly rounded numbers, and for float64 what rounding took away; a sample of a large array."""
+    kind = case.kind if name in WIDE else case.parameters
     rounded = value.rounded(kind).reshape(-1)
     at: Sequence[int] = range(rounded.size)
     result: dict[str, Any] = {"shape": list(value.shape)}
@@ -132,7 +152,7 @@ def _result(case: Case, name: str, value: Exact) -> dict[str, Any]:
         result["at"] = list(at)
     result["data"] = [_number(float(rounded[k])) for k in at]
     if kind == "float64":
-        result["decimal"] = [value.number(k).decimal(30) for k in at]
+        result["rest"] = [float(f"{value.number(k).minus(rounded[k]).rounded():.6g}") for k in at]
     return result
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from refnorm.golden.generate import DATA, canonical, digest
+from refnorm.golden.generate import DATA, WIDE, canonical, digest
 from refnorm.golden.rule import rounded
 
 NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
@@ -73,7 +73,7 @@ def _file(path: Path, entry: Any, documents: dict[str, Any]) -> Iterator[str]:
             yield f"it has {len(cases)} cases, MANIFEST.json says {entry.get('cases')}"
         for case in cases:
             for where, tensor in _tensors(case):
-                wide = where.split(".")[-1] in ("x", "dy", "y", "dx") or where.startswith("batches")
+                wide = where.split(".")[-1] in WIDE or where.startswith("batches")
                 kind = document["dtype"] if wide else case.get("parameters", document["dtype"])
                 yield from (f"{case.get('id')}, {where}: {what}" for what in _tensor(tensor, kind))
 
@@ -100,9 +100,11 @@ def _tensor(tensor: dict[str, Any], kind: str) -> Iterator[str]:
     values = np.array([NON_FINITE.get(v, v) if isinstance(v, str) else v for v in data], dtype=np.float64)
     if not np.array_equal(rounded(values, kind), values, equal_nan=True):
         yield f"a number is not one of the format {kind}"
-    for value, decimal in zip(data, tensor.get("decimal", []), strict=False):
-        if not isinstance(value, str) and not math.isclose(value, float(decimal), rel_tol=2**-52, abs_tol=5e-324):
-            yield f"{value} and its decimal {decimal} differ"
+    if len(tensor.get("rest", data)) != len(data):
+        yield f"{len(tensor['rest'])} rests where {len(data)} belong"
+    for value, rest in zip(data, tensor.get("rest", []), strict=False):
+        if not isinstance(value, str) and not abs(rest) <= 0.50001 * math.ulp(value):
+            yield f"{value} is not rounded: its rest is {rest}"
 
 
 def _manifest(manifest: dict[str, Any], listed: dict[str, Any], documents: dict[str, Any]) -> Iterator[str]:

@@ -9,7 +9,10 @@ USUAL = ALL[:3]
 WIDE = ("float64", "float32")
 TRAINING = ("training", "backward", "running")
 INFERENCE = ("inference", "frozen")
+SECOND_ORDER = ("jvp", "double_backward")
+FROZEN_SECOND_ORDER = ("frozen_jvp", "frozen_double_backward")
 NORMALISING = ("training", "backward", "inference", "frozen")  # what eps, gamma and beta have a part in
+EVERY = (*TRAINING, *INFERENCE, *SECOND_ORDER, *FROZEN_SECOND_ORDER)
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class Situation:
     parameters : format of gamma, beta and running statistics where it is not that of x.
     content : "ordinary", "constant", "outlier", "integers", "nan" or "inf" (in one value of channel 0 of x), or
         "nan-upstream" (of dy).
-    operations : the operations of the golden set that it tells something about.
+    operations : the operations of the golden set that it tells something about; of second order only a choice.
     """
 
     name: str
@@ -65,6 +68,7 @@ def _large_mean() -> list[Situation]:
             formats=(kind,),
             eps=2.0**-17 if kind in WIDE else 2.0**-10,
             running="initial" if shape == (2, 3, 4) else "far",
+            operations=(*TRAINING, *INFERENCE, *(SECOND_ORDER if shape == (5, 3) else ())),
         )
         for kind, centres in by_format.items()
         for centre, shape in zip(centres, ((5, 3), (2, 3, 4), (3, 2, 2, 4), (6, 2)), strict=False)
@@ -77,12 +81,19 @@ SITUATIONS: tuple[Situation, ...] = (
         "m = 2: biased and unbiased variance differ by 2, and x_hat is +-1 whatever the data",
         (2, 3),
         formats=ALL,
+        operations=(*TRAINING, *INFERENCE, *SECOND_ORDER),
     ),
     Situation(
         "three-values", "m = 3: biased and unbiased variance differ by 1.5", (3, 2), formats=ALL, operations=TRAINING
     ),
     Situation("rank-2", "the plain fully connected layout", (7, 3)),
-    Situation("rank-3", "a length axis that is not averaged over, or averaged over alone", (2, 3, 4), formats=ALL),
+    Situation(
+        "rank-3",
+        "a length axis that is not averaged over, or averaged over alone",
+        (2, 3, 4),
+        formats=ALL,
+        operations=EVERY,
+    ),
     Situation(
         "rank-4",
         "images: statistics go over N, H and W, and every axis has its own size",
@@ -111,7 +122,13 @@ SITUATIONS: tuple[Situation, ...] = (
         (1, 3, 2, 4),
         operations=(*TRAINING, "inference"),
     ),
-    Situation("one-channel", "a single channel: statistics of shape (1,) broadcast by accident", (6, 1), formats=WIDE),
+    Situation(
+        "one-channel",
+        "a single channel: statistics of shape (1,) broadcast by accident",
+        (6, 1),
+        formats=WIDE,
+        operations=(*TRAINING, *INFERENCE, "double_backward"),
+    ),
     Situation(
         "many-channels",
         "more channels than values: a reduction over the wrong axis goes unnoticed in square data",
@@ -132,7 +149,7 @@ SITUATIONS: tuple[Situation, ...] = (
         eps=2.0**-17,
         formats=WIDE,
         running="small",
-        operations=NORMALISING,
+        operations=(*NORMALISING, "double_backward", "frozen_double_backward"),
     ),
     Situation(
         "variance-near-eps",
@@ -230,7 +247,7 @@ SITUATIONS: tuple[Situation, ...] = (
         (4, 3),
         gamma="zero",
         formats=ALL,
-        operations=NORMALISING,
+        operations=(*NORMALISING, *SECOND_ORDER, *FROZEN_SECOND_ORDER),
     ),
     Situation(
         "gamma-tiny",
@@ -241,7 +258,12 @@ SITUATIONS: tuple[Situation, ...] = (
         operations=NORMALISING,
     ),
     Situation(
-        "gamma-absent", "gamma = None with beta present", (4, 3, 2), gamma="absent", formats=ALL, operations=NORMALISING
+        "gamma-absent",
+        "gamma = None with beta present",
+        (4, 3, 2),
+        gamma="absent",
+        formats=ALL,
+        operations=(*NORMALISING, *SECOND_ORDER),
     ),
     Situation("beta-absent", "beta = None with gamma present", (4, 3, 2), beta="absent", operations=NORMALISING),
     Situation(
@@ -257,6 +279,7 @@ SITUATIONS: tuple[Situation, ...] = (
         (7, 3),
         gamma="absent",
         beta="absent",
+        operations=(*TRAINING, *INFERENCE, "double_backward"),
     ),
     Situation(
         "initial-statistics",
@@ -315,6 +338,7 @@ SITUATIONS: tuple[Situation, ...] = (
         parameters="float32",
         centre=8.0,
         gamma="positive",
+        operations=EVERY,
     ),
     Situation(
         "half-overflow",
@@ -355,6 +379,7 @@ SITUATIONS: tuple[Situation, ...] = (
         (5, 3),
         content="constant",
         formats=ALL,
+        operations=(*TRAINING, *INFERENCE, *SECOND_ORDER),
     ),
     *_large_mean(),
     *(
@@ -447,7 +472,7 @@ SITUATIONS: tuple[Situation, ...] = (
         "inference of a single value per channel is ordinary: nothing is averaged",
         (1, 3),
         formats=WIDE,
-        operations=INFERENCE,
+        operations=(*INFERENCE, *FROZEN_SECOND_ORDER),
     ),
     Situation(
         "dead-channel",
@@ -455,7 +480,7 @@ SITUATIONS: tuple[Situation, ...] = (
         (4, 3),
         formats=WIDE,
         running="dead",
-        operations=INFERENCE,
+        operations=(*INFERENCE, *FROZEN_SECOND_ORDER),
     ),
     Situation("many-channels", "more channels than a tile of 256", (3, 259), formats=("float32",)),
 )

@@ -10,7 +10,7 @@ from refnorm._array import Array
 from refnorm.conventions import Convention
 from refnorm.golden.cases import Case
 from refnorm.oracle.bounds import unit_roundoff
-from refnorm.oracle.judge import FUNCTIONS, Observation, Raised, Trial
+from refnorm.oracle.judge import FUNCTIONS, Observation, Raised, Trial, elementwise, kind_of
 
 
 def policy(trial: Trial, behaviour: str, accepted: tuple[str, ...]) -> None:
@@ -67,12 +67,12 @@ def poisoned(trial: Trial) -> None:
     if case.operation == "inference":
         if hasattr(implementation, "infer") and not upstream:
             y = trial.call("infer", trial.data(case.x), gamma, beta, mean, var, case.eps)
-            _contained(trial, "y, inference", y, elementwise=True)
+            _contained(trial, "y, inference", y, alone=True)
         if not hasattr(implementation, "frozen"):
             return
         y, cache = trial.unpack("frozen", trial.call("frozen", trial.data(case.x), gamma, beta, mean, var, case.eps), 2)
         if not upstream:
-            _contained(trial, "frozen y", y, elementwise=True)
+            _contained(trial, "frozen y", y, alone=True)
         quantities = FUNCTIONS["frozen"][1:]
     else:
         result = trial.call("train", trial.data(case.x), gamma, beta, mean, var, case.momentum, case.eps)
@@ -86,16 +86,20 @@ def poisoned(trial: Trial) -> None:
         for quantity, actual in zip(quantities, gradients, strict=True):
             clean = not upstream and (quantity.endswith("dbeta") or quantity == "frozen dx")
             if not clean:  # these do not depend on x
-                _contained(trial, quantity, actual, elementwise=quantity == "frozen dx")
+                _contained(trial, quantity, actual, alone=quantity == "frozen dx")
+    constant = ("frozen double backward dx", "frozen double backward dgamma") if not upstream else ("jvp", "ddy")
+    for quantity, actual in trial.along("frozen " if case.operation == "inference" else "", cache):
+        if not quantity.endswith(constant):  # these do not depend on what is poisoned
+            _contained(trial, quantity, actual, alone=quantity.startswith("frozen") and elementwise(quantity))
     if not trial.seen:
         trial.seen.append(Observation("NaN and inf", case))
 
 
-def _contained(trial: Trial, quantity: str, actual: Any, elementwise: bool = False) -> None:
+def _contained(trial: Trial, quantity: str, actual: Any, alone: bool = False) -> None:
     """Note if the poisoned element of channel 0 looks finite, or another channel does not."""
     case = trial.case
-    spatial = quantity.endswith("dx") or quantity.startswith(("y", "frozen y"))
-    kind, shape = (case.kind, case.x.shape) if spatial else (case.parameters, case.running_mean.shape)
+    spatial = elementwise(quantity)
+    kind, shape = kind_of(case, quantity), case.x.shape if spatial else case.running_mean.shape
     shaped = trial.shaped(quantity, actual, shape, kind)
     if shaped is None:
         return
@@ -106,7 +110,7 @@ def _contained(trial: Trial, quantity: str, actual: Any, elementwise: bool = Fal
     own, others = (values[:, 0], values[:, 1:]) if spatial else (values[0], values[1:])
     if np.any(np.isfinite(own[poisoned])):
         trial.note("NaN and inf", f"{what} disappears: {quantity} is finite where it should not be", quantity)
-    if elementwise and not np.all(np.isfinite(own[~poisoned])):
+    if alone and not np.all(np.isfinite(own[~poisoned])):
         trial.note("NaN and inf", f"{what} spreads from one value to others of {quantity}", quantity)
     if not np.all(np.isfinite(others)):
         trial.note("NaN and inf", f"{what} spreads from channel 0 to others in {quantity}", quantity)

@@ -26,8 +26,8 @@ import numpy as np
 from refnorm.conventions import Convention
 from refnorm.golden.cases import Case
 from refnorm.golden.rule import Floats
+from refnorm.golden.second_order import Directions, directions
 from refnorm.oracle.bounds import WORST, Normalised, Tier, largest, moments, smallest, unit_roundoff
-from refnorm.oracle.directions import Directions, directions
 
 
 @dataclass(frozen=True, eq=False)

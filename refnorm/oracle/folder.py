@@ -12,7 +12,7 @@ from refnorm import conventions
 from refnorm.golden import export
 from refnorm.golden.cases import Case
 from refnorm.golden.generate import SET
-from refnorm.oracle.implementation import FUNCTIONS, TargetError
+from refnorm.oracle.implementation import FUNCTIONS, FURTHER, TargetError
 from refnorm.oracle.reading import document, plain, printable
 
 PROGRAM = "program.json"
@@ -21,7 +21,7 @@ LARGEST = 1 << 26  # bytes that a manifest or an input may have
 
 @dataclass(frozen=True)
 class Program:
-    """What outputs/program.json says; where it is silent, everything is expected and judged as torch."""
+    """What outputs/program.json says; where it is silent, all but second order is expected, and judged as torch."""
 
     name: str = ""
     version: str = ""
@@ -90,10 +90,13 @@ def program(outputs: Path, names: set[str]) -> Program:
         operations = said.get("operations", list(FUNCTIONS))
         if unknown := sorted(set(said) - set(fields)):
             raise ValueError(f"{unknown[0]!r} is none of its fields, {', '.join(fields)}")
-        if not isinstance(operations, list) or not all(name in FUNCTIONS for name in operations):
-            raise ValueError(f"operations must be a list of some of {', '.join(FUNCTIONS)}")
+        known = (*FUNCTIONS, *FURTHER)
+        if not isinstance(operations, list) or not all(name in known for name in operations):
+            raise ValueError(f"operations must be a list of some of {', '.join(known)}")
         if not {"train", "infer"} & set(operations) or {"train", "backward"} & set(operations) == {"backward"}:
             raise ValueError("operations must have train or infer, and train if they have backward")
+        if set(FURTHER) & set(operations) and not {"train", "frozen"} & set(operations):
+            raise ValueError(f"operations must have train or frozen if they have {' or '.join(FURTHER)}")
         name, version, row = (printable(str(said[field])) if field in said else "" for field in fields[:3])
         return Program(name, version, conventions.convention(row or "torch").name, tuple(operations))
     except (ValueError, TypeError) as error:

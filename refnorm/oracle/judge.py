@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,10 +16,10 @@ from refnorm.exact import Exact
 from refnorm.golden.cases import Case, arranged
 from refnorm.golden.cases import expected as first_order
 from refnorm.golden.rule import Floats, cast, numpy_dtype
+from refnorm.golden.second_order import SECOND_ORDER, directions
+from refnorm.golden.second_order import expected as all_expected
 from refnorm.oracle.bounds import PAIRWISE, TIERS, WORST, Tier, bounds, unit_roundoff
 from refnorm.oracle.bounds_second import second_bounds
-from refnorm.oracle.directions import SECOND_ORDER, directions
-from refnorm.oracle.directions import expected as all_expected
 
 QUANTITIES = (
     "y, training",
@@ -65,9 +66,14 @@ def bound_of(case: Case, convention: Convention, quantity: str, tier: Tier = WOR
     return (second_bounds if quantity in FURTHER else bounds)(case, convention, tier)[quantity]
 
 
+def elementwise(quantity: str) -> bool:
+    """Whether a quantity has the shape and format of x, not those of the parameters."""
+    return quantity in ELEMENTWISE or quantity.removeprefix("frozen ") in ELEMENTWISE
+
+
 def kind_of(case: Case, quantity: str) -> str:
     """Return the format that a quantity comes back in: that of x, or of the parameters."""
-    return case.kind if quantity.removeprefix("frozen ") in ELEMENTWISE or quantity in ELEMENTWISE else case.parameters
+    return case.kind if elementwise(quantity) else case.parameters
 
 
 @dataclass(frozen=True, eq=False)
@@ -246,6 +252,12 @@ class Trial:
 
     def second_order(self, prefix: str, cache: Any) -> None:
         """Judge jvp and double_backward, where they are offered."""
+        for quantity, actual in self.along(prefix, cache):
+            if not (quantity.endswith("dgamma") and self.case.gamma is None and actual is None):
+                self.compare(quantity, actual)
+
+    def along(self, prefix: str, cache: Any) -> Iterator[tuple[str, Any]]:
+        """Call jvp and double_backward, where they are offered; what they raise is noted."""
         case, moves = self.case, directions(self.case)
         channels = [None if d is None else arranged(cast(d, case.parameters), case.situation.layout) for d in moves[1:]]
         for name, quantities in SECOND_ORDER.items():
@@ -256,11 +268,9 @@ class Trial:
                 result = self.call(name, *arguments)
                 results = (result,) if name == "jvp" else self.unpack(name, result, 3)
             except Raised as raised:
-                self.note(prefix + quantities[0], str(raised))
+                self.note(prefix + quantities[0] if case.finite else "NaN and inf", str(raised))
                 continue
-            for quantity, actual in zip(quantities, results, strict=True):
-                if not (quantity == "double backward dgamma" and case.gamma is None and actual is None):
-                    self.compare(prefix + quantity, actual)
+            yield from zip((prefix + quantity for quantity in quantities), results, strict=True)
 
     def inference(self) -> None:
         """Judge infer, and frozen with its backward."""

@@ -15,6 +15,8 @@ from refnorm.conventions import Convention
 from refnorm.golden import export
 from refnorm.golden.cases import Case
 from refnorm.golden.cases import case as case_of
+from refnorm.golden.generate import WIDE
+from refnorm.golden.second_order import SECOND_ORDER
 from refnorm.oracle.diagnose import Finding
 from refnorm.oracle.folder import PROGRAM, exported, present, program
 from refnorm.oracle.judge import Observation
@@ -28,8 +30,11 @@ WRITES = {  # what each operation writes: name -> quantity
     "backward": {"dx": "dx", "dgamma": "dgamma", "dbeta": "dbeta"},
     "infer": {"y": "y, inference"},
     "frozen": {"y": "frozen y", "dx": "frozen dx", "dgamma": "frozen dgamma", "dbeta": "frozen dbeta"},
+    "jvp": {"jvp": "jvp"},
+    "double_backward": {q.replace(" ", "_"): q for q in SECOND_ORDER["double_backward"]},
 }
 OPERATIONS = {"training": ("train", "backward"), "inference": ("infer", "frozen")}
+FORWARD = {"training": "train", "inference": "frozen"}  # what second order belongs to
 ASKED = "A program that does not offer an operation says so in outputs/program.json; all else that is asked for counts."
 CAUSES = {
     MISSING: ("output-missing", ASKED),
@@ -90,7 +95,7 @@ def judge(
     files = present(root / export.OUTPUTS)
     who = program(root / export.OUTPUTS, files)
     row = conventions.convention(convention or who.convention)
-    chosen = [c for c in cases if c.x.ndim in row.ranks and set(OPERATIONS[c.operation]) & set(who.operations)]
+    chosen = [c for c in cases if c.x.ndim in row.ranks and _own(c, who.operations)]
     observations: list[Observation] = []
     surplus = sorted(map(printable, files - {PROGRAM} - _allowed(cases, who.operations)))
     particulars: list[str] = []
@@ -126,15 +131,20 @@ def show(directory: str, case: str, quantity: str, convention: str) -> None:
 
 def _allowed(cases: list[Case], operations: Sequence[str]) -> set[str]:
     """Return the names that outputs may have, those included that a convention's ranks leave out."""
-    offered = [c for c in cases if set(OPERATIONS[c.operation]) & set(operations)]
-    return {name for c in offered for name in names(c.id, _writes(c, operations))}
+    return {name for c in cases if _own(c, operations) for name in names(c.id, _writes(c, operations))}
+
+
+def _own(case: Case, operations: Sequence[str]) -> list[str]:
+    """Return those of the operations that a case is for."""
+    further = SECOND_ORDER if FORWARD[case.operation] in operations else ()
+    return [o for o in (*OPERATIONS[case.operation], *further) if o in operations]
 
 
 def _writes(case: Case, operations: Sequence[str]) -> dict[str, tuple[str, int]]:
     """Return what a program that offers these operations may write for a case: name -> (format, number of values)."""
-    own = {name for operation in OPERATIONS[case.operation] if operation in operations for name in WRITES[operation]}
+    own = {name for operation in _own(case, operations) for name in WRITES[operation]}
     wide, narrow = (case.kind, case.x.size), (case.parameters, case.running_mean.size)
-    return {name: wide if name in ("y", "dx") else narrow for name in sorted(own)}
+    return {name: wide if name.split("_")[-1] in (*WIDE, "jvp") else narrow for name in sorted(own)}
 
 
 def _read(root: Path, case: Case, present: set[str], operations: Sequence[str]) -> Written:
@@ -151,10 +161,11 @@ def _read(root: Path, case: Case, present: set[str], operations: Sequence[str]) 
 def _observations(case: Case, written: Written, row: Convention, operations: Sequence[str]) -> list[Observation]:
     """Judge one case: what could not be read is noted, everything else is compared as what a function returns."""
     bad: dict[str, str] = {}
-    for operation in OPERATIONS[case.operation]:
-        for name, quantity in WRITES[operation].items() if operation in operations else ():
+    for operation in _own(case, operations):
+        frozen = "frozen " if operation in SECOND_ORDER and case.operation == "inference" else ""
+        for name, quantity in WRITES[operation].items():
             if name in written.defects:
-                bad[quantity] = written.defects[name]
+                bad[frozen + quantity] = written.defects[name]
     noted = [Observation(quantity, case, trouble=defect) for quantity, defect in bad.items()]
     if bad and (case.count < 2 or not written.arrays):
         return noted
@@ -186,6 +197,8 @@ def _functions(written: Written, operations: Sequence[str], case: Case | None = 
         "train": lambda *_: (*given("train", "y", "running_mean", "running_var"), None),
         "backward": lambda *_: given(of, "dx", "dgamma", "dbeta"),
         "infer": lambda *_: given("infer", "y")[0],
+        "jvp": lambda *_: given("jvp", "jvp")[0],
+        "double_backward": lambda *_: given("double_backward", *WRITES["double_backward"]),
         "frozen": lambda *_: (*given("" if "y" in written.arrays else "frozen", "y"), None),
     }
     offered = set(operations)

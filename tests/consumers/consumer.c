@@ -126,13 +126,15 @@ static near inverse_root(near a)  /* a relative change of a by t <= 1/2 changes 
 struct channel {
     double gamma, beta, centre;  /* the mean is centre + shift */
     near shift, mean, var, inv_std, dgamma, dbeta, running_mean, running_var[2];  /* [correction] */
+    double ddgamma, ddbeta;
+    near mean_ddx, mean_ddx_x_hat, mean_ddx_rest, double_dgamma;  /* rest: what remains of dy */
 };
 
 struct batch_norm {
     long rank, shape[5], channels, positions, size;  /* samples * channels * positions = size, row by row */
     double count;                                    /* samples * positions */
-    const double *x, *dy;
-    bool frozen;  /* the statistics are constants */
+    const double *x, *dy, *ddx;
+    bool frozen, twice;  /* the statistics are constants; double backward */
     struct channel *of;
 };
 
@@ -184,6 +186,54 @@ static near dx(const struct batch_norm *b, long k)
     return times(slope, minus(minus(dy, over(c->dbeta, b->count)), times(x_hat(b, k), over(c->dgamma, b->count))));
 }
 
+/* Second order. The direction of x, gamma and beta is (ddx, ddgamma, ddbeta), in a jvp as well. */
+
+static near rest(const struct batch_norm *b, long k, double v, near mean, near mean_x_hat)  /* after both means */
+{
+    return b->frozen ? exact(v) : minus(minus(exact(v), mean), times(x_hat(b, k), mean_x_hat));
+}
+
+static near rest_of_dy(const struct batch_norm *b, long k)
+{
+    const struct channel *c = channel(b, k);
+    return rest(b, k, b->dy[k], over(c->dbeta, b->count), over(c->dgamma, b->count));
+}
+
+static near rest_of_ddx(const struct batch_norm *b, long k)
+{
+    return rest(b, k, b->ddx[k], channel(b, k)->mean_ddx, channel(b, k)->mean_ddx_x_hat);
+}
+
+static void take_second_order(struct batch_norm *b)
+{
+    for (long k = 0; k < b->size; k++) {
+        struct channel *c = channel(b, k);
+        const near ddx = exact(b->ddx[k]), product = times(ddx, rest_of_dy(b, k));
+        c->mean_ddx = plus(c->mean_ddx, over(ddx, b->count));
+        c->mean_ddx_x_hat = plus(c->mean_ddx_x_hat, over(times(ddx, x_hat(b, k)), b->count));
+        c->mean_ddx_rest = plus(c->mean_ddx_rest, over(product, b->count));
+        c->double_dgamma = plus(c->double_dgamma, times(product, c->inv_std));
+    }
+}
+
+static near jvp(const struct batch_norm *b, long k)
+{
+    const struct channel *c = channel(b, k);
+    const near slope = times(exact(c->gamma), c->inv_std);
+    return plus(plus(times(slope, rest_of_ddx(b, k)), times(exact(c->ddgamma), x_hat(b, k))), exact(c->ddbeta));
+}
+
+static near double_dx(const struct batch_norm *b, long k)
+{
+    const struct channel *c = channel(b, k);
+    const near of_dy = rest_of_dy(b, k), direct = times(exact(c->ddgamma), of_dy);
+    if (b->frozen) return times(direct, c->inv_std);
+    const near first = times(c->mean_ddx_x_hat, of_dy), third = times(c->mean_ddx_rest, x_hat(b, k));
+    const near second = times(over(c->dgamma, b->count), rest_of_ddx(b, k));
+    const near crossed = times(times(exact(c->gamma), c->inv_std), plus(plus(first, second), third));
+    return times(minus(direct, crossed), c->inv_std);
+}
+
 static near blend(near old, near new, double momentum)
 {
     return plus(times(minus(exact(1), exact(momentum)), old), times(exact(momentum), new));
@@ -203,6 +253,9 @@ static void update_running(struct batch_norm *b, double momentum)
 static near result(const struct batch_norm *b, const char *name, long k)
 {
     if (strcmp(name, "y") == 0) return y(b, k);
+    if (strcmp(name, "dy") == 0 || strcmp(name, "ddy") == 0) return jvp(b, k);
+    if (strcmp(name, "dx") == 0 && b->twice) return double_dx(b, k);
+    if (strcmp(name, "dgamma") == 0 && b->twice) return b->of[k].double_dgamma;
     if (strcmp(name, "dx") == 0) return dx(b, k);
     if (strcmp(name, "mean") == 0) return b->of[k].mean;
     if (strcmp(name, "var") == 0) return b->of[k].var;
@@ -220,7 +273,21 @@ static const char *const RESULTS[][4] = {
     {"running", "running_mean", "running_var_correction_0", "running_var_correction_1"},
     {"inference", "y", NULL, NULL},
     {"frozen", "dx", "dgamma", "dbeta"},
+    {"jvp", "dy", NULL, NULL},
+    {"double_backward", "ddy", "dx", "dgamma"},
+    {"frozen_jvp", "dy", NULL, NULL},
+    {"frozen_double_backward", "ddy", "dx", "dgamma"},
 };
+
+enum { OPERATIONS = sizeof RESULTS / sizeof *RESULTS };
+
+static bool is_like_x(const char *result)
+{
+    static const char *const NAMES[] = {"y", "dx", "dy", "ddy"};
+    for (int j = 0; j < 4; j++)
+        if (strcmp(result, NAMES[j]) == 0) return true;
+    return false;
+}
 
 static double uniform(long k, uint32_t seed)
 {
@@ -283,6 +350,12 @@ static double *values_of(const char *tensor, const struct batch_norm *b, bool li
     return values;
 }
 
+static double *along_x(const char *object, const char *key, const struct batch_norm *b, const struct format *format)
+{
+    const char *tensor = find(object, key);
+    return tensor ? values_of(tensor, b, true, format) : allocate(b->size, sizeof(double));
+}
+
 static double *per_channel(const char *object, const char *key, const struct batch_norm *b, double absent,
                            const struct format *format)
 {
@@ -297,15 +370,15 @@ static double *per_channel(const char *object, const char *key, const struct bat
    between the rounded ends. In a narrow format both are one number, but where a tie is only a few u64 away. */
 static void compare(const char *expected, const char *name, const struct batch_norm *b, struct formats formats)
 {
-    const char *object = get(expected, name, "{"), *decimal = NULL;
-    const bool like_x = strcmp(name, "y") == 0 || strcmp(name, "dx") == 0, sampled = find(object, "at");
+    const char *object = get(expected, name, "{");
+    const bool like_x = is_like_x(name), sampled = find(object, "at");
     const struct format *format = like_x ? formats.x : formats.parameters;
     const bool narrow = format->digits < 53;
     const long size = size_of(object, b, like_x), count = sampled ? length(object, "at") : size;
     const double *data = list(object, "data", count), *at = sampled ? list(object, "at", count) : NULL;
+    const double *rest = narrow ? NULL : list(object, "rest", count);  /* of the exact number, which is data + rest */
     if (count == 0) fail("%s has no numbers", name);
-    if (!narrow) decimal = first(get(object, "decimal", "["));
-    for (long j = 0; j < count; j++, decimal = decimal ? following(decimal) : NULL) {
+    for (long j = 0; j < count; j++) {
         const double k = at ? at[j] : (double)j;
         if (!(k >= 0 && k < (double)size)) fail("%s has no element %g", name, k);
         const near own = result(b, name, (long)k);
@@ -313,8 +386,7 @@ static void compare(const char *expected, const char *name, const struct batch_n
         const double low = to_format(own.value - bound, format), high = to_format(own.value + bound, format);
         if (!(isfinite(bound) && low <= data[j] && data[j] <= high && to_format(data[j], format) == data[j]))
             fail("%s[%g] is %.17g; own value %.17g, off by %.1e at most", name, k, data[j], own.value, bound);
-        if (!narrow && !(decimal && *decimal == '"' && strtod(decimal + 1, NULL) == data[j]))
-            fail("%s[%g] is %.17g, its decimal is not", name, k, data[j]);
+        if (rest && data[j] + rest[j] != data[j]) fail("%s[%g]: %g is no rest of %.17g", name, k, rest[j], data[j]);
         numbers[narrow]++;
         equal[narrow] += to_format(own.value, format) == data[j];
     }
@@ -323,8 +395,8 @@ static void compare(const char *expected, const char *name, const struct batch_n
 static void compare_all(const char *expected, const char *operation, const struct batch_norm *b, struct formats formats)
 {
     int row = 0;
-    while (row < 5 && !is(operation, RESULTS[row][0])) row++;
-    if (row == 5) fail("an unknown operation");
+    while (row < OPERATIONS && !is(operation, RESULTS[row][0])) row++;
+    if (row == OPERATIONS) fail("an unknown operation");
     for (int j = 1; j < 4 && RESULTS[row][j]; j++) compare(expected, RESULTS[row][j], b, formats);
 }
 
@@ -363,16 +435,21 @@ static void check_case(const char *object, const char *operation, const struct f
     if (errors) operation = get(object, "operation", "\"");
     const struct formats formats = {format, errors ? format : format_of(object, "parameters")};
     struct batch_norm b = layout(object);
-    b.frozen = is(operation, "inference") || is(operation, "frozen");
-    b.dy = find(object, "dy") ? values_of(get(object, "dy", "{"), &b, true, formats.x) : allocate(b.size, sizeof *b.dy);
+    b.frozen = is(operation, "inference") || strncmp(operation, "\"frozen", 7) == 0;
+    b.twice = is(operation, "double_backward") || is(operation, "frozen_double_backward");
+    b.dy = along_x(object, "dy", &b, formats.x);
+    b.ddx = along_x(object, b.twice ? "ddx" : "dx", &b, formats.x);
     const double *gamma = per_channel(object, "gamma", &b, 1, formats.parameters);
     const double *beta = per_channel(object, "beta", &b, 0, formats.parameters);
+    const double *ddgamma = per_channel(object, b.twice ? "ddgamma" : "dgamma", &b, 0, formats.parameters);
+    const double *ddbeta = per_channel(object, b.twice ? "ddbeta" : "dbeta", &b, 0, formats.parameters);
     const double *running_mean = per_channel(object, "running_mean", &b, 0, formats.parameters);
     const double *running_var = per_channel(object, "running_var", &b, 1, formats.parameters);
     for (long c = 0; c < b.channels; c++) {
         const near old_mean = exact(running_mean[c]), old_var = exact(running_var[c]);
         b.of[c] = (struct channel){.gamma = gamma[c], .beta = beta[c], .centre = running_mean[c], .mean = old_mean,
-            .var = old_var, .running_mean = old_mean, .running_var = {old_var, old_var}};
+            .var = old_var, .running_mean = old_mean, .running_var = {old_var, old_var},
+            .ddgamma = ddgamma[c], .ddbeta = ddbeta[c]};
     }
     if (is(operation, "running")) {
         const double momentum = number(object, "momentum");
@@ -387,6 +464,7 @@ static void check_case(const char *object, const char *operation, const struct f
         if (!b.frozen) take_moments(&b);
         for (long c = 0; c < b.channels; c++) b.of[c].inv_std = inverse_root(plus(b.of[c].var, eps));
         take_gradients(&b);
+        take_second_order(&b);
     }
     if (errors && find(object, "accepted")) policies++;
     else if (errors) check_channels(object, &b);

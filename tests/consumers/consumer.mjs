@@ -112,6 +112,45 @@ function dx(b, k) {
   return times(slope, minus(minus(dy, over(c.dbeta, b.count)), times(xHat(b, k), over(c.dgamma, b.count))));
 }
 
+// Second order. The direction of x, gamma and beta is (ddx, ddgamma, ddbeta), in a jvp as well.
+
+function rest(b, k, v, mean, meanXHat) { // after both means
+  return b.frozen ? exact(v) : minus(minus(exact(v), mean), times(xHat(b, k), meanXHat));
+}
+
+function restOfDy(b, k) {
+  const c = channel(b, k);
+  return rest(b, k, b.dy[k], over(c.dbeta, b.count), over(c.dgamma, b.count));
+}
+
+function restOfDdx(b, k) {
+  return rest(b, k, b.ddx[k], channel(b, k).meanDdx, channel(b, k).meanDdxXHat);
+}
+
+function takeSecondOrder(b) {
+  for (let k = 0; k < b.size; k++) {
+    const c = channel(b, k), ddx = exact(b.ddx[k]), product = times(ddx, restOfDy(b, k));
+    c.meanDdx = plus(c.meanDdx, over(ddx, b.count));
+    c.meanDdxXHat = plus(c.meanDdxXHat, over(times(ddx, xHat(b, k)), b.count));
+    c.meanDdxRest = plus(c.meanDdxRest, over(product, b.count)); // rest: what remains of dy
+    c.doubleDgamma = plus(c.doubleDgamma, times(product, c.invStd));
+  }
+}
+
+function jvp(b, k) {
+  const c = channel(b, k), slope = times(exact(c.gamma), c.invStd);
+  return plus(plus(times(slope, restOfDdx(b, k)), times(exact(c.ddgamma), xHat(b, k))), exact(c.ddbeta));
+}
+
+function doubleDx(b, k) {
+  const c = channel(b, k), ofDy = restOfDy(b, k), direct = times(exact(c.ddgamma), ofDy);
+  if (b.frozen) return times(direct, c.invStd);
+  const first = times(c.meanDdxXHat, ofDy), third = times(c.meanDdxRest, xHat(b, k));
+  const second = times(over(c.dgamma, b.count), restOfDdx(b, k));
+  const crossed = times(times(exact(c.gamma), c.invStd), plus(plus(first, second), third));
+  return times(minus(direct, crossed), c.invStd);
+}
+
 function blend(old, fresh, momentum) {
   return plus(times(minus(exact(1), exact(momentum)), old), times(exact(momentum), fresh));
 }
@@ -134,7 +173,20 @@ const RESULTS = {
   running: ["running_mean", "running_var_correction_0", "running_var_correction_1"],
   inference: ["y"],
   frozen: ["dx", "dgamma", "dbeta"],
+  jvp: ["dy"],
+  double_backward: ["ddy", "dx", "dgamma"],
+  frozen_jvp: ["dy"],
+  frozen_double_backward: ["ddy", "dx", "dgamma"],
 };
+
+const LIKE_X = ["y", "dx", "dy", "ddy"];
+
+function result(b, name, k) {
+  if (name === "y") return y(b, k);
+  if (name === "dy" || name === "ddy") return jvp(b, k);
+  if (name === "dx") return b.twice ? doubleDx(b, k) : dx(b, k);
+  return b.of[k][name === "dgamma" && b.twice ? "doubleDgamma" : name];
+}
 
 function uniform(k, seed) {
   let h = k + Math.imul(seed, 0x9E3779B9) >>> 0;
@@ -188,20 +240,21 @@ function perChannel(object, key, b, absent, format) { // null, or not there: the
 /* The exact number lies in value -+ bound, and rounding is monotone: so the expected one, correctly rounded, lies
    between the rounded ends. In a narrow format both are one number, but where a tie is only a few u64 away. */
 function compare(expected, name, b, formats) {
-  const tensor = expected[name], likeX = name === "y" || name === "dx";
+  const tensor = expected[name], likeX = LIKE_X.includes(name);
   const format = likeX ? formats.x : formats.parameters, narrow = Number(format.digits < 53);
   const size = sizeOf(tensor, b, likeX), count = tensor.at ? tensor.at.length : size;
   const data = list(tensor, "data", count), at = tensor.at ? list(tensor, "at", count) : undefined;
+  const rest = narrow ? undefined : list(tensor, "rest", count); // of the exact number, which is data + rest
   if (count === 0) fail(`${name} has no numbers`);
   for (let j = 0; j < count; j++) {
     const k = at ? at[j] : j;
     if (!(k >= 0 && k < size)) fail(`${name} has no element ${k}`);
-    const own = name === "y" ? y(b, k) : name === "dx" ? dx(b, k) : b.of[k][name];
+    const own = result(b, name, k);
     const bound = own.bound + U * Math.abs(own.value); // the ends are rounded themselves
     const low = toFormat(own.value - bound, format), high = toFormat(own.value + bound, format);
     if (!(Number.isFinite(bound) && low <= data[j] && data[j] <= high && toFormat(data[j], format) === data[j]))
       fail(`${name}[${k}] is ${data[j]}; own value ${own.value}, off by ${bound.toExponential(1)} at most`);
-    if (!narrow && Number(tensor.decimal?.[j]) !== data[j]) fail(`${name}[${k}]: not its decimal`);
+    if (rest && data[j] + rest[j] !== data[j]) fail(`${name}[${k}]: ${rest[j]} is no rest of ${data[j]}`);
     total.numbers[narrow]++;
     total.equal[narrow] += toFormat(own.value, format) === data[j];
   }
@@ -229,14 +282,19 @@ function checkCase(object, operationOfFile, format) {
   const errors = operationOfFile === "errors", operation = errors ? object.operation : operationOfFile;
   if (!(operation in RESULTS)) fail("an unknown operation");
   const formats = { x: format, parameters: errors ? format : formatOf(object, "parameters") }, b = layout(object);
-  b.frozen = operation === "inference" || operation === "frozen";
-  b.dy = object.dy ? valuesOf(object.dy, b, true, formats.x) : new Float64Array(b.size);
-  const [gamma, beta, mean, variance] = [["gamma", 1], ["beta", 0], ["running_mean", 0], ["running_var", 1]].map(
+  b.frozen = operation === "inference" || operation.startsWith("frozen");
+  b.twice = operation.endsWith("double_backward");
+  const d = b.twice ? "d" : "", keys = { gamma: 1, beta: 0, running_mean: 0, running_var: 1 };
+  [b.dy, b.ddx] = ["dy", `${d}dx`].map(
+    (key) => (object[key] ? valuesOf(object[key], b, true, formats.x) : new Float64Array(b.size)));
+  const [gamma, beta, mean, variance, ddgamma, ddbeta] = Object.entries(
+    { ...keys, [`${d}dgamma`]: 0, [`${d}dbeta`]: 0 }).map(
     ([key, absent]) => perChannel(object, key, b, absent, formats.parameters));
   b.of = gamma.map((_, c) => {
     const oldMean = exact(mean[c]), oldVar = exact(variance[c]), zero = exact(0);
     return { gamma: gamma[c], beta: beta[c], centre: mean[c], shift: zero, mean: oldMean, var: oldVar, dgamma: zero,
-      dbeta: zero, running_mean: oldMean, running_var_correction_0: oldVar, running_var_correction_1: oldVar };
+      dbeta: zero, ddgamma: ddgamma[c], ddbeta: ddbeta[c], meanDdx: zero, meanDdxXHat: zero, meanDdxRest: zero,
+      doubleDgamma: zero, running_mean: oldMean, running_var_correction_0: oldVar, running_var_correction_1: oldVar };
   });
   if (operation === "running") {
     for (const batch of object.batches) {
@@ -249,6 +307,7 @@ function checkCase(object, operationOfFile, format) {
     if (!b.frozen) takeMoments(b);
     for (const c of b.of) c.invStd = inverseRoot(plus(c.var, exact(object.eps)));
     takeGradients(b);
+    takeSecondOrder(b);
   }
   if (errors && object.accepted) total.policies++;
   else if (errors) checkChannels(object, b);
