@@ -75,6 +75,11 @@ CIRCUMSTANCES: tuple[tuple[str, str, Callable[[Observation], bool]], ...] = (
     ("only-constant-channel", "only in a constant channel", lambda o: o.case.situation.content == "constant"),
     ("only-gamma-zero", "only where gamma is 0", lambda o: o.case.gamma is not None and not np.all(o.case.gamma)),
     (
+        "only-gamma-small",
+        "only where gamma is 0 or nearly: x_hat may be recovered from y",
+        lambda o: o.case.situation.gamma in ("zero", "all-zero", "tiny"),
+    ),
+    (
         "only-initial-statistics",
         "only from running statistics of exactly (0, 1)",
         lambda o: not np.any(o.case.running_mean) and bool(np.all(o.case.running_var == 1)),
