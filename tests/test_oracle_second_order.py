@@ -22,7 +22,7 @@ from refnorm.golden.second_order import directions
 from refnorm.golden.second_order import expected as all_expected
 from refnorm.oracle.bounds_second import second_bounds
 from refnorm.oracle.deviations.second_order import RIGHT, SECOND_ORDER_DEVIATIONS
-from refnorm.oracle.gradients import check_gradients
+from refnorm.oracle.gradients import cause_of, check_gradients, pairs
 from refnorm.oracle.implementation import as_target, load
 from refnorm.oracle.judge import FURTHER
 from refnorm.oracle.observe import judged
@@ -381,3 +381,15 @@ def test_gradcheck_convicts_their_mistakes(name):
     wrong = {title for title, verdict in report.verdicts.items() if verdict.status == "wrong"}
     assert wrong
     assert all(title.startswith("double") == name.startswith("double") for title in wrong)
+
+
+@pytest.mark.parametrize("name", ["jvp_sign", "front_constant", "inverse_std_constant", "results_swapped"])
+def test_gradcheck_gives_the_cause(name):
+    mutant, true = by_name.MUTANTS[name]
+    assert cause_of(by_name.Forward(), "torch") == ""
+    assert all(f"({cause})" in cause_of(mutant(), "torch") for cause in true)
+
+
+def test_gradcheck_knows_the_row_of_every_framework():
+    assert len(list(pairs(by_name.Forward(), "flax", 0))) == len(list(pairs(by_name.Forward(), "torch", 0))) == 20
+    assert "(second-order-sign)" in cause_of(by_name.jvp_sign(), "flax")
