@@ -16,7 +16,8 @@ def batch_norm_training_jvp(dx: Array, dgamma: Array | None, dbeta: Array | None
     dy = gamma / sqrt(var + eps) P(dx) + dgamma x_hat + dbeta
 
     P is symmetric, and the dx of `batch_norm_training_backward` is gamma / sqrt(var + eps) P(dy): the one map, there
-    and back (differentiated from Ioffe & Szegedy 2015, Algorithm 1).
+    and back (differentiated from Ioffe & Szegedy 2015, Algorithm 1). With one value per channel, P is 0 and dy is
+    dbeta: y is beta there, whatever x is. NaN or inf makes its channel NaN, and no other.
 
     Parameters
     ----------
@@ -69,6 +70,7 @@ def batch_norm_training_double_backward(
 
     The backward is linear in dy, so ddy is its transpose: the jvp. With ddgamma = 0, dx is gamma times a form in which
     ddx and dy may change places. (The three equations of `batch_norm_training_backward`, differentiated once more.)
+    With one value per channel, ddy is ddbeta, dx and dgamma are 0.
 
     Parameters
     ----------

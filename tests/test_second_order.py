@@ -6,7 +6,8 @@ Verified here:
   the jvp equals `fractions_road`'s dual numbers; the rounding of each;
 - the promise of precision of `test_accuracy` for jvp and double backward: 0.51 ulp in narrow formats where
   |result| >= 2^-20 T, C u T otherwise, with C = 8 (3.9 is met, on these inputs);
-- every array library of `arrays`; masks, also over NaN; every axis; two values, eps = 0, absent gamma and directions;
+- every array library of `arrays`; masks, also over NaN; every axis; two values, one value, eps = 0, absent gamma and
+  directions; NaN and inf in x, dy and every direction;
 - the same derivatives by the complex step through `batch_norm_*` and `batch_norm_*_backward`, and the adjoint identity;
 - that each of these checks objects to one term off by a thousandth.
 
@@ -459,14 +460,15 @@ def test_what_is_masked_enters_nothing_nan_included():
         assert np.all(results[name][~case.where] == 0)
 
 
+@pytest.mark.parametrize("poison", [np.nan, np.inf])
 @pytest.mark.parametrize("field", ["x", "dy", "dx"])
-def test_nan_stays_in_its_channel(field):
+def test_nan_stays_in_its_channel(field, poison):
     case, moves = prepared()
     clean = ours(case, moves, "training")
     if field == "dx":
-        moves.dx[0, 1, 0] = np.nan
+        moves.dx[0, 1, 0] = poison
     else:
-        getattr(case, field)[0, 1, 0] = np.nan
+        getattr(case, field)[0, 1, 0] = poison
     results = ours(case, moves, "training")
     others = [0, 2]
     for name, value in results.items():
@@ -475,6 +477,54 @@ def test_nan_stays_in_its_channel(field):
         np.testing.assert_array_equal(same, clean[name][others] if name == "dgamma" else clean[name][:, others])
         if not (field == "dy" and name in ("jvp", "ddy")):  # these do not depend on dy
             assert not np.any(np.isfinite(own)), name
+
+
+REACHED = {  # in a frozen layer: what a poisoned element reaches, itself alone or the sum of its channel
+    "x": {"jvp", "ddy"},  # through ddgamma x_hat
+    "dy": {"dx", "dgamma"},
+    "dx": {"jvp", "ddy", "dgamma"},
+    "dgamma": {"jvp", "ddy", "dx"},
+    "dbeta": {"jvp", "ddy"},
+}
+
+
+@pytest.mark.parametrize("field", REACHED)
+def test_nan_stays_in_its_element_in_a_frozen_layer(field):
+    case, moves = prepared()
+    clean = ours(case, moves, "inference")
+    array = getattr(case if field in ("x", "dy") else moves, field)
+    array[(0, 1, 0) if array.ndim > 1 else 1] = np.nan
+    results = ours(case, moves, "inference")
+    for name, value in results.items():
+        reached = np.zeros(value.shape, bool)
+        if name in REACHED[field]:
+            reached[1 if name == "dgamma" else (0, 1, 0) if array.ndim > 1 else (slice(None), 1)] = True
+        np.testing.assert_array_equal(np.isnan(value), reached, err_msg=name)
+        np.testing.assert_array_equal(value[~reached], clean[name][~reached])
+
+
+@pytest.mark.parametrize("eps", [1e-5, 0.0])
+@pytest.mark.parametrize("masked", [False, True])
+def test_one_value_does_not_move_and_without_eps_is_nan(eps, masked):
+    """y is beta whatever x is: jvp and ddy are dbeta, the rest is 0; 0/0 without eps, as in exact arithmetic."""
+    x, dy, dx = (np.array([[[v], [-v]]]) for v in (1.5, 0.7, 0.3))
+    where = None
+    if masked:  # the second sample is padding
+        x, dy, dx = (np.concatenate([a, 9 + a]) for a in (x, dy, dx))
+        where = np.array([True, False]).reshape(2, 1, 1)
+    gamma, dgamma, dbeta = np.array([2.0, 3.0]), np.array([0.5, 0.25]), np.array([1.0, -2.0])
+    _, saved = refnorm.batch_norm_training(x, gamma, eps=eps, where=where)
+    jvp = refnorm.batch_norm_training_jvp(dx, dgamma, dbeta, saved)
+    ddy, moved, of_gamma = refnorm.batch_norm_training_double_backward(dx, dgamma, dbeta, dy, saved)
+    zero = 0.0 if eps else np.nan
+    for own, value in ((dbeta + zero, jvp), (dbeta + zero, ddy), (np.full(2, zero), moved)):
+        np.testing.assert_array_equal(value[0, :, 0], own)
+        assert np.all(value[1:] == 0)
+    np.testing.assert_array_equal(of_gamma, np.full(2, zero))
+    options = {"eps": eps, "where": where}
+    truth = exact.training_double_backward(dx, dgamma, dbeta, dy, x, gamma, **options)
+    for value, right in zip((ddy, moved, of_gamma), truth, strict=True):
+        np.testing.assert_array_equal(value, right.rounded())
 
 
 def test_directions_of_none_are_directions_of_zero():

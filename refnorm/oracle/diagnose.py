@@ -10,6 +10,7 @@ import numpy as np
 from refnorm.conventions import CONVENTIONS, POLICIES, Convention
 from refnorm.oracle.bounds import ONE_PASS, largest, unit_roundoff
 from refnorm.oracle.deviations import candidates
+from refnorm.oracle.deviations.second_order import RIGHT
 from refnorm.oracle.judge import BEHAVIOURS, FURTHER, QUANTITIES, Observation, bound_of, expected_of
 from refnorm.oracle.worlds import Deviation, Values, World, world
 
@@ -220,9 +221,11 @@ def _smooth(o: Observation) -> bool:
 
 def _possible(quantity: str, given: Sequence[Deviation]) -> Iterator[Deviation]:
     yield from (d for d in given if quantity in d.values)
+    if quantity in RIGHT:
+        yield from (replace(d, values={quantity: _in(d.change, RIGHT[quantity])}) for d in given if d.change)
     yield from sorted(candidates(quantity), key=lambda d: d.change is not None)  # first what touches nothing else
     for first in given:
-        if first.change is None or quantity.split()[-1] not in ("dx", "dgamma", "dbeta"):
+        if first.change is None or quantity.split()[-1] not in ("dx", "dgamma", "dbeta", "jvp", "ddy"):
             continue
         for second in candidates(quantity):
             if second.change is None:

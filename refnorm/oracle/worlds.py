@@ -11,6 +11,7 @@ import numpy as np
 
 from refnorm.conventions import Convention
 from refnorm.golden.cases import Case
+from refnorm.golden.second_order import directions
 
 Values = Any  # np.longdouble arrays
 
@@ -48,6 +49,25 @@ class World:
         case = self.case
         gamma = self.gamma if gamma is None or case.gamma is None else gamma
         return replace(self, gamma=gamma, beta=self.beta if beta is None or case.beta is None else beta)
+
+    @cached_property
+    def ddx(self) -> Values:
+        """Direction of x (see `refnorm.golden.second_order`)."""
+        return np.asarray(directions(self.case).dx, dtype=np.longdouble)
+
+    @cached_property
+    def ddgamma(self) -> Values:
+        """Direction of gamma; 0 where it is absent."""
+        return self._along(directions(self.case).dgamma)
+
+    @cached_property
+    def ddbeta(self) -> Values:
+        """Direction of beta; 0 where it is absent."""
+        return self._along(directions(self.case).dbeta)
+
+    def _along(self, values: Values | None) -> Values:
+        wide = np.zeros(self.x.shape[1]) if values is None else values
+        return np.asarray(wide, dtype=np.longdouble).reshape((1, -1) + (1,) * (self.x.ndim - 2))
 
     @cached_property
     def inv(self) -> Values:

@@ -7,9 +7,15 @@ from collections.abc import Iterator
 from refnorm.oracle.deviations.forward import FORWARD_DEVIATIONS
 from refnorm.oracle.deviations.gradients import GRADIENTS_DEVIATIONS
 from refnorm.oracle.deviations.running import RUNNING_DEVIATIONS
+from refnorm.oracle.deviations.second_order import SECOND_ORDER_DEVIATIONS
 from refnorm.oracle.worlds import Deviation
 
-DEVIATIONS: tuple[Deviation, ...] = (*FORWARD_DEVIATIONS, *RUNNING_DEVIATIONS, *GRADIENTS_DEVIATIONS)
+DEVIATIONS: tuple[Deviation, ...] = (
+    *FORWARD_DEVIATIONS,
+    *RUNNING_DEVIATIONS,
+    *GRADIENTS_DEVIATIONS,
+    *SECOND_ORDER_DEVIATIONS,
+)
 
 
 def candidates(quantity: str) -> Iterator[Deviation]:

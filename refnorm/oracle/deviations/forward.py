@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from refnorm.oracle.judge import FURTHER, QUANTITIES, elementwise
 from refnorm.oracle.worlds import (
     FORWARD,
     Deviation,
@@ -439,10 +440,7 @@ FORWARD_DEVIATIONS: tuple[Deviation, ...] = (
         "returns-zeros",
         "zeros are returned",
         "Nothing is computed.",
-        {n: lambda w: np.zeros_like(w.x) for n in (*FORWARD, "dx", "frozen dx")}
-        | {
-            n: lambda w: np.zeros(w.x.shape[1])
-            for n in ("running mean", "running variance", "dgamma", "dbeta", "frozen dgamma", "frozen dbeta")
-        },
+        {n: lambda w: np.zeros_like(w.x) for n in (*QUANTITIES, *FURTHER) if elementwise(n)}
+        | {n: lambda w: np.zeros(w.x.shape[1]) for n in (*QUANTITIES, *FURTHER) if not elementwise(n)},
     ),
 )
