@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from refnorm.conventions import CONVENTIONS
+from refnorm.conventions import ROWS
 from refnorm.frameworks import ADAPTERS
 from refnorm.gradcheck import CANNOT_TELL, RIGHT, WRONG, Comparison, Verdict, gradcheck
 from refnorm.oracle.diagnose import diagnose
@@ -154,7 +154,7 @@ def pairs(implementation: Any, convention: str, seed: int) -> Iterator[Pair]:
         yield Pair("forward", implementation.forward, implementation.backward, inputs, names)
         return
     for name, (shape, scale, mean, eps) in SITUATIONS.items():
-        if len(shape) in CONVENTIONS[convention].ranks:
+        if len(shape) in ROWS[convention].ranks:
             yield from _batch_norm(implementation, name, shape, scale, mean, eps, seed)
 
 
@@ -212,7 +212,7 @@ def cause_of(implementation: Any, convention: str) -> str:
     """Ask the oracle's small cases what is wrong with the gradients, or with the forward that they belong to."""
     if not hasattr(implementation, "train") and not hasattr(implementation, "frozen"):
         return ""
-    row = CONVENTIONS[convention]
+    row = ROWS[convention]
     small = [c for c in selected(implementation, row, ("float64",)) if c.x.size <= SMALL and c.finite and c.count > 1]
     findings = diagnose([o for case in small for o in judged(implementation, row, case)], row)
     known = [f for f in findings if f.cause not in ("unknown", "raises") and f.kind == "wrong"]
