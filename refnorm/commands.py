@@ -217,7 +217,8 @@ def _row(row: Convention) -> list[str]:
         f"  running variance     {stored}",
         *(f"  one value            {POLICIES[p]}" for p in row.one_value),
         *(f"  empty batch          {POLICIES[p]}" for p in row.empty),
-        f"  eps and momentum     travel as {row.attributes}{zero}",
+        f"  eps and momentum     travel as {_travel(row)}{zero}",
+        *(["  training             normalises by the moved averages"] if row.normalises == "moved" else []),
         f"  ranks of x           {', '.join(map(str, row.ranks))}",
         f"  note                 {row.note}",
         f"  source               {row.source}",
@@ -233,5 +234,9 @@ def _table() -> list[str]:
         weighs = {"new": "the new batch", "old": "the old value", "sums": "running sums"}[row.momentum]
         stored = "unbiased" if row.correction else "biased"
         policies = f"{' or '.join(row.one_value):<24}{' or '.join(row.empty):<40}"
-        lines.append(f"{row.name:<13}{weighs:<17}{stored:<18}{policies}{row.attributes}")
+        lines.append(f"{row.name:<13}{weighs:<17}{stored:<18}{policies}{_travel(row)}")
     return lines
+
+
+def _travel(row: Convention) -> str:
+    return row.attributes + (f", momentum as {row.momentum_as}" if row.momentum_as else "")

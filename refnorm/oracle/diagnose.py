@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from refnorm.conventions import CONVENTIONS, POLICIES, Convention
+from refnorm.conventions import POLICIES, ROWS, Convention
 from refnorm.oracle.bounds import ONE_PASS, largest, unit_roundoff
 from refnorm.oracle.deviations import candidates
 from refnorm.oracle.deviations.second_order import RIGHT
@@ -375,7 +375,7 @@ def nearest(observations: Sequence[Observation], declared: Convention) -> str | 
     """Name the row under which the running statistics and policies that were seen conform; None if there is none."""
     policies = [o for o in observations if o.policy]
     moving = [o for o in observations if o.quantity in ("running mean", "running variance") and o.actual is not None]
-    for row in sorted(CONVENTIONS.values(), key=lambda row: row.name == "paper"):  # a framework says more
+    for row in sorted(ROWS.values(), key=lambda row: row.name == "paper"):  # a framework says more
         if row.name == declared.name or not moving:
             continue
         accepted = {"one value per channel": row.one_value, "empty batch": row.empty}
