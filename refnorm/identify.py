@@ -163,7 +163,7 @@ def identify(
     Examples
     --------
     >>> from refnorm.oracle.implementation import load
-    >>> (found,) = identify(load("refnorm"))
+    >>> found, *others = identify(load("refnorm"))
     >>> found["momentum"], found["running variance, k in m/(m - k)"], found.nearest[0]
     ('new', 1.0, 'torch')
     """

@@ -114,7 +114,7 @@ def check_gradients(
     >>> from refnorm.oracle.implementation import load
     >>> report = check_gradients(load("refnorm"))
     >>> report.status, len(report.verdicts)
-    ('right', 20)
+    ('right', 25)
     """
     verdicts: dict[str, Verdict] = {}
     for path, implementation in target.paths.items():
