@@ -1,0 +1,67 @@
+"""What the built book must be: `complaints` says which links lead nowhere, what is missing or was left unrendered."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+LOADED = {"script": "src", "img": "src", "link": "href", "iframe": "src", "source": "src", "object": "data"}
+VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
+LATEX = re.compile(r"\$[^$\s][^$]*\$|\\(?:frac|sqrt|sum|hat|begin|left|text|mathrm|operatorname)(?![a-z])|\\\(|\\\[")
+MARKDOWN = re.compile(r"\]\([\w./#-]+\)|^\s*```|\{code-cell\}|\{include\}")
+
+
+class Page(HTMLParser):
+    """Links, what is loaded, anchors, formulas and text outside code of one page."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.links, self.loads, self.anchors, self.alts, self.formulas, self.prose = [], [], set(), [], 0, []
+        self.code = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        a = dict(attributes)
+        self.anchors |= {a[name] for name in ("id", "name") if a.get(name)}
+        if tag == "a" and a.get("href"):
+            self.links.append(a["href"])
+        elif a.get(LOADED.get(tag, "")) and a.get("rel") not in ("prev", "next", "index", "search", "canonical"):
+            self.loads.append(a[LOADED[tag]])
+        if tag == "img":
+            self.alts.append((a.get("src"), a.get("alt") or ""))
+        self.formulas += "math" in (a.get("class") or "").split() and bool(a.get("aria-label"))
+        if tag in ("pre", "code", "script", "style", "svg") or self.code:
+            self.code += [tag] * (tag not in VOID)
+
+    def handle_endtag(self, tag):
+        if tag in self.code:
+            del self.code[len(self.code) - 1 - self.code[::-1].index(tag) :]
+
+    def handle_data(self, data):
+        if not self.code:
+            self.prose.append(data)
+
+
+def complaints(book):
+    """Return what is wrong with a built book, page by page."""
+    book = Path(book).resolve()
+    pages = {path: Page(path.read_text(encoding="utf-8")) for path in sorted(book.rglob("*.html"))}
+    found = []
+    for path, page in pages.items():
+        where = path.relative_to(book)
+        for link in [*page.links, *page.loads]:
+            parts = urlsplit(link)
+            if parts.scheme or parts.netloc:
+                if link in page.loads and parts.scheme != "data":
+                    found.append(f"{where}: loads {link}, which needs a network")
+                continue
+            target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+            if not target.is_file():
+                found.append(f"{where}: link to {link}: there is no such file")
+            elif parts.fragment and target in pages and unquote(parts.fragment) not in pages[target].anchors:
+                found.append(f"{where}: link to {link}: there is no such place")
+        found += [f"{where}: image {src}: no alternative text" for src, alt in page.alts if not alt.strip()]
+        prose = " ".join(page.prose)
+        found += [f"{where}: not set as a formula: {match[0]!r}" for match in LATEX.finditer(prose)]
+        found += [f"{where}: Markdown left: {match[0]!r}" for match in MARKDOWN.finditer(prose)]
+    return found

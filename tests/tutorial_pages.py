@@ -1,0 +1,106 @@
+"""What a page of `tutorials` must be: `complaints` says what is wrong with one, `execute` runs it as a notebook."""
+
+import ast
+import re
+from pathlib import Path
+
+FOLDER = Path(__file__).parent.parent / "tutorials"
+HEADER = re.compile(r"---\n(?:.*\n)*?jupytext:\n(?:.*\n)*?---\n")
+CELL = re.compile(r"^```\{code-cell\}.*\n((?::.*\n)*)((?:.*\n)*?)```$", re.MULTILINE)
+FENCE = re.compile(r"^(`{3,}|~{3,}).*\n(?:.*\n)*?\1$", re.MULTILINE)
+LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^()\s]*)\)")
+PHRASES = ("What you'll do", "What you'll learn", "What you'll need")
+LAST = ["On your own", "Further reading"]
+LINES = 250
+INDEX = re.findall(r"^(\w[\w/.-]*)$", (FOLDER / "index.md").read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def is_notebook(text):
+    return HEADER.match(text) is not None
+
+
+def sections(text):
+    """Return (heading, body) of every part under a heading of level 2; headings in code are none."""
+    blank = FENCE.sub(lambda fence: re.sub(r"^#", " ", fence[0], flags=re.MULTILINE), text)
+    starts = [match.start() for match in re.finditer(r"^## ", blank, re.MULTILINE)]
+    parts = [text[a:b] for a, b in zip(starts, [*starts[1:], len(text)], strict=True)]
+    return [(part.split("\n", 1)[0][3:].strip(), part) for part in parts]
+
+
+def cells(text):
+    return [match[2] for match in CELL.finditer(text)]
+
+
+def asserts(statement):
+    """Whether a statement fails when a claim is wrong: an assert, or a call of something named assert_..."""
+    if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
+        name = ast.unparse(statement.value.func).rsplit(".", 1)[-1]
+        return name.startswith("assert")
+    return isinstance(statement, ast.Assert)
+
+
+def anchors(text):
+    """Return the anchors of the headings of a page, as code hosts make them."""
+    titles = re.findall(r"^#+ (.+)$", FENCE.sub("", text), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-") for title in titles}
+
+
+def broken_links(text, folder=FOLDER):
+    """Return what is wrong with links and images; a page that only `index.md` lists is left to the book."""
+    found = []
+    for image, words, target in LINK.findall(re.sub(r"`[^`\n]*`", "code", FENCE.sub("", text))):
+        if image and len(words.split()) < 3:
+            found.append(f"image {target}: its alternative text {words!r} says nothing")
+        if re.match(r"https?://", target):
+            continue
+        path, _, anchor = target.partition("#")
+        page = (folder / path).resolve()
+        if path and not page.exists():
+            if path.removesuffix(".md") not in INDEX:
+                found.append(f"link to {target}: there is no {path}")
+        elif anchor and anchor not in anchors(page.read_text(encoding="utf-8") if path else text):
+            found.append(f"link to {target}: there is no heading #{anchor}")
+    return found
+
+
+def complaints(text, folder=FOLDER):
+    """Return what is wrong with the form of a tutorial."""
+    found = []
+    if text.count("\n") >= LINES:
+        found.append(f"{text.count(chr(10))} lines, must be below {LINES}")
+    if re.search(r"^```\{?(cell-)?output|^:?\s*execution_count", text, re.MULTILINE) or "image/png" in text:
+        found.append("outputs are kept in it")
+    found += [f"{phrase!r} is missing" for phrase in PHRASES if phrase not in text.replace("’", "'").split("\n## ")[0]]
+    parts = sections(text)
+    if [heading for heading, _ in parts][-2:] != LAST:
+        found.append(f"the last sections must be {' and '.join(LAST)}")
+    for heading, body in parts:
+        code = cells(body)
+        if code and not asserts(ast.parse(re.sub(r"^%.*", "", code[-1], flags=re.MULTILINE)).body[-1]):
+            found.append(f"section {heading!r} does not end in an assertion")
+    if sum(map(len, (cells(body) for _, body in parts))) == 0:
+        found.append("there is no code")
+    return found + broken_links(text, folder)
+
+
+class PageError(AssertionError):
+    """A cell of a page failed."""
+
+
+def execute(text, name="page", seconds=60):
+    """Execute a page as a notebook in the folder of tutorials; PageError names the cell that fails."""
+    import jupytext
+    import nbclient
+
+    notebook = jupytext.reads(text, fmt="md:myst")
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    client = nbclient.NotebookClient(notebook, timeout=seconds, resources={"metadata": {"path": str(FOLDER)}})
+    try:
+        client.execute()
+    except nbclient.exceptions.CellExecutionError as error:
+        at = next(k for k, cell in enumerate(code) if any(o.output_type == "error" for o in cell.outputs))
+        where = f"{name}, code cell {at + 1} of {len(code)}"
+        raise PageError(f"{where}: {error.ename}: {error.evalue}\n\n{error}") from None
+    except nbclient.exceptions.CellTimeoutError as error:
+        raise PageError(f"{name}: {error}") from None
+    return notebook
