@@ -1,8 +1,13 @@
 """What a page of `tutorials` must be: `complaints` says what is wrong with one, `execute` runs it as a notebook."""
 
 import ast
+import importlib.util
+import os
 import re
+import warnings
 from pathlib import Path
+
+import pytest
 
 FOLDER = Path(__file__).parent.parent / "tutorials"
 HEADER = re.compile(r"---\n(?:.*\n)*?jupytext:\n(?:.*\n)*?---\n")
@@ -12,7 +17,37 @@ LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^()\s]*)\)")
 PHRASES = ("What you'll do", "What you'll learn", "What you'll need")
 LAST = ["On your own", "Further reading"]
 LINES = 250
-INDEX = re.findall(r"^(\w[\w/.-]*)$", (FOLDER / "index.md").read_text(encoding="utf-8"), re.MULTILINE)
+PAGES = {path.name: path.read_text(encoding="utf-8") for path in sorted(FOLDER.glob("*.md"))}
+INDEX = re.findall(r"^(\w[\w/.-]*)$", PAGES["index.md"], re.MULTILINE)
+EXTRA = ("furo", "ipykernel", "jupytext", "myst_nb", "nbclient", "numpydoc", "skimage", "sklearn", "sphinx", "ziamath")
+GOOD = """---
+jupytext:
+  text_representation:
+    format_name: myst
+---
+
+# A page
+
+**What you'll do**, **What you'll learn**, **What you'll need**: nothing.
+
+```{code-cell} ipython3
+total = 1 + 1
+```
+
+## A section
+
+[An anchor](#a-section), [a page](findings.md), ![what it shows in words](../figures/kills.svg).
+
+```{code-cell} ipython3
+:tags: [hide-input]
+# no heading
+assert total == 2, f"it is {total}"
+```
+
+## On your own
+
+## Further reading
+"""
 
 
 def is_notebook(text):
@@ -81,6 +116,37 @@ def complaints(text, folder=FOLDER):
     if sum(map(len, (cells(body) for _, body in parts))) == 0:
         found.append("there is no code")
     return found + broken_links(text, folder)
+
+
+def faults_of_answers(text):
+    """Return what is wrong with the form of the page of answers."""
+    answers = sections(text)
+    found = [f"{len(answers)} questions, not 15"] if len(answers) != 15 else []
+    for heading, body in answers:
+        prose = re.sub(r"`[^`]*`", "code", FENCE.sub("", body)).split("\n", 1)[1].strip()
+        answer, _, lab = prose.rpartition("\n")
+        sentences = len(re.findall(r"[.!?](?=\s)", answer))
+        if not heading.endswith("?"):
+            found.append(f"{heading!r} is no question")
+        if not 1 <= sentences <= 5:
+            found.append(f"{heading}: {sentences} sentences")
+        if "\n>>> " not in body:
+            found.append(f"{heading}: no example")
+        links = LINK.findall(lab)
+        if not (lab.startswith("Lab: ") and len(links) == 1 and links[0][2].removesuffix(".md") in INDEX):
+            found.append(f"{heading}: no lab")
+    return found
+
+
+def need_extra():
+    """Skip, or fail if it was asked for, where the extra is not installed."""
+    lacking = [name for name in EXTRA if importlib.util.find_spec(name) is None]
+    reason = f"the extra `tutorials` is not installed, {', '.join(lacking)} are missing (pip install -e '.[tutorials]')"
+    if lacking and "tutorials" in os.environ.get("REFNORM_TOOLS", "").split(","):
+        pytest.fail(f"REFNORM_TOOLS=tutorials, but {reason}", pytrace=False)
+    if lacking:
+        warnings.warn(f"NOT TESTED: {reason}", stacklevel=1)
+        pytest.skip(reason)
 
 
 class PageError(AssertionError):
