@@ -99,7 +99,7 @@ def test_a_page_of_good_form_is_accepted():
         ("## On your own\n", "", "last sections"),
         ("## Further reading", "## Reading", "last sections"),
         ("assert total == 2", "print(total)\nFalse", "section 'A section' does not end in an assertion"),
-        ('assert total == 2, f"it is {total}"', "assert total\nprint(total)", "does not end in an assertion"),
+        ('assert total == 2, f"it is {total}"\n```', "assert total\n```\n\n```{code-cell}\n1\n```", "does not end in"),
         ("# A page\n", "# A page\n" + "\n" * 250, "must be below 250"),
         ("# A page\n", "# A page\n\n```{output}\n2\n```\n", "outputs are kept"),
         ("(findings.md)", "(found.md)", "there is no found.md"),

@@ -66,12 +66,11 @@ def cells(text):
     return [match[2] for match in CELL.finditer(text)]
 
 
-def asserts(statement):
-    """Whether a statement fails when a claim is wrong: an assert, or a call of something named assert_..."""
-    if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
-        name = ast.unparse(statement.value.func).rsplit(".", 1)[-1]
-        return name.startswith("assert")
-    return isinstance(statement, ast.Assert)
+def asserts(code):
+    """Whether a cell has an assert, or a call of something named assert_..., that fails when a claim is wrong."""
+    nodes = list(ast.walk(ast.parse(re.sub(r"^%.*", "", code, flags=re.MULTILINE))))
+    called = [ast.unparse(node.func).rsplit(".", 1)[-1] for node in nodes if isinstance(node, ast.Call)]
+    return any(isinstance(node, ast.Assert) for node in nodes) or any(name.startswith("assert") for name in called)
 
 
 def anchors(text):
@@ -111,7 +110,7 @@ def complaints(text, folder=FOLDER):
         found.append(f"the last sections must be {' and '.join(LAST)}")
     for heading, body in parts:
         code = cells(body)
-        if code and not asserts(ast.parse(re.sub(r"^%.*", "", code[-1], flags=re.MULTILINE)).body[-1]):
+        if code and not asserts(code[-1]):
             found.append(f"section {heading!r} does not end in an assertion")
     if sum(map(len, (cells(body) for _, body in parts))) == 0:
         found.append("there is no code")
