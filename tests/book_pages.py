@@ -1,6 +1,9 @@
 """What the built book must be: `complaints` says which links lead nowhere, what is missing or was left unrendered."""
 
+import html
+import json
 import re
+import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -65,3 +68,21 @@ def complaints(book):
         found += [f"{where}: not set as a formula: {match[0]!r}" for match in LATEX.finditer(prose)]
         found += [f"{where}: Markdown left: {match[0]!r}" for match in MARKDOWN.finditer(prose)]
     return found
+
+
+def misfits(book, chromium):
+    """Return what does not fit, or is not shown, in headless Chromium 1280 and 390 pixels wide."""
+    book = Path(book).resolve()
+    pages = sorted(path.relative_to(book).as_posix() for path in book.rglob("*.html"))
+    look = Path(__file__).with_name("look.html").read_text(encoding="utf-8")
+    page = book / "look.html"
+    page.write_text(look.replace("/* PAGES */ []", json.dumps(pages)), encoding="utf-8")
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files", "--dump-dom"]
+    command = [chromium, *options, "--virtual-time-budget=600000", page.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    page.unlink()
+    seen = re.search(r'<pre id="found">(.*?)</pre>', done.stdout, re.DOTALL)
+    assert seen, f"Chromium has not come to an end: {done.stderr[-2000:]}"
+    answer = json.loads(html.unescape(seen[1]))
+    assert answer["pages"] == len(pages)
+    return answer["found"]

@@ -7,12 +7,14 @@ Not verified: links to other sites.
 """
 
 import re
+import shutil
 import subprocess
 import sys
+import warnings
 
 import pytest
-from book_pages import Page, complaints
-from tutorial_pages import FENCE, FOLDER, GOOD, INDEX, PAGES, need_extra
+from book_pages import Page, complaints, misfits
+from tutorial_pages import FENCE, FOLDER, GOOD, INDEX, PAGES, REQUIRED, need_extra
 
 pytestmark = pytest.mark.filterwarnings("always:NOT TESTED")
 
@@ -50,6 +52,18 @@ def test_a_book_with_a_flaw_is_refused(content, complaint, tmp_path):
     assert complaint in found
 
 
+def need_chromium():
+    """Return Chromium; skip, or fail if it was asked for, where there is none."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None and "chromium" in REQUIRED:
+        pytest.fail(f"REFNORM_TOOLS={','.join(sorted(REQUIRED))}, but there is no Chromium", pytrace=False)
+    if path is None:
+        reason = "NOT TESTED: there is no Chromium, so nothing has looked at the book"
+        warnings.warn(reason, stacklevel=1)
+        pytest.skip(reason)
+    return path
+
+
 def build(folder, target, *options):
     """Build a book by the documented command."""
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-n", "-j", "2", "-c", FOLDER, *options]
@@ -73,14 +87,48 @@ def test_a_book_with_a_mistake_is_not_built(tmp_path):
     assert "the root of 2 is 1" in done.stderr
 
 
-@pytest.mark.slow
-def test_the_book_executes_without_a_warning_and_is_whole(tmp_path):
+@pytest.fixture(scope="session")
+def book(tmp_path_factory):
     need_extra()
-    done = build(FOLDER, tmp_path / "book")
+    target = tmp_path_factory.mktemp("book")
+    done = build(FOLDER, target)
     assert done.returncode == 0, done.stderr[-8000:]
-    assert complaints(tmp_path / "book") == []
-    for name in INDEX:
-        page = Page((tmp_path / "book" / f"{name}.html").read_text(encoding="utf-8"))
-        prose = re.sub(r"`[^`]*`", "", FENCE.sub("", PAGES.get(f"{name}.md", "")))
-        written = prose.replace("$$", "$").count("$") // 2
-        assert page.formulas >= written, f"{name}: {written} formulas are written, {page.formulas} are in the book"
+    return target
+
+
+@pytest.mark.slow
+def test_the_book_executes_without_a_warning_and_is_whole(book):
+    assert complaints(book) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", INDEX)
+def test_the_formulas_of_a_page_are_in_the_book(name, book):
+    prose = re.sub(r"`[^`]*`", "", FENCE.sub("", PAGES.get(f"{name}.md", "")))
+    page = Page((book / f"{name}.html").read_text(encoding="utf-8"))
+    assert page.formulas >= prose.replace("$$", "$").count("$") // 2
+
+
+@pytest.mark.slow
+def test_the_book_fits_a_desktop_and_a_phone(book):
+    assert misfits(book, need_chromium()) == []
+
+
+@pytest.mark.slow
+def test_what_does_not_fit_is_seen(tmp_path):
+    chromium = need_chromium()
+    wide = "<div style='width: 600px'>wide</div>"
+    bodies = {
+        "good": f"<article><div style='overflow-x: auto'>{wide}</div></article>",
+        "scrolls": f"<article>{wide}</article>",
+        "cut": f"<article style='overflow: hidden'>{wide}</article>",
+        "image": "<img src='there.png'>",
+    }
+    for name, body in bodies.items():
+        (tmp_path / f"{name}.html").write_text(f"<!doctype html>{body}")
+    assert misfits(tmp_path, chromium) == [
+        "cut.html, 390 pixels: cut off: DIV wide",
+        *["image.html: there.png is not shown"] * 2,
+        "scrolls.html, 390 pixels: scrolls sideways",
+        "scrolls.html, 390 pixels: cut off: DIV wide",
+    ]

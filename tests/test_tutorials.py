@@ -2,8 +2,8 @@
 
 The form is looked at in the ordinary suite. What executes needs the extra `tutorials` and takes minutes:
 `pip install -e '.[test,tutorials]'; pytest -n 0 -m slow tests/test_tutorials.py tests/test_book.py`. Without the extra
-those tests warn and are skipped; with REFNORM_TOOLS=tutorials they fail. Unaltered, every page is executed by the book
-(`test_book.py`).
+those tests warn and are skipped; with REFNORM_TOOLS=tutorials they fail (with chromium: so do those that open the book
+in it). Unaltered, every page is executed by the book (`test_book.py`).
 
 Not verified: links to other sites; prose that no cell computes.
 """

@@ -19,6 +19,7 @@ LAST = ["On your own", "Further reading"]
 LINES = 250
 PAGES = {path.name: path.read_text(encoding="utf-8") for path in sorted(FOLDER.glob("*.md"))}
 INDEX = re.findall(r"^(\w[\w/.-]*)$", PAGES["index.md"], re.MULTILINE)
+REQUIRED = frozenset(filter(None, os.environ.get("REFNORM_TOOLS", "").split(",")))
 EXTRA = ("furo", "ipykernel", "jupytext", "myst_nb", "nbclient", "numpydoc", "skimage", "sklearn", "sphinx", "ziamath")
 GOOD = """---
 jupytext:
@@ -141,7 +142,7 @@ def need_extra():
     """Skip, or fail if it was asked for, where the extra is not installed."""
     lacking = [name for name in EXTRA if importlib.util.find_spec(name) is None]
     reason = f"the extra `tutorials` is not installed, {', '.join(lacking)} are missing (pip install -e '.[tutorials]')"
-    if lacking and "tutorials" in os.environ.get("REFNORM_TOOLS", "").split(","):
+    if lacking and "tutorials" in REQUIRED:
         pytest.fail(f"REFNORM_TOOLS=tutorials, but {reason}", pytrace=False)
     if lacking:
         warnings.warn(f"NOT TESTED: {reason}", stacklevel=1)

@@ -90,5 +90,6 @@ def setup(app: Any) -> dict[str, bool]:
     app.connect("builder-inited", lambda app: pages.write(FOLDER / "generated"))
     app.connect("source-read", linked)
     app.connect("autodoc-process-docstring", docstrings.process, priority=400)
+    app.connect("autodoc-skip-member", docstrings.skip)
     app.connect("env-updated", slow_pages)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

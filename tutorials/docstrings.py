@@ -11,7 +11,7 @@ from typing import Any
 
 FORMULA = re.compile(r"\w+(, \w+)* = ")
 SECTION = re.compile(r"-{3,}$")
-QUOTED = re.compile(r"(``[^`]+``|`[^`]+`|(?<!\w)\*\w+\*(?!\w)|^\s*(?:>>>|\.\.\. ).*)|([*|]|_(?=\W|$))")
+QUOTED = re.compile(r"(``[^`]+``|`[^`]+`|(?<!\w)\*\w[^*]*\w\*(?!\w)|^\s*(?:>>>|\.\.\. ).*)|([*|]|_(?=\W|$))")
 
 
 def prepared(lines: list[str], module: ModuleType) -> list[str]:
@@ -70,3 +70,8 @@ def process(app: Any, what: str, name: str, target: Any, options: Any, lines: li
     module = target if inspect.ismodule(target) else inspect.getmodule(target)
     if module is not None and lines:
         lines[:] = prepared(lines, module)
+
+
+def skip(app: Any, what: str, name: str, target: Any, skipped: bool, options: Any) -> bool | None:
+    """Leave out the fields of named tuples: Sphinx has no more to say than their number."""
+    return True if (getattr(target, "__doc__", None) or "").startswith("Alias for field number") else None
