@@ -30,6 +30,7 @@ nb_execution_mode = "force"  # a cache would not notice that refnorm has changed
 nb_execution_timeout = 60
 nb_execution_show_tb = True
 nb_output_stderr = "warn"
+nb_merge_streams = True
 
 html_theme = "furo"
 html_title = "refnorm"
