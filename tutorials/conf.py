@@ -44,7 +44,8 @@ html_css_files = ["book.css"]
 
 def linked(app: Any, page: str, source: list[str]) -> None:
     """Let links that lead out of this folder on a code host stay inside the book."""
-    source[0] = source[0].replace("](../figures/matrix/matrix.md)", "](generated/matrix.md)")
+    for outside, inside in (("../figures/matrix/matrix.md", "generated/matrix.md"), ("../README.md", "index.md")):
+        source[0] = source[0].replace(f"]({outside}", f"]({inside}")
 
 
 def formula(translator: Any, node: Any) -> None:
