@@ -30,6 +30,7 @@ nb_execution_mode = "force"  # a cache would not notice that refnorm has changed
 nb_execution_timeout = 60
 nb_execution_show_tb = True
 nb_output_stderr = "warn"
+nb_merge_streams = True
 
 html_theme = "furo"
 html_title = "refnorm"
@@ -43,7 +44,8 @@ html_css_files = ["book.css"]
 
 def linked(app: Any, page: str, source: list[str]) -> None:
     """Let links that lead out of this folder on a code host stay inside the book."""
-    source[0] = source[0].replace("](../figures/matrix/matrix.md)", "](generated/matrix.md)")
+    for outside, inside in (("../figures/matrix/matrix.md", "generated/matrix.md"), ("../README.md", "index.md")):
+        source[0] = source[0].replace(f"]({outside}", f"]({inside}")
 
 
 def formula(translator: Any, node: Any) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 FORMULA = re.compile(r"\w+(, \w+)* = ")
 SECTION = re.compile(r"-{3,}$")
+ENTRY = re.compile(r"\w+(, \w+)* : ")
 QUOTED = re.compile(r"(``[^`]+``|`[^`]+`|(?<!\w)\*\w[^*]*\w\*(?!\w)|^\s*(?:>>>|\.\.\. ).*)|([*|]|_(?=\W|$))")
 
 
@@ -30,11 +31,36 @@ def prepared(lines: list[str], module: ModuleType) -> list[str]:
             made += ["::", "", *(indent + line for line in paragraph.split("\n")), ""]
         else:
             made += [*(marked(line, module) for line in paragraph.split("\n")), ""]
-    return made + [marked(line, module) for line in lines[head:]]
+    return made + [marked(line, module) for line in joined(lines[head:])]
+
+
+def joined(lines: list[str]) -> list[str]:
+    """Return sections with entries, ``name : words``, on one line where the next begins within their sentence.
+
+    Examples
+    --------
+    >>> joined(["x : array, of any", "    rank.", "y : array", "    Rounded once."])
+    ['x : array, of any rank.', 'y : array', '    Rounded once.']
+    """
+    made: list[str] = []
+    for line in lines:
+        entry = bool(made) and ENTRY.match(made[-1]) is not None
+        if entry and line.startswith("    ") and not line.strip()[0].isupper():
+            made[-1] += " " + line.strip()
+        else:
+            made.append(line)
+    return made
 
 
 def marked(line: str, module: ModuleType) -> str:
-    """Return a line of prose with its names linked and its stars, bars and underscores escaped."""
+    r"""Return a line of prose with its names linked and its stars, bars and underscores escaped.
+
+    Examples
+    --------
+    >>> import refnorm
+    >>> marked("`Statistics` of *all* |x| ** 2, `eps`", refnorm)
+    ':py:obj:`Statistics <refnorm.Statistics>` of *all* \\|x\\| \\*\\* 2, ``eps``'
+    """
 
     def replacement(match: re.Match[str]) -> str:
         quoted, character = match.groups()
@@ -47,17 +73,20 @@ def marked(line: str, module: ModuleType) -> str:
 
 def linked(name: str, module: ModuleType) -> str:
     """Return a reference to where a public object is documented, or the text as code; warn of a name that is wrong."""
-    from sphinx.util.logging import getLogger
-
     import refnorm
 
     if not re.fullmatch(r"[\w.]+(\(\))?", name):
         return f"``{name}``"
     parts = name.removesuffix("()").split(".")
-    known = max((k for k in range(1, len(parts) + 1) if ".".join(parts[:k]) in sys.modules), default=0)
-    start = sys.modules[".".join(parts[:known])] if parts[0] == "refnorm" else module
-    found: Any = reduce(lambda o, n: getattr(o, n, None), parts[known if parts[0] == "refnorm" else 0 :], start)
+    found: Any = module
+    at = 0
+    if parts[0] == "refnorm":  # from the longest name of a module on; a function may hide a module of its name
+        at = max(k for k in range(1, len(parts) + 1) if ".".join(parts[:k]) in sys.modules)
+        found = sys.modules[".".join(parts[:at])]
+    found = reduce(lambda owner, part: getattr(owner, part, None), parts[at:], found)
     if found is None and parts[0] == "refnorm":
+        from sphinx.util.logging import getLogger
+
         getLogger(__name__).warning("%s: there is no %s", module.__name__, name)
     if not (inspect.isfunction(found) or inspect.isclass(found)) or not found.__module__.startswith("refnorm"):
         return f"``{name}``"
