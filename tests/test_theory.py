@@ -200,25 +200,42 @@ def test_independent_pixels_make_every_value_count():
 
 def test_the_bias_of_batches_is_what_rho_says():
     data = stored("correlation")
-    for row in data["random"] + data["trained"]:
+    for row in (row for rows in data["random"] + data["trained"] for row in rows):
         assert abs(row["biased"] + row["rho"] / data["batch"]) < 4 * row["error"], row
         assert row["neighbours"] > 0.3  # nowhere the 0.05 to 0.1 that was remembered
 
 
+def test_the_weights_were_trained():
+    losses = np.array(stored("correlation")["loss"])
+    assert losses.shape == (3, 2)
+    assert np.all(losses[:, 0] > 1.5)  # about log 5, five photographs
+    assert np.all(losses[:, 1] < 0.7)
+
+
 def test_the_caption_of_the_correlations_is_in_the_data():
     data = stored("correlation")
-    n, random, trained = data["batch"], data["random"], data["trained"]
-    says(correlation, f"{random[0]['neighbours']:.3f}", *(f"{random[k]['neighbours']:.2f}" for k in (1, -1)))
-    says(correlation, f"{min(row['neighbours'] for row in trained):.2f}", n)
-    free = [1 / row["rho"] for row in random[1:] + trained[1:]]
-    says(correlation, f"{min(free):.1f}", f"{max(free):.1f}", random[0]["pixels"], random[-1]["pixels"])
-    above = [100 * correlation.corrected(row, n) for row in trained[1:]]
-    under = [-100 * correlation.corrected(row, n * row["pixels"]) for row in trained[1:]]
-    says(correlation, *(f"{v:.1f}" for v in (min(above), max(above), min(under), max(under))))
+    n = data["batch"]
+
+    def ends(which, value, layers=slice(1, None)):
+        values = correlation.across([rows[layers] for rows in data[which]], value)
+        return values.min(), values.max()
+
+    def beside(row):
+        return row["neighbours"]
+
+    first, last = slice(1, 2), slice(6, 7)
+    says(correlation, f"{data['random'][0][0]['neighbours']:.3f}", n)
+    for found in (ends("random", beside, first), ends("random", beside, last), ends("trained", beside)):
+        says(correlation, *(f"{v:.3f}" for v in found))
+    free = [*ends("random", lambda row: 1 / row["rho"]), *ends("trained", lambda row: 1 / row["rho"])]
+    says(correlation, f"{min(free):.1f}", f"{max(free):.1f}", *(data["random"][0][k]["pixels"] for k in (1, 6)))
+    above = ends("trained", lambda row: 100 * correlation.corrected(row, n))
+    under = ends("trained", lambda row: -100 * correlation.corrected(row, n * row["pixels"]))
+    says(correlation, *(f"{v:.1f}" for v in (*above, *under)))
 
 
 def test_the_photographs_are_measured_again():
     pytest.importorskip("skimage", reason="the photographs come with scikit-image")
     images = [correlation.crops(p[:, :, p.shape[2] // 2 :], 64, 16) for p in correlation.photographs()]
     found = significant(correlation.measured(np.concatenate(images), np.random.default_rng(2)), 3)
-    assert found == {key: v for key, v in stored("correlation")["random"][0].items() if key != "layer"}
+    assert found == {key: v for key, v in stored("correlation")["random"][0][0].items() if key != "layer"}
