@@ -234,8 +234,20 @@ def test_the_caption_of_the_correlations_is_in_the_data():
     says(correlation, *(f"{v:.1f}" for v in (*above, *under)))
 
 
-def test_the_photographs_are_measured_again():
+def test_every_layer_of_the_stack_is_measured():
+    images = np.random.default_rng().standard_normal((6, 3, 16, 16))
+    rows = correlation.layer_by_layer(*correlation.stack(0), images)
+    assert [row["pixels"] for row in rows] == [256, 256, 64, 64, 16, 16, 4]
+    assert all(-1 <= row["neighbours"] <= 1 and 0 <= row["rho"] <= 1 for row in rows)
+
+
+def test_the_photographs_are_measured_again_and_training_begins_with_the_same_loss(monkeypatch):
     pytest.importorskip("skimage", reason="the photographs come with scikit-image")
-    images = [correlation.crops(p[:, :, p.shape[2] // 2 :], 64, 16) for p in correlation.photographs()]
+    photographs = correlation.photographs()
+    monkeypatch.setattr(correlation, "STEPS", 1)
+    left = [p[:, :, : p.shape[2] // 2] for p in photographs]
+    _, losses = correlation.trained(*correlation.stack(0), left, 0)
+    assert significant(losses[0], 3) == stored("correlation")["loss"][0][0]
+    images = [correlation.crops(p[:, :, p.shape[2] // 2 :], 64, 16) for p in photographs]
     found = significant(correlation.measured(np.concatenate(images), np.random.default_rng(2)), 3)
     assert found == {key: v for key, v in stored("correlation")["random"][0][0].items() if key != "layer"}
