@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import refnorm
 from refnorm import commands
@@ -212,20 +213,20 @@ def _add_plots(parser: argparse.ArgumentParser) -> None:
     names = parser.add_subparsers(metavar="NAME", dest="plot")
     usual = ["float64", "float32", "float16", "bfloat16"]
 
-    small = names.add_parser("small-batch", parents=[common], description=PLOTS["small-batch"])
+    small = _add_plot(names, "small-batch", common)
     small.add_argument("--counts", type=int, nargs="+", default=[2, 3, 4, 6, 8, 16, 32, 64, 128], metavar="M")
     small.add_argument("--samples", type=int, default=20_000, metavar="N", help="batches of each count (20000)")
-    lag = names.add_parser("lag", parents=[common], description=PLOTS["lag"])
+    lag = _add_plot(names, "lag", common)
     lag.add_argument(
         "--momentum", type=float, nargs="+", default=[0.1, 0.01], metavar="A", help="weight of the new batch (0.1 0.01)"
     )
     lag.add_argument("--count", type=int, default=32, metavar="M", help="values per channel in a batch (32)")
-    conditioning = names.add_parser("conditioning", parents=[common], description=PLOTS["conditioning"])
+    conditioning = _add_plot(names, "conditioning", common)
     conditioning.add_argument("target", metavar="TARGET", help="as for refnorm check")
     conditioning.add_argument(
         "--dtype", choices=usual, default="float32", metavar="DTYPE", help="format of x (float32)"
     )
-    conformance = names.add_parser("conformance", parents=[common], description=PLOTS["conformance"])
+    conformance = _add_plot(names, "conformance", common)
     conformance.add_argument("target", metavar="TARGET", help="as for refnorm check, or its JSON report")
     conformance.add_argument("--convention", choices=list(ROWS), metavar="NAME", help="row to judge by")
     _add_dtypes(conformance)
@@ -233,6 +234,12 @@ def _add_plots(parser: argparse.ArgumentParser) -> None:
         simulated.add_argument("--seed", type=int, default=0, metavar="N", help="of everything random (0)")
     for tried in (conditioning, conformance):
         tried.add_argument("--timeout", type=float, default=60.0, metavar="SECONDS", help="limit for each step (60)")
+
+
+def _add_plot(names: Any, name: str, common: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    what = PLOTS[name]
+    parser: argparse.ArgumentParser = names.add_parser(name, parents=[common], help=what, description=what)
+    return parser
 
 
 def _add_dtypes(parser: argparse.ArgumentParser) -> None:

@@ -69,6 +69,7 @@ def batch(shape: tuple[int, ...], ratio: float, dtype: str) -> Floats:
     return rounded(uniform(shape, 7) + ratio / 3**0.5, dtype)
 
 
+@np.errstate(all="ignore")  # what overflows, or is 0/0, is no finite result
 def _errors(box: Box, dtype: str, ratio: float) -> dict[str, float | None]:
     """Return errors on 256 values per channel."""
     x = batch((16, 2, *[1] * (box.rank - 3), 16) if box.rank > 2 else (256, 2), ratio, dtype)

@@ -148,6 +148,15 @@ def test_the_mean_of_1_over_s_is_the_integral_of_its_density(m):
     assert float(small_batch.inverse_mean(m)) == pytest.approx(mean, rel=1e-7)
 
 
+def test_the_mean_of_1_over_s_is_infinite_for_two_values():
+    """Each decade nearer to s = 0 adds as much as the one before: 2 sqrt(2) phi(0) ln 10, phi the normal density."""
+    density = stats.chi2(1).pdf
+    decades = [10.0**-k for k in range(2, 7)]
+    added = [integrate.quad(lambda t: math.sqrt(2) * 2 * density(t * t), low / 10, low, epsabs=0)[0] for low in decades]
+    assert added == pytest.approx([2 * math.sqrt(2) * stats.norm.pdf(0) * math.log(10)] * 5, rel=1e-4)
+    assert small_batch.inverse_mean(2) == math.inf
+
+
 @pytest.mark.parametrize("m", [4, 5, 8, 32])
 def test_the_deviation_of_1_over_s_is_the_integral_of_its_density(m):
     square, _ = integrate.quad(lambda t: 2 * m / t * stats.chi2(m - 1).pdf(t * t), 0, np.inf)

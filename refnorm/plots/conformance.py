@@ -135,6 +135,7 @@ def _square(axes: Any, column: int, row: int, cell: dict[str, Any] | None, colou
     corners = [column, column + 1, column + 1, column], [row, row, row + 1, row + 1]
     if cell is None:
         axes.fill(*corners, "#f4f4f4", ec="white")
+        axes.text(column + 0.5, row + 0.5, "not judged", ha="center", va="center", fontsize=6, color="0.6")
         return
     worst, bad = cell["worst"], cell["state"] in BAD
     level = END if worst is None or (bad and worst <= 1) else math.log10(min(max(worst, 10.0**-END), 10.0**END))

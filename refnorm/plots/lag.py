@@ -148,8 +148,9 @@ def draw(data: dict[str, Any]) -> Any:
         centre = data["drift"] * (t - lag(a) * (1 - (1 - a) ** t))
         follow.fill_between(t, centre - 2 * deviation, centre + 2 * deviation, color=colour, alpha=0.25, lw=0)
         steps = np.unique(np.geomspace(1, 2 * memory(a), 60).round())
-        forget.plot(steps, (1 - a) ** steps, color=colour, label=f"{label}: {memory(a)} steps")
+        forget.plot(steps, (1 - a) ** steps, color=colour)
         forget.plot(b["memory"], 0.01, "o", color=colour, markersize=4)
+        forget.annotate(f" {b['memory']}", (b["memory"], 0.01), va="bottom", color=colour)
         trade.plot(a, b["lag"], "o", color=colour, markersize=4)
         trade.plot(a, 1 / (data["count"] * b["mean_noise"]), "s", color=colour, markersize=4)
     follow.set(xlabel="batches", title=f"a mean that drifts by {data['drift']} sigma a batch", xlim=(0, end))
@@ -159,6 +160,6 @@ def draw(data: dict[str, Any]) -> Any:
     trade.plot(a, effective(a), "--", color="0.4", lw=1, label="(2 - a)/a, effective batches (squares: seen)")
     trade.plot(a, lag(a), color="0.4", lw=1, label="(1 - a)/a, lag in batches (dots: seen)")
     trade.set(xscale="log", yscale="log", xlabel="momentum, weight a of the new batch", title="steady or prompt")
-    for axes, place in ((follow, "upper left"), (forget, "center left"), (trade, "lower left")):
-        axes.legend(frameon=False, fontsize=7, loc=place)
+    for axes in (follow, trade):
+        axes.legend(frameon=False, fontsize=7)
     return figure
