@@ -18,16 +18,10 @@ from typing import Any
 
 import matplotlib
 
+from refnorm.plots import STYLE
+
 FOLDER = Path(__file__).parent
 NAMES = sorted(path.stem for path in FOLDER.glob("[!_]*.py"))
-STYLE = {
-    "svg.hashsalt": "refnorm",  # the same bytes on every run
-    "svg.fonttype": "none",
-    "font.family": "sans-serif",
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-}
 
 
 def canonical(data: Any) -> str:
@@ -38,7 +32,7 @@ def canonical(data: Any) -> str:
 def picture(module: Any, data: Any) -> str:
     """Return a figure as SVG with its alternative text as title."""
     matplotlib.use("svg")
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.rc_context(dict(STYLE)):
         file = io.StringIO()
         module.draw(data).savefig(file, format="svg", metadata={"Date": None, "Title": module.ALT}, bbox_inches="tight")
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"

@@ -8,6 +8,7 @@ The reference, pure functions over arrays of any array API library:
     batch_norm_..._jvp, batch_norm_..._double_backward     forward mode; the gradient of the backward: second order
     Statistics                                             of a batch, merged, corrected
     update_running, cumulative_update, update_sums         running averages of statistics, running sums
+    shard_statistics, batch_norm_synchronised, ...          one batch spread over workers
     population_statistics                                  of a data set, streamed, resumable, distributed
     fold_into_previous, fold_into_next                     absorb batch normalization into a linear map
     unfold_from_previous                                   and take it out again
@@ -44,6 +45,12 @@ from refnorm.step_by_step import (
     batch_norm_inference_backward_step_by_step,
     batch_norm_training_backward_step_by_step,
 )
+from refnorm.synchronised import (
+    batch_norm_synchronised,
+    batch_norm_synchronised_backward,
+    shard_statistics,
+    synchronised_gradients,
+)
 
 __version__ = "0.1.0"
 
@@ -55,6 +62,8 @@ __all__ = [
     "batch_norm_inference_backward_step_by_step",
     "batch_norm_inference_double_backward",
     "batch_norm_inference_jvp",
+    "batch_norm_synchronised",
+    "batch_norm_synchronised_backward",
     "batch_norm_training",
     "batch_norm_training_backward",
     "batch_norm_training_backward_step_by_step",
@@ -68,6 +77,8 @@ __all__ = [
     "gradcheck",
     "population_statistics",
     "reproduce",
+    "shard_statistics",
+    "synchronised_gradients",
     "unfold_from_previous",
     "update_running",
     "update_sums",

@@ -281,6 +281,13 @@ def non_negative(value: float, name: str) -> float:
     return number
 
 
+def at_least_one(count: int | Array) -> int | Array:
+    """Return counts to divide by: 1 in place of 0, where there is nothing to divide."""
+    if isinstance(count, int):
+        return max(count, 1)
+    return count + namespace(count, "count").astype(count == 0, count.dtype)
+
+
 def round_once(xp: Any, values: Array, dtype: Any) -> Array:
     """Round float64 to a narrower dtype once, to nearest, ties to even.
 

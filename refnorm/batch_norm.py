@@ -125,21 +125,32 @@ def batch_norm_training_backward(dy: Array, saved: Saved) -> tuple[Array, Array,
     >>> bool(abs(dx.sum()) < 1e-15)                  # moving all x together changes nothing
     True
     """
-    x, gamma, where, statistics, tail, eps, axis = saved
-    layout = Layout.of(x, axis, where)
+    layout = Layout.of(saved.x, saved.axis, saved.where)
     layout.check(dy, "dy")
-    gamma = layout.parameter(gamma, "gamma", 1.0)
-    mean, inv_std = statistics.mean, 1 / layout.xp.sqrt(statistics.var + eps)
+    dgamma, dbeta = parameter_gradients(layout, dy, saved)
+    dx = input_gradient(layout, dy, saved, dgamma, dbeta)
+    return dx, dgamma, dbeta
 
-    dbeta, product = layout.totals(gradient_terms, [dy, x], [mean])
-    dgamma = (product - dbeta * tail) * inv_std
-    level, slope = dbeta / layout.count, inv_std * dgamma / layout.count  # mean(dy); x_hat mean(dy x_hat) per x - mean
+
+def parameter_gradients(layout: Layout, dy: Array, saved: Saved) -> tuple[Array, Array]:
+    """Return dgamma = sum dy x_hat and dbeta = sum dy, of the values at hand."""
+    x, _, _, statistics, tail, eps, _ = saved
+    dbeta, product = layout.totals(gradient_terms, [dy, x], [statistics.mean])
+    return (product - dbeta * tail) / layout.xp.sqrt(statistics.var + eps), dbeta
+
+
+def input_gradient(layout: Layout, dy: Array, saved: Saved, dgamma: Array, dbeta: Array) -> Array:
+    """Return dx from the sums dgamma and dbeta of all values that the statistics are of."""
+    x, gamma, _, statistics, tail, eps, _ = saved
+    inv_std = 1 / layout.xp.sqrt(statistics.var + eps)
+    level = dbeta / statistics.count  # mean(dy)
+    slope = inv_std * dgamma / statistics.count  # x_hat mean(dy x_hat), per x - mean
+    scale = layout.parameter(gamma, "gamma", 1.0) * inv_std
 
     def formula(dy: Array, x: Array, mean: Array, level: Array, slope: Array, scale: Array) -> Array:
         return (dy - level - (x - mean) * slope) * scale
 
-    dx = layout.map(formula, [dy, x], [mean, level - tail * slope, slope, gamma * inv_std])
-    return dx, dgamma, dbeta
+    return layout.map(formula, [dy, x], [statistics.mean, level - tail * slope, slope, scale])
 
 
 @ieee

@@ -1,4 +1,4 @@
-"""The command line: `refnorm check`, `identify`, `gradcheck`, `judge`, `conventions`, `matrix`, `golden`."""
+"""The command line: `refnorm check`, `identify`, `gradcheck`, `judge`, `conventions`, `matrix`, `golden`, `plot`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 import refnorm
 from refnorm import commands
 from refnorm.conventions import ROWS
+from refnorm.plots import PLOTS
 
 CHECK = """\
 Put an implementation of batch normalization on trial against exact numbers.
@@ -101,6 +102,20 @@ example:
   refnorm conventions torch
   refnorm conventions torch onnx
 """
+PLOT = """\
+Draw your own numbers: a picture (SVG, PNG or PDF, by the ending of --output), and what it shows in a sentence.
+
+Without --output it is NAME.svg here, and a file of that name is left alone. Needs matplotlib.
+
+example:
+  refnorm plot --list
+  refnorm plot small-batch --counts 2 4 8 16
+  refnorm plot lag --momentum 0.1 0.003 --output lag.png
+  refnorm plot conditioning my_bn.py --dtype float16
+  refnorm check my_bn.py --format json --output report.json ; refnorm plot conformance report.json
+
+exit status: 0 drawn, 2 not
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -173,6 +188,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     table.add_argument("names", nargs="*", metavar="NAME")
     table.set_defaults(run=commands.conventions)
 
+    _add_plots(subparsers.add_parser("plot", help="draw your own numbers", description=PLOT, formatter_class=raw))
+
     options = parser.parse_args(arguments)
     try:
         status: int = options.run(options)
@@ -185,6 +202,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return commands.NOT_JUDGED
     return status
+
+
+def _add_plots(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--list", action="store_true", help="say what plots there are")
+    parser.set_defaults(run=commands.plot)
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--output", type=Path, metavar="FILE", help="picture to write (NAME.svg); replaced if there")
+    names = parser.add_subparsers(metavar="NAME", dest="plot")
+    usual = ["float64", "float32", "float16", "bfloat16"]
+
+    small = names.add_parser("small-batch", parents=[common], description=PLOTS["small-batch"])
+    small.add_argument("--counts", type=int, nargs="+", default=[2, 3, 4, 6, 8, 16, 32, 64, 128], metavar="M")
+    small.add_argument("--samples", type=int, default=20_000, metavar="N", help="batches of each count (20000)")
+    lag = names.add_parser("lag", parents=[common], description=PLOTS["lag"])
+    lag.add_argument(
+        "--momentum", type=float, nargs="+", default=[0.1, 0.01], metavar="A", help="weight of the new batch (0.1 0.01)"
+    )
+    lag.add_argument("--count", type=int, default=32, metavar="M", help="values per channel in a batch (32)")
+    conditioning = names.add_parser("conditioning", parents=[common], description=PLOTS["conditioning"])
+    conditioning.add_argument("target", metavar="TARGET", help="as for refnorm check")
+    conditioning.add_argument(
+        "--dtype", choices=usual, default="float32", metavar="DTYPE", help="format of x (float32)"
+    )
+    conformance = names.add_parser("conformance", parents=[common], description=PLOTS["conformance"])
+    conformance.add_argument("target", metavar="TARGET", help="as for refnorm check, or its JSON report")
+    conformance.add_argument("--convention", choices=list(ROWS), metavar="NAME", help="row to judge by")
+    _add_dtypes(conformance)
+    for simulated in (small, lag):
+        simulated.add_argument("--seed", type=int, default=0, metavar="N", help="of everything random (0)")
+    for tried in (conditioning, conformance):
+        tried.add_argument("--timeout", type=float, default=60.0, metavar="SECONDS", help="limit for each step (60)")
 
 
 def _add_dtypes(parser: argparse.ArgumentParser) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import inspect
 import json
 import os
 import sys
@@ -155,18 +156,53 @@ def lint(options: argparse.Namespace) -> int:
     return DEVIATES if problems else CONFORMS
 
 
+def plot(options: argparse.Namespace) -> int:
+    """Measure, draw, and say what the picture shows and where it is."""
+    from refnorm import plots
+    from refnorm.oracle.implementation import TargetError
+
+    if options.list:
+        print("\n".join(f"{name:<14}{what}" for name, what in plots.PLOTS.items()))
+        return CONFORMS
+    if options.plot is None:
+        return _failed(f"which plot? name one of {', '.join(plots.PLOTS)}; refnorm plot --list says what they show")
+    output = options.output or Path(f"{options.plot}.svg")
+    if obstacle := plots.obstacle(output, replace=options.output is not None):
+        return _failed(obstacle)
+    module = plots.module(options.plot)
+    asked = {name: value for name, value in vars(options).items() if name in inspect.signature(module.data).parameters}
+    try:
+        with _progress() as progress:
+            data = module.data(**asked, progress=progress)
+    except (TargetError, ValueError, OSError) as error:
+        return _failed(error)
+    caption = module.caption(data)
+    if error_text := _replace(plots.rendered(module, data, output.suffix[1:], caption), output):
+        return _failed(error_text)
+    print(f"{caption}\n{output}")
+    return CONFORMS
+
+
 def _write(content: str, output: Path | None) -> str:
-    """Print, or write aside and rename; return what went wrong."""
+    """Print, or write; return what went wrong."""
     if output is None:
         print(content)
         return ""
+    return _replace((content + "\n").encode(), output)
+
+
+def _replace(content: bytes, output: Path) -> str:
+    """Write aside and rename, so that no half of a file is ever seen; return what went wrong."""
+    aside = ""
     try:
         handle, aside = tempfile.mkstemp(dir=output.parent, prefix=output.name, suffix=".part")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(content + "\n")
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
         os.chmod(aside, 0o644)
         os.replace(aside, output)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            os.unlink(aside)
         return f"cannot write {output}: {error.strerror}"
     return ""
 
@@ -217,7 +253,8 @@ def _row(row: Convention) -> list[str]:
         f"  running variance     {stored}",
         *(f"  one value            {POLICIES[p]}" for p in row.one_value),
         *(f"  empty batch          {POLICIES[p]}" for p in row.empty),
-        f"  eps and momentum     travel as {row.attributes}{zero}",
+        f"  eps and momentum     travel as {_travel(row)}{zero}",
+        *(["  training             normalises by the moved averages"] if row.normalises == "moved" else []),
         f"  ranks of x           {', '.join(map(str, row.ranks))}",
         f"  note                 {row.note}",
         f"  source               {row.source}",
@@ -233,5 +270,9 @@ def _table() -> list[str]:
         weighs = {"new": "the new batch", "old": "the old value", "sums": "running sums"}[row.momentum]
         stored = "unbiased" if row.correction else "biased"
         policies = f"{' or '.join(row.one_value):<24}{' or '.join(row.empty):<40}"
-        lines.append(f"{row.name:<13}{weighs:<17}{stored:<18}{policies}{row.attributes}")
+        lines.append(f"{row.name:<13}{weighs:<17}{stored:<18}{policies}{_travel(row)}")
     return lines
+
+
+def _travel(row: Convention) -> str:
+    return row.attributes + (f", momentum as {row.momentum_as}" if row.momentum_as else "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from types import MappingProxyType
@@ -37,8 +37,12 @@ class Convention:
     correction : 1 if the running variance is the unbiased one, m/(m - 1); 0 if the biased one.
     one_value, empty : accepted policies (see `POLICIES`) for one value per channel and for an empty batch, in training.
     attributes : format in which eps and momentum travel; the exact value uses the rounded ones.
+    momentum_as : how momentum travels if not as ``attributes`` says: ``"float32"``, or ``"float32 complement"`` where
+        1 - momentum is what is rounded.
     ranks : ranks of x that are accepted.
     zero_eps : False if eps = 0 may be refused in training.
+    normalises : what a training batch is normalised by: ``"batch"``, its own statistics; or ``"moved"``, the running
+        ones after they have moved, which is another operation.
     note : what else a user must know.
     """
 
@@ -50,13 +54,15 @@ class Convention:
     one_value: tuple[str, ...]
     empty: tuple[str, ...]
     attributes: str = "float64"
+    momentum_as: str = ""
     ranks: tuple[int, ...] = (2, 3, 4, 5)
     zero_eps: bool = True
+    normalises: str = "batch"
     note: str = ""
 
     def travelled(self, value: float) -> float:
-        """Return eps or momentum as the framework receives it."""
-        return value if self.attributes == "float64" else float(struct.unpack("f", struct.pack("f", value))[0])
+        """Return eps as the framework receives it, and momentum where it travels alike."""
+        return _received(value, self.attributes)
 
     def weights(self, momentum: float) -> tuple[Fraction, Fraction]:
         """Return the weights of the old running value and of the batch's statistic, exactly.
@@ -66,7 +72,7 @@ class Convention:
         >>> CONVENTIONS["torch"].weights(0.25), CONVENTIONS["keras"].weights(0.25)
         ((Fraction(3, 4), Fraction(1, 4)), (Fraction(1, 4), Fraction(3, 4)))
         """
-        a = Fraction(self.travelled(momentum))
+        a = Fraction(_received(momentum, self.momentum_as or self.attributes))
         if self.momentum == "new":
             return 1 - a, a
         if self.momentum == "old":
@@ -99,6 +105,12 @@ class Convention:
     def factor(self, count: int) -> Fraction:
         """Return what multiplies the biased variance before it is stored; 1 for a single value."""
         return Fraction(count, count - self.correction) if count > self.correction else Fraction(1)
+
+
+def _received(value: float, kind: str) -> float:
+    if kind == "float32 complement":
+        return 1 - _received(1 - value, "float32")
+    return value if kind == "float64" else float(struct.unpack("f", struct.pack("f", value))[0])
 
 
 def _table(*rows: Convention) -> Mapping[str, Convention]:
@@ -146,8 +158,8 @@ CONVENTIONS = _table(
         momentum="old",
         correction=0,
         one_value=("biased",),
-        empty=("raises", "statistics left"),
-        note="eps defaults to 1e-3 and momentum to 0.99. TensorFlow's fused kernels store the unbiased variance.",
+        empty=("raises", "statistics left", "non-finite"),
+        note="eps defaults to 1e-3 and momentum to 0.99. The mean of no values is NaN on every backend, and is stored.",
     ),
     Convention(
         "caffe",
@@ -176,6 +188,26 @@ CONVENTIONS = _table(
 # The rows above are named in the golden set and stay; those below follow their frameworks, as measured.
 ROWS: Mapping[str, Convention] = _table(
     *CONVENTIONS.values(),
+    Convention(
+        "torch-native",
+        "PyTorch, the operator native_batch_norm",
+        "torch.native_batch_norm, called directly: what functional.batch_norm checks first is not checked",
+        momentum="new",
+        correction=1,
+        one_value=("non-finite",),
+        empty=("raises",),
+        note="One value per channel stores 0/0 as running variance, silently.",
+    ),
+    Convention(
+        "torch-decomposition",
+        "PyTorch, the decomposition of native_batch_norm",
+        "torch._decomp.decompositions.native_batch_norm, which compilers take",
+        momentum="new",
+        correction=1,
+        one_value=("raises",),
+        empty=("non-finite",),
+        note="One value per channel divides by 0 in Python, after the running mean has moved.",
+    ),
     Convention(
         "segnet",
         "SegNet-Caffe, BN and compute_bn_statistics",
@@ -219,8 +251,19 @@ ROWS: Mapping[str, Convention] = _table(
         correction=0,
         one_value=("biased",),
         empty=("raises", "statistics left", "non-finite"),
-        note="Debiased as in haiku, but the variance starts from 1. Mode ema is another operation: it "
-        "normalises a training batch by the moved averages. momentum defaults to 0.99, eps to 1e-5.",
+        note="Debiased as in haiku, but the variance starts from 1. momentum defaults to 0.99, eps to 1e-5.",
+    ),
+    Convention(
+        "equinox-ema",
+        "Equinox, mode ema",
+        "Equinox documentation, BatchNorm: mode ema",
+        momentum="old",
+        correction=0,
+        one_value=("other",),
+        empty=("non-finite",),
+        normalises="moved",
+        note="Another operation: a training batch is normalised by the moved averages, which start from the first "
+        "batch. momentum defaults to 0.99, eps to 1e-5.",
     ),
     Convention(
         "tensorflow",
@@ -235,9 +278,20 @@ ROWS: Mapping[str, Convention] = _table(
         note="eps defaults to 1e-3; the default factor 1 forgets what was there.",
     ),
     Convention(
+        "tf-keras",
+        "tf-keras, BatchNormalization, unfused",
+        "tf-keras documentation, BatchNormalization: moving_var * momentum + var(batch) * (1 - momentum)",
+        momentum="old",
+        correction=0,
+        one_value=("biased",),
+        empty=("raises", "statistics left", "non-finite"),
+        momentum_as="float32 complement",
+        note="As keras, but 1 - momentum is a float32 tensor whatever the layer's format. The fused path: keras-fused.",
+    ),
+    Convention(
         "keras-fused",
-        "tf-keras and TF-Slim, fused",
-        "TensorFlow, layers that call fused_batch_norm for rank 4 (and 5): momentum, decay",
+        "tf-keras, BatchNormalization, fused",
+        "TensorFlow, layers that call fused_batch_norm for rank 4 (and 5): momentum",
         momentum="old",
         correction=1,
         one_value=("biased",),
@@ -245,6 +299,18 @@ ROWS: Mapping[str, Convention] = _table(
         attributes="float32",
         ranks=(4,),
         note="The same layers store the biased variance wherever the fused kernel is not taken.",
+    ),
+    Convention(
+        "tf-slim-fused",
+        "TF-Slim, batch_norm, fused",
+        "TF-Slim, layers.batch_norm with fused=True: decay",
+        momentum="old",
+        correction=1,
+        one_value=("biased",),
+        empty=("raises", "statistics left", "non-finite"),
+        attributes="float32",
+        ranks=(2, 4),
+        note="Ranks 3 and 5 are taken, but not by the fused kernel: the biased variance is stored, as in tf-slim.",
     ),
     Convention(
         "tf-slim",
@@ -255,7 +321,7 @@ ROWS: Mapping[str, Convention] = _table(
         one_value=("biased",),
         empty=("raises", "statistics left", "non-finite"),
         note="decay defaults to 0.999, eps to 1e-3; updates are lost unless UPDATE_OPS run. "
-        "zero_debias_moving_mean debiases the mean alone.",
+        "zero_debias_moving_mean debiases the mean alone: it starts from the first batch, the variance from 1.",
     ),
     Convention(
         "tensorlayer",
@@ -297,6 +363,7 @@ ROWS: Mapping[str, Convention] = _table(
         correction=0,
         one_value=("biased",),
         empty=("raises",),
+        momentum_as="float32",
         note="momentum defaults to 0.9. Statistics move in the backward pass.",
     ),
     Convention(
@@ -351,6 +418,35 @@ def convention(name: str) -> Convention:
     return ROWS[name]
 
 
+def average_of_variances(batches: Iterable[Statistics], correction: float = 1) -> tuple[Array, Array]:
+    """Average means and variances over batches, as SegNet's compute_bn_statistics does: no population statistics.
+
+    The variance of all values is the average of the batches' variances plus the variance of their means
+    (`Statistics.merge`). The average alone lacks that spread. With correction 1 it is right on average where batches
+    are drawn at random, which the paper's Algorithm 2 supposes; where they differ, by class, time or worker, it is too
+    small by all that they differ. Batches of unequal size weigh the same, which skews the mean as well.
+
+    Parameters
+    ----------
+    batches : statistics of each.
+    correction : 1 averages the unbiased variances, 0 the biased ones.
+
+    Returns
+    -------
+    mean, var : arrays of the kept shape.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> sorted_values = np.arange(8.0)[:, None]
+    >>> batches = [Statistics.of(part) for part in np.split(sorted_values, 2)]
+    >>> average_of_variances(batches), Statistics.of(sorted_values).corrected()     # 5/3 for 6: 72 % are lost
+    ((array([3.5]), array([1.66666667])), array([6.]))
+    """
+    means, variances = zip(*((batch.mean, batch.corrected(correction)) for batch in batches), strict=True)
+    return sum(means) / len(means), sum(variances) / len(variances)
+
+
 def differences(a: Convention, b: Convention, count: int = 32) -> list[str]:
     """Say what changes when weights and running statistics move from one convention to the other.
 
@@ -392,6 +488,9 @@ def differences(a: Convention, b: Convention, count: int = 32) -> list[str]:
         lines.append(f"one value per channel: {a.name} {' or '.join(a.one_value)}; {b.name} {' or '.join(b.one_value)}")
     if a.empty != b.empty:
         lines.append(f"empty batch: {a.name} {' or '.join(a.empty)}; {b.name} {' or '.join(b.empty)}")
+    if a.momentum_as != b.momentum_as:
+        kinds = [f"{row.name} as {row.momentum_as or row.attributes}" for row in (a, b)]
+        lines.append(f"momentum travels: {'; '.join(kinds)}")
     if a.attributes != b.attributes:
         rounding = a if a.attributes == "float32" else b
         fold = ": add what eps loses to the variance" if rounding is b else ""

@@ -83,7 +83,8 @@ def convert(state: State, source: str, target: str, *, count: int | None = None,
         var = var + (was - now)
         if bool((var < 0).any()):
             raise ValueError(
-                f"eps={now!r} leaves a negative variance, smallest {float(var.min())!r}; use eps <= {was!r}"
+                f"eps={now!r} leaves a negative variance, smallest {float(var.min())!r}; "
+                f"use eps below {now + float(var.min()):.4g}"
             )
     moved = replace(state, running_mean=mean, running_var=var, eps=state.eps if eps is None else eps, weight=1.0)
     if b.momentum == "new":

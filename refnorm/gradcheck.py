@@ -87,9 +87,9 @@ class Verdict:
         return {"status": self.status, **asdict(self)}
 
     def __str__(self) -> str:
-        lines = [
-            f"{'gradient':<12}{'status':<13}{'analytic':>22}{'numeric':>22}{'error':>10}{'estimate':>10}{'bound':>10}"
-        ]
+        head = f"{'gradient':<12}{'status':<13}{'analytic':>22}{'numeric':>22}"
+        head += f"{'error':>10}{'estimate':>10}{'bound':>10}"
+        lines = [head] if any(c.method for c in self.comparisons) else []
         for c in self.comparisons:
             if not c.method:
                 lines.append(f"{c.name:<12}{c.status}")

@@ -25,6 +25,7 @@ SENSES: dict[str, Callable[[float], tuple[float, float]]] = {
     "old": lambda a: (a, 1 - a),
     "sums": lambda a: (a / (1 + a), 1 / (1 + a)),
 }
+MOVED = "sqrt(moved var + eps)"
 MEANING = {"new": "weight of the new batch", "old": "weight of the old value", "sums": "factor on running sums"}
 
 
@@ -162,7 +163,7 @@ def identify(
     Examples
     --------
     >>> from refnorm.oracle.implementation import load
-    >>> (found,) = identify(load("refnorm"))
+    >>> found, *others = identify(load("refnorm"))
     >>> found["momentum"], found["running variance, k in m/(m - k)"], found.nearest[0]
     ('new', 1.0, 'torch')
     """
@@ -251,19 +252,34 @@ def _as_received(box: Box) -> Probe:
     """Whether eps and momentum are rounded to float32 on their way; only float64 results can tell."""
     if box.dtype != "float64":
         return
+    narrow_work = _works_in_less(box)
+    where = "whatever the layer's format" if narrow_work else ""
+    yield Measurement("float64 is computed in", "float32 or less" if narrow_work else "float64", where)
+    if narrow_work:
+        return
     for name, value in (("eps", 1e-3), ("momentum", 0.1)):
-        narrow = float(np.float32(value))
+        arrivals = {"float64": value, "float32": float(np.float32(value))}
+        arrivals |= {"float32 complement": float(1 - np.float64(np.float32(1 - value)))} if name == "momentum" else {}
         try:
             if name == "eps":
                 received = 1 / float(box.infer(box.batch(1.0, 1.0), value, var=0.0).flat[0]) ** 2 if box.infers else 0.0
             else:
-                weight = float(box.train(box.batch(0.0, 2.0), value)[1][0]) if box.trains else 0.0
-                received = min((weight, 1 - weight, 1 / weight - 1 if weight else 0.0), key=lambda a: abs(a - value))
+                new = float(box.train(box.batch(0.0, 2.0), value)[1][0]) if box.trains else 0.0
+                kept = float(box.train(box.batch(-1.0, 1.0), value, mean=1.0)[1][0]) if box.trains else 0.0
+                received = min((new, kept, 1 / new - 1 if new else 0.0), key=lambda a: abs(a - value))
         except Refused:
             continue
         if abs(received - value) < 1e-5 * value:
-            near = "float32" if abs(received - narrow) < abs(received - value) else "float64"
+            near = min(arrivals, key=lambda kind: abs(received - arrivals[kind]))
             yield Measurement(f"{name} travels as", near, f"{value:g} arrives as {received:.12g}")
+
+
+def _works_in_less(box: Box) -> bool:
+    """Whether a float64 box loses what is 2^-40 away from the mean, as float32 does."""
+    d = 2.0**-40
+    if box.infers:
+        return not abs(box.infer(box.batch(1 + d, 1 + d), mean=1.0).flat[0]) > d / 2
+    return not np.max(np.abs(box.train(box.batch(*[1 - d, 1 + d] * 4))[0])) > d / 2
 
 
 def _first_step(box: Box) -> Probe:
@@ -278,10 +294,13 @@ def _first_step(box: Box) -> Probe:
     yield Measurement("first weight of the new batch", weights[""], f"{weights['d']:.6g} by default; 0.25 given")
     for k, name, gap in ((1, "mean", 2.0), (2, "variance", 3.0)):
         first, second = (float(step[k][0]) for step in given)
-        shift = first - (second - first) / gap * (2.0 if name == "mean" else 1.0)
-        shift = round(shift, 6) + 0.0
-        if abs(1 - weights[""]) > DIGITS:
-            yield Measurement(f"initial {name}", round(shift / (1 - weights[""]), 6))
+        slope = (second - first) / gap
+        shift = round(first - slope * (2.0 if name == "mean" else 1.0), 6) + 0.0
+        # The stored variance may be 8/7 of the biased one, and need not weigh the batch as the mean does.
+        usual = (weights[""], 0.75, 0.25)
+        weight = next((w for w, f in product(usual, (1, 8 / 7)) if abs(w * f - slope) < 1e-5), weights[""])
+        if abs(1 - weight) > DIGITS:
+            yield Measurement(f"initial {name}", round(shift / (1 - weight), 6))
         elif shift:
             yield Measurement(f"initial {name}", shift, "is added to that of the first batch, at momentum 0.25")
         else:
@@ -301,6 +320,8 @@ def _eps(box: Box) -> Probe:
     }
     d = 2.0**-6
     doors: dict[str, Callable[[], float]] = {}
+    if box.trains:
+        moved = np.sqrt(float(box.train(box.batch(*[-d, d] * 4))[2][0]) + EPS)
     if box.infers:
         doors["inference"] = lambda: 1 / float(box.infer(box.batch(1.0, 1.0), var=d * d).flat[0])
     if box.trains:
@@ -314,6 +335,8 @@ def _eps(box: Box) -> Probe:
             for place, k in product(places, (0, 1) if mode == "training" else (0,))
             if abs(found - places[place](d * d * 8 / (8 - k), EPS)) <= tolerance * found
         ]
+        if mode == "training" and not fits and abs(found - moved) <= tolerance * found:
+            fits = [MOVED]
         yield Measurement(
             f"divisor in {mode}", fits[0] if fits else "other", f"{found:.6g} at var = 2^-12, eps = 2^-10"
         )
@@ -420,7 +443,7 @@ def _formats(box: Box) -> Probe:
             name = f"float16, statistics {parameters}, {what} beyond 65504"
             yield Measurement(name, "survives" if sound else "overflows")
     for dtype, centre in (("float32", 2.0**12), ("float64", 2.0**28)):
-        if dtype in box.dtypes and by_batch:
+        if dtype in box.dtypes and by_batch and not (dtype == box.dtype == "float64" and _works_in_less(box)):
             y = np.asarray(box.train(box.batch(*[centre - 1, centre + 1] * 4), dtype=dtype)[0], float)
             error = float(np.max(np.abs(np.abs(y) * np.sqrt(1 + EPS) - 1)))
             kind = "one-pass, E[x^2] - E[x]^2" if not error < 1e-3 else "two-pass, or wider than x"
@@ -487,16 +510,17 @@ def _disagreements(measurements: list[Measurement], row: Convention) -> list[str
             "one value per channel": row.one_value,
             "empty batch": row.empty,
             "eps travels as": (row.attributes,),
-            "momentum travels as": (row.attributes,),
+            "momentum travels as": (row.momentum_as or row.attributes,),
             "divisor in inference": ("sqrt(var + eps)",),
-            "divisor in training": ("sqrt(var + eps)",),
+            "divisor in training": (MOVED if row.normalises == "moved" else "sqrt(var + eps)",),
             "inference looks at the batch": ("no",),
             "inference moves the statistics": ("no",),
             "m counts": ("all values",),
             "training": ("not offered",),
             "inference": ("not offered",),
         }.get(m.name)
-        if wanted is not None and m.value not in wanted:
+        ranks = {int(digit) for digit in m.note.removeprefix("rank ").split(", ")} if m.note.startswith("rank ") else ()
+        if wanted is not None and m.value not in wanted and not (ranks and not set(row.ranks) & set(ranks)):
             names = " or ".join(map(str, wanted))
             lines.append(f"{m.name}: {m.value}, {row.name} has {names}" if m.value != "raises" else f"{m.name} raises")
         if m.name == "ranks of x" and not set(row.ranks) <= set(m.value):

@@ -7,6 +7,7 @@ import hashlib
 import html
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,7 @@ from refnorm.oracle.implementation import TargetError
 REQUIREMENTS = Path(__file__).parent / "frameworks" / "requirements"
 IMPORTS = 180.0  # seconds that an import or a probe may take
 INSTALL = 1200.0
+QUIET: dict[str, Any] = {"capture_output": True, "text": True, "stdin": subprocess.DEVNULL}
 
 
 class Entry(NamedTuple):
@@ -79,13 +81,13 @@ def matrix(
         measured; or ``error``, for a framework that could not be installed or loaded, or that hangs or dies.
     """
     entries = tuple(entries)
-    pythons = {name: _environment(name, environments) for name in dict.fromkeys(e.requirements for e in entries)}
     results: dict[str, dict[str, Any]] = {}
-    with ThreadPoolExecutor(jobs) as pool:
-        for number, (entry, result) in enumerate(
-            zip(entries, pool.map(lambda e: _measure(e, pythons[e.requirements]), entries), strict=True), start=1
-        ):
-            results[entry.name] = result
+    with ThreadPoolExecutor(jobs) as pool:  # first come, first served: whoever waits for an environment finds it begun
+        names = dict.fromkeys(e.requirements for e in entries)
+        pythons = {name: pool.submit(_environment, name, environments) for name in names}
+        measuring = [pool.submit(lambda e: _measure(e, pythons[e.requirements].result()), e) for e in entries]
+        for number, (entry, future) in enumerate(zip(entries, measuring, strict=True), start=1):
+            results[entry.name] = future.result()
             progress(number, len(entries), entry.name)
     return results
 
@@ -99,13 +101,25 @@ def _environment(name: str, environments: Path) -> str | TargetError:
     if (root / "complete").exists():
         return str(python)
     builders = [line for line in content.splitlines() if line.startswith(("setuptools==", "wheel=="))]
-    pip = [str(python), "-m", "pip", "install", "-q", "--no-cache-dir", "--disable-pip-version-check", "--no-deps"]
-    steps = [[sys.executable, "-m", "venv", "--clear", str(root)]]
-    steps += [[*pip, *builders]] if builders else []
-    steps += [[*pip, "--no-build-isolation", "-r", str(file)]]
+    variables = dict(os.environ)
+    if uv := shutil.which("uv"):
+        make = [uv, "venv", "-q", "--clear", "--python", sys.executable, str(root)]
+        install = [uv, "pip", "install", "-q", "--no-deps", "--python", str(python)]
+        if "PIP_FIND_LINKS" in variables:  # wheels at hand, a build of torch without CUDA among them
+            variables.setdefault("UV_FIND_LINKS", variables["PIP_FIND_LINKS"])
+    else:
+        make = [sys.executable, "-m", "venv", "--clear", str(root)]
+        install = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-deps"]
+    steps = [make, *([[*install, *builders]] if builders else []), [*install, "--no-build-isolation", "-r", str(file)]]
     try:
         for step in steps:
-            subprocess.run(step, check=True, capture_output=True, text=True, timeout=INSTALL, stdin=subprocess.DEVNULL)
+            given: dict[str, Any] = {
+                "env": variables,
+                "stdin": subprocess.DEVNULL,
+                "capture_output": True,
+                "text": True,
+            }
+            subprocess.run(step, check=True, timeout=INSTALL, **given)
     except (subprocess.SubprocessError, OSError) as error:
         said = [line for line in str(getattr(error, "stderr", "") or error).splitlines() if line.strip()]
         return TargetError(f"could not be installed: {said[-1][:200] if said else error}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from refnorm import exact
 from refnorm.golden.cases import arranged
-from refnorm.golden.rule import rounded, uniform
+from refnorm.golden.rule import Floats, rounded, uniform
 from refnorm.identify import EPS, Box, Refused
 from refnorm.oracle.implementation import Target
 
@@ -23,17 +23,21 @@ def numerics(
     target: Target,
     progress: Callable[[int, int, str], None] = lambda *_: None,
     lost: Mapping[str, str] = MappingProxyType({}),
+    dtype: str = "float32",
+    ratios: Sequence[float] = RATIOS,
 ) -> dict[str, dict[str, Any]]:
-    """Measure each path of a loaded target in float32, or in the widest format that it takes.
+    """Measure each path of a loaded target in a format, or in the widest that it takes.
 
     Parameters
     ----------
     target, progress, lost : as in `refnorm.identify.identify`.
+    dtype : of x and the parameters, if the path takes it.
+    ratios : of mean and standard deviation.
 
     Returns
     -------
     dict
-        By path: ``y``, ``inference`` and ``variance``, worst error for each mean/std of `RATIOS`, in units of the last
+        By path: ``y``, ``inference`` and ``variance``, worst error for each mean/std, in units of the last
         place of the largest value (None: no finite result); ``layouts``, those whose y differs from that of C order;
         ``digest`` of y of a large batch, to be compared between runs with other numbers of threads.
 
@@ -52,18 +56,24 @@ def numerics(
             results[name] = {"lost": lost[step]}
             continue
         box = Box(implementation)
-        dtype = "float32" if "float32" in box.dtypes else box.dtype
-        errors = [_errors(box, dtype, ratio) for ratio in RATIOS] if box.ranks else []
-        results[name] = {"dtype": dtype, "ratios": list(RATIOS)}
+        tried = dtype if dtype in box.dtypes else box.dtype
+        errors = [_errors(box, tried, ratio) for ratio in ratios] if box.ranks else []
+        results[name] = {"dtype": tried, "ratios": list(ratios)}
         results[name] |= {key: [e.get(key) for e in errors] for key in ("y", "inference", "variance")}
-        results[name] |= {"layouts": _layouts(box, dtype), "digest": _digest(box, dtype)}
+        results[name] |= {"layouts": _layouts(box, tried), "digest": _digest(box, tried)}
     return results
 
 
+def batch(shape: tuple[int, ...], ratio: float, dtype: str) -> Floats:
+    """Return values of standard deviation 1/sqrt(3) and a mean of ratio times that, numbers of the format."""
+    return rounded(uniform(shape, 7) + ratio / 3**0.5, dtype)
+
+
 def _errors(box: Box, dtype: str, ratio: float) -> dict[str, float | None]:
-    """Return errors on 256 values per channel, of standard deviation 1/sqrt(3) and a mean of ratio times that."""
-    shape = (16, 2, *[1] * (box.rank - 3), 16) if box.rank > 2 else (256, 2)
-    x = rounded(uniform(shape, 7) + ratio / 3**0.5, dtype)
+    """Return errors on 256 values per channel."""
+    x = batch((16, 2, *[1] * (box.rank - 3), 16) if box.rank > 2 else (256, 2), ratio, dtype)
+    if not np.all(np.isfinite(x)):  # the format does not hold such a mean
+        return {}
     ones, zeros = np.ones(2), np.zeros(2)
     forward = exact.training(x, ones, zeros, eps=EPS)
     found: dict[str, float | None] = {}

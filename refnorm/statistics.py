@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import array_api_compat
 
-from refnorm._array import Array, Axes, Layout, ieee, namespace
+from refnorm._array import Array, Axes, Layout, at_least_one, ieee, namespace
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +60,7 @@ class Statistics:
 
         With delta the difference of the means: mean = mean_a + delta n_b/n and
         n var = n_a var_a + n_b var_b + delta^2 n_a n_b/n (Chan, Golub & LeVeque 1983, equation 2.1). The last term,
-        the spread of the means, is what an average of variances forgets.
+        the spread of the means, is what an average of variances forgets. Where neither has a value, nor has the result.
 
         Examples
         --------
@@ -81,7 +81,8 @@ class Statistics:
                 f"{tuple(other.mean.shape)}; they must be of the same channels"
             )
         count = self.count + other.count
-        rest, share = self.count / count, other.count / count
+        divisor = at_least_one(count)
+        rest, share = self.count / divisor, other.count / divisor
         delta = other.mean - self.mean
         mean = self.mean + delta * share
         var = self.var * rest + other.var * share + delta * delta * (rest * share)  # no difference: nothing cancels

@@ -17,6 +17,7 @@ from typing import Any
 
 from refnorm import conventions
 from refnorm.conventions import Convention
+from refnorm.golden.cases import Case
 from refnorm.oracle.baseline import Key, key, known
 from refnorm.oracle.implementation import FUNCTIONS, Target, as_target, load, offered
 from refnorm.oracle.judge import Observation
@@ -131,8 +132,12 @@ def _tests(path: Any, row: Convention, dtypes: Sequence[str]) -> list[tuple[str,
     chosen = selected(path, row, tuple(dtypes))
     tests: list[tuple[str, Callable[[], list[Observation]]]] = []
     tests += [(case.id, partial(judged, path, row, case)) for case in chosen]
-    tests += [("calls", lambda case=case: [disturbed(path, row, case)]) for case in ordinary(chosen)]  # type: ignore[misc]
+    tests += [("calls", partial(_calls, path, row, case)) for case in ordinary(chosen)]
     return tests + [(f"no-{name}", partial(_missing, name)) for name in FUNCTIONS if name not in offered(path)]
+
+
+def _calls(path: Any, row: Convention, case: Case) -> list[Observation]:
+    return [disturbed(path, row, case)]
 
 
 def _missing(name: str) -> list[Observation]:

@@ -17,6 +17,7 @@ FORMATS = {
     "bwd_parameter_gradients_in_dtype_of_x": ("float16",),
     "edge_output_promoted_by_parameters": ("float16",),
     "edge_output_promoted_to_float64": ("float32",),
+    "aff_parameters_clipped": ("float32",),
     "run_returned_in_float64": ("float32",),
     "count_kept_in_int16": ("float64", "float32"),
     "tile_channels_beyond_256": ("float64", "float32"),
@@ -188,6 +189,11 @@ CAUSES: dict[str, set[str]] = {
     "num_one_pass_by_running_mean": {"one-pass-variance"},
     "inf_running_variance_is_std": {"running-variance-taken-for-std"},
     "inf_corrects_again": {"correction-in-inference"},
+    "inf_running_variance_bounded": {"only-huge-running-variance"},
+    "aff_parameters_clipped": {"only-huge-parameters"},
+    "run_momentum_below_hundredth_is_zero": {"only-momentum-small"},
+    "bwd_rank5_counts_without_depth": {"only-rank-5"},
+    "bwd_eps_fixed": {"eps-fixed-1e-5"},
 }
 
 BESIDES: dict[str, set[str]] = {

@@ -2080,3 +2080,57 @@ class inf_corrects_again(Correct):
     def infer(self, x: Array, gamma: Array, beta: Array, running_mean: Array, running_var: Array, eps: float) -> Array:
         m = count(x)
         return super().infer(x, gamma, beta, running_mean, running_var.astype(np.float64) * (m / (m - 1)), eps)
+
+
+@invented
+class inf_running_variance_bounded(Correct):
+    """Running variances are cut off at 1e4 before they divide."""
+
+    def infer(self, x: Array, gamma: Array, beta: Array, running_mean: Array, running_var: Array, eps: float) -> Array:
+        return super().infer(x, gamma, beta, running_mean, np.minimum(running_var, np.asarray(1e4, x.dtype)), eps)
+
+
+@invented
+class aff_parameters_clipped(Correct):
+    """gamma and beta are clipped to -100 .. 100 on their way."""
+
+    def scale(self, gamma: Array, x: Array, eps: float) -> Array:
+        return np.clip(super().scale(gamma, x, eps), -100, 100)
+
+    def shift(self, beta: Array, x: Array) -> Array:
+        return np.clip(super().shift(beta, x), -100, 100)
+
+
+@invented
+class run_momentum_below_hundredth_is_zero(Correct):
+    """A momentum below 0.01 is taken for 0: the statistics stay."""
+
+    def blend(self, old: Array, new: Array, momentum: float, s: Saved) -> Array:
+        return super().blend(old, new, 0.0 if momentum < 0.01 else momentum, s)
+
+
+@invented
+class bwd_rank5_counts_without_depth(Correct):
+    """The means of dx divide by N H W for volumes, too: the depth is forgotten in the count alone."""
+
+    def dx(self, g: Array, x_hat: Array, s: Saved) -> Array:
+        n = g.shape[2] if g.ndim == 5 else 1
+        return s.gamma * s.inv * (g - n * self.average(g) - n * x_hat * self.average(g * x_hat))
+
+
+@invented
+class bwd_x_hat_recovered_from_y(Correct):
+    """To save memory x_hat is recovered as (y - beta) / gamma: 0/0 where gamma is 0, rounding where it is small."""
+
+    def backward(self, dy: Array, cache: Saved) -> tuple[Any, ...]:
+        with np.errstate(all="ignore"):
+            x_hat = (self.widen(cache.y) - cache.beta) / cache.gamma
+            return super().backward(dy, cache._replace(wide=x_hat / cache.inv + cache.mean))
+
+
+@invented
+class bwd_eps_fixed(Correct):
+    """Backward has its own 1e-5 where eps belongs."""
+
+    def backward(self, dy: Array, cache: Saved) -> tuple[Any, ...]:
+        return super().backward(dy, cache._replace(inv=self.inverse(cache.var, 1e-5)))

@@ -79,7 +79,7 @@ def deviates() -> bool:
         target = load("refnorm")
         for path in target.paths.values():
             for dtypes in (("float64",), ("float32", "float16")):
-                row = convention(target.convention)
+                row = convention(getattr(path, "convention", target.convention))
                 if not all(o.passed for o in observe(path, row, selected(path, row, dtypes))):
                     return True
     except Exception as error:  # of a mutant that cannot even be imported

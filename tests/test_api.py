@@ -17,6 +17,10 @@ SIGNATURES = {
     "batch_norm_inference_backward": "(dy, x, running_mean, running_var, gamma=None, *, eps=1e-05, axis=1)",
     "batch_norm_training_jvp": "(dx, dgamma, dbeta, saved)",
     "batch_norm_training_double_backward": "(ddx, ddgamma, ddbeta, dy, saved)",
+    "shard_statistics": "(x, *, axis=1, where=None)",
+    "batch_norm_synchronised": "(x, statistics, gamma=None, beta=None, *, eps=1e-05, axis=1, where=None)",
+    "synchronised_gradients": "(dy, saved)",
+    "batch_norm_synchronised_backward": "(dy, saved, dgamma, dbeta)",
     "update_running": "(running_mean, running_var, statistics, *, momentum=0.1, correction=1)",
     "cumulative_update": "(running_mean, running_var, statistics, *, batches, correction=1)",
     "update_sums": "(mean_sum, var_sum, count, statistics, *, fraction=0.999)",
@@ -62,6 +66,10 @@ def trained(x):
         lambda x: refnorm.batch_norm_training_backward(x, trained(x)),
         lambda x: refnorm.batch_norm_inference(x, NONE, NONE, eps=0.0),
         lambda x: refnorm.batch_norm_inference_backward(x, x, NONE, NONE, eps=0.0),
+        lambda x: refnorm.batch_norm_synchronised(x, refnorm.shard_statistics(x), eps=0.0),
+        lambda x: refnorm.batch_norm_synchronised_backward(
+            x, trained(x), *refnorm.synchronised_gradients(x, trained(x))
+        ),
         lambda x: refnorm.Statistics.of(x).merge(refnorm.Statistics.of(-x)),
         lambda x: refnorm.Statistics(2, x[0], np.abs(x[0])).corrected(1),
         lambda x: refnorm.Statistics.of(x).corrected(1),

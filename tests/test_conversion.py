@@ -139,7 +139,7 @@ def test_nothing_is_written_to():
         ({"weight": float("nan")}, "caffe", "torch", {}, "weight=nan"),
         ({"weight": 2.0}, "torch", "keras", {}, "keeps averages and no sums"),
         ({}, "torch", "keras", {"count": 1}, "count=1"),
-        ({}, "torch", "keras", {"eps": 10.0}, "negative variance"),
+        ({}, "torch", "keras", {"eps": 10.0}, "negative variance, smallest -8.99999; use eps below 1$"),
     ],
 )
 def test_what_cannot_be_carried_is_refused(change, source, target, options, said):

@@ -677,24 +677,24 @@ def test_to_format_keeps_nan_infinity_and_its_argument():
 # Errors.
 
 
-def test_values_that_are_not_finite_are_refused():
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_values_that_are_not_finite_are_refused(bad):
     x = np.ones((3, 2))
-    for bad in (math.nan, math.inf, -math.inf):
-        broken, parameter = np.where(np.eye(3, 2) > 0, bad, x), np.array([1.0, bad])
-        for call in (
-            lambda: exact.training(broken, eps=0.1),  # noqa: B023
-            lambda: exact.training_gradients(broken, x, eps=0.1),  # noqa: B023
-            lambda: exact.training_gradients_mechanical(x, broken, eps=0.1),  # noqa: B023
-            lambda: exact.inference(broken, np.ones(2), np.ones(2), eps=0.1),  # noqa: B023
-            lambda: exact.training(x, parameter, eps=0.1),  # noqa: B023
-            lambda: exact.training(x, None, parameter, eps=0.1),  # noqa: B023
-            lambda: exact.inference(x, parameter, np.ones(2), eps=0.1),  # noqa: B023
-            lambda: exact.inference_gradients(x, x, np.ones(2), parameter, eps=0.1),  # noqa: B023
-            lambda: exact.training(x, eps=bad),  # noqa: B023
-            lambda: rational(bad),  # noqa: B023
-        ):
-            with pytest.raises(ValueError, match="finite"):
-                call()
+    broken, parameter = np.where(np.eye(3, 2) > 0, bad, x), np.array([1.0, bad])
+    for call in (
+        lambda: exact.training(broken, eps=0.1),
+        lambda: exact.training_gradients(broken, x, eps=0.1),
+        lambda: exact.training_gradients_mechanical(x, broken, eps=0.1),
+        lambda: exact.inference(broken, np.ones(2), np.ones(2), eps=0.1),
+        lambda: exact.training(x, parameter, eps=0.1),
+        lambda: exact.training(x, None, parameter, eps=0.1),
+        lambda: exact.inference(x, parameter, np.ones(2), eps=0.1),
+        lambda: exact.inference_gradients(x, x, np.ones(2), parameter, eps=0.1),
+        lambda: exact.training(x, eps=bad),
+        lambda: rational(bad),
+    ):
+        with pytest.raises(ValueError, match="finite"):
+            call()
 
 
 @pytest.mark.parametrize("shape", [(0, 3), (2, 3, 0)])

@@ -102,6 +102,15 @@ def test_what_the_assignment_does_not_ask_for_is_not_judged(tmp_path):
     assert "no backward for a forward" in text
 
 
+def test_a_homework_that_is_not_written_yet_is_told_so_once(tmp_path):
+    skeleton = HOMEWORK[: HOMEWORK.index("def batchnorm_backward")]
+    skeleton += "def batchnorm_backward(dout, cache):\n    raise NotImplementedError('write me')\n"
+    status, text = run("gradcheck", tmp_path, skeleton)
+    assert status == 1
+    assert text.count("it raises NotImplementedError: write me") == 1
+    assert "training, ordinary; training, two values; training, eps like the variance; training, large mean dx" in text
+
+
 MEAN, VAR = (
     "momentum * running_mean + (1 - momentum) * sample_mean",
     "momentum * running_var + (1 - momentum) * sample_var",

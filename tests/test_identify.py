@@ -46,7 +46,8 @@ class Plain:
         return (y if beta is None else y + self._spread(beta, x)).astype(x.dtype)
 
     def weights(self, momentum):
-        a = float(np.float32(momentum)) if self.row.attributes == "float32" else momentum
+        a = float(np.float32(momentum)) if "float32" in (self.row.attributes, self.row.momentum_as) else momentum
+        a = 1 - float(np.float32(1 - momentum)) if self.row.momentum_as == "float32 complement" else a
         return {"new": (1 - a, a), "old": (a, 1 - a), "sums": (a / (1 + a), 1 / (1 + a))}[self.row.momentum]
 
     def received(self, eps):
@@ -79,8 +80,9 @@ class Plain:
             return *special, None
         batch_mean, batch_var = self.statistics(x)
         old, new = self.weights(momentum)
-        y = self.normalised(x, batch_mean, batch_var, gamma, beta, self.received(eps))
         moved = old * mean + new * batch_mean, old * var + new * batch_var * self.factor(x)
+        by = moved if self.row.normalises == "moved" else (batch_mean, batch_var)
+        y = self.normalised(x, *by, gamma, beta, self.received(eps))
         return y, moved[0].astype(mean.dtype), moved[1].astype(var.dtype), None
 
     def infer(self, x, gamma, beta, mean, var, eps):
@@ -107,9 +109,10 @@ def test_every_row_in_numpy_is_found_again(name):
     assert identity["running variance, k in m/(m - k)"] == row.correction
     assert identity["one value per channel"] in row.one_value
     assert identity["empty batch"] in row.empty
-    assert identity["momentum travels as"] == row.attributes
+    assert identity["momentum travels as"] == (row.momentum_as or row.attributes)
     assert identity["eps travels as"] == row.attributes
-    assert identity["divisor in training"] == identity["divisor in inference"] == "sqrt(var + eps)"
+    assert identity["divisor in inference"] == "sqrt(var + eps)"
+    assert identity["divisor in training"] == f"sqrt({'moved ' * (row.normalises == 'moved')}var + eps)"
 
 
 @pytest.mark.parametrize("name", sorted(MEASURED_POLICIES))
@@ -278,6 +281,46 @@ def test_debiased_averages_take_the_first_batch_as_it_is():
     assert found(box)["initial variance"] == "none"
     box.left = 0.25  # what a start of 1, not forgotten by the debiasing, leaves behind
     assert found(box)["initial variance"] == 0.25
+
+
+def test_a_mean_alone_that_is_debiased_is_told_from_the_variance():
+    class MeanAlone(Plain):
+        def begin(self, x, momentum, eps):
+            batch_mean, batch_var = self.statistics(x)
+            y = self.normalised(x, batch_mean, batch_var, None, None, 1e-5)
+            momentum = 0.01 if momentum is None else momentum
+            return y, batch_mean, momentum * 3.0 + (1 - momentum) * batch_var * self.factor(x)
+
+    for row in ("tf-slim", "chainer"):  # biased, and unbiased
+        identity = found(MeanAlone(ROWS[row]))
+        assert (identity["initial mean"], identity["initial variance"]) == ("none", 3.0)
+
+
+@pytest.mark.parametrize("narrow", ["float32", "float64"])
+def test_a_float64_box_that_computes_in_less_is_seen_and_its_attributes_are_not_guessed(narrow):
+    class Narrow(Plain):
+        def train(self, x, *rest):
+            y, *moved = super().train(x.astype(narrow), *rest)
+            return y.astype(x.dtype), *moved
+
+        def infer(self, x, *rest):
+            return super().infer(x.astype(narrow), *rest).astype(x.dtype)
+
+    identity = found(Narrow(ROWS["torch"]), "torch")
+    names = {m.name for m in identity.measurements}
+    assert identity["float64 is computed in"] == ("float64" if narrow == "float64" else "float32 or less")
+    assert ("eps travels as" in names) == ("float64, variance at mean/std 2^28" in names) == (narrow == "float64")
+
+
+def test_what_happens_in_ranks_that_a_row_leaves_out_does_not_count_against_it():
+    class ByRank(Plain):
+        def factor(self, x):
+            return super().factor(x) if x.ndim in (2, 4) else 1.0
+
+    box = ByRank(ROWS["tf-slim-fused"])
+    box.ranks = (2, 3, 4, 5)
+    assert found(box, "tf-slim-fused").differs == ()
+    assert any(line.startswith("m counts: nothing") for line in found(box, "chainer").differs)
 
 
 def test_a_box_that_always_raises_is_described_not_dropped():

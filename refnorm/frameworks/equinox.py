@@ -23,8 +23,8 @@ class BatchNorm(Layer):
 
     mixed = False
 
-    def __init__(self, mode: str) -> None:
-        self.mode = mode
+    def __init__(self, mode: str, convention: str) -> None:
+        self.mode, self.convention = mode, convention
 
     def apply(
         self, x: Any, gamma: Any, beta: Any, mean: Any, var: Any, momentum: float, eps: float, training: bool
@@ -69,4 +69,4 @@ def version() -> str:
 
 def paths() -> dict[str, object]:
     """Both modes."""
-    return {"mode batch": BatchNorm("batch"), "mode ema": BatchNorm("ema")}
+    return {"mode batch": BatchNorm("batch", "equinox"), "mode ema": BatchNorm("ema", "equinox-ema")}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from functools import partial
+from functools import partial, reduce
 from importlib.util import find_spec
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,8 +29,8 @@ class Tape(NamedTuple):
     beta_dtype: Any
 
 
-class Reference:
-    """refnorm on arrays of one library, to and from which ``from_numpy`` and ``to_numpy`` convert."""
+class Carried:
+    """What runs on arrays of one library, to and from which ``from_numpy`` and ``to_numpy`` convert."""
 
     def __init__(
         self, from_numpy: Callable[[Any], Array] = np.asarray, to_numpy: Callable[[Array], Any] = np.asarray
@@ -50,6 +51,10 @@ class Reference:
 
     def _arrays(self, *arrays: Any) -> list[Array]:
         return [None if array is None else self._from_numpy(array) for array in arrays]
+
+
+class Reference(Carried):
+    """All that refnorm offers."""
 
     def train(
         self, x: Any, gamma: Any, beta: Any, running_mean: Any, running_var: Any, momentum: float, eps: float
@@ -104,6 +109,62 @@ class Reference:
         return ddy, dx, _round(dgamma, cache.gamma_dtype)
 
 
+class Shards(Carried):
+    """Training on four workers, the second of which has no sample and the last most of them."""
+
+    def train(
+        self, x: Any, gamma: Any, beta: Any, running_mean: Any, running_var: Any, momentum: float, eps: float
+    ) -> Any:
+        """Merge the shards' statistics; the cache is what each worker saved."""
+        own_x, own_gamma, own_beta, mean, var = self._arrays(x, gamma, beta, running_mean, running_var)
+        shards = self._shards(own_x)
+        statistics = reduce(refnorm.Statistics.merge, map(refnorm.shard_statistics, shards))
+        parts = [refnorm.batch_norm_synchronised(s, statistics, own_gamma, own_beta, eps=eps) for s in shards]
+        mean, var = refnorm.update_running(mean, var, statistics, momentum=momentum)
+        y = self._joined([y for y, _ in parts])
+        return (
+            y,
+            self._to_numpy(mean),
+            self._to_numpy(var),
+            ([saved for _, saved in parts], _dtype(gamma), _dtype(beta)),
+        )
+
+    @ieee
+    def backward(self, dy: Any, cache: Any) -> Any:
+        """Add up the two sums over the workers, then let each find its dx."""
+        saved, gamma_dtype, beta_dtype = cache
+        pairs = list(zip(self._shards(self._from_numpy(dy)), saved, strict=True))
+        dgamma, dbeta = (
+            sum(parts) for parts in zip(*(refnorm.synchronised_gradients(*pair) for pair in pairs), strict=True)
+        )
+        dx = self._joined([refnorm.batch_norm_synchronised_backward(*pair, dgamma, dbeta) for pair in pairs])
+        return dx, _round(self._to_numpy(dgamma), gamma_dtype), _round(self._to_numpy(dbeta), beta_dtype)
+
+    @staticmethod
+    def _shards(array: Array) -> list[Array]:
+        size = array.shape[0]
+        cuts = [0, size // 4, size // 4, size // 2, size]
+        return [array[start:stop, ...] for start, stop in pairwise(cuts)]
+
+    def _joined(self, parts: list[Array]) -> Any:
+        return np.concatenate([self._to_numpy(part) for part in parts])
+
+
+class Sums(Carried):
+    """The running sums of Caffe, from a count of 1; judged by its row."""
+
+    convention = "caffe"
+
+    def train(
+        self, x: Any, gamma: Any, beta: Any, running_mean: Any, running_var: Any, momentum: float, eps: float
+    ) -> Any:
+        """Normalise by the batch, move the sums, and read the averages."""
+        x, gamma, beta, mean, var = self._arrays(x, gamma, beta, running_mean, running_var)
+        y, saved = refnorm.batch_norm_training(x, gamma, beta, eps=eps)
+        mean, var, count = refnorm.update_sums(mean, var, 1.0, saved.statistics, fraction=momentum)
+        return self._to_numpy(y), self._to_numpy(mean / count), self._to_numpy(var / count), None
+
+
 def _dtype(parameter: Any) -> Any:
     return getattr(parameter, "dtype", None)
 
@@ -118,13 +179,13 @@ def version() -> str:
 
 
 def paths() -> dict[str, object]:
-    """One path: refnorm on NumPy arrays."""
-    return {"": Reference()}
+    """Three paths: refnorm on NumPy arrays, on shards of the batch, and with Caffe's running sums."""
+    return {"": Reference(), "by shards": Shards(), "running sums": Sums()}
 
 
 def paths_on(library: str) -> dict[str, object]:
-    """One path: refnorm on arrays of another library (array_api_strict, cupy, dask.array, jax.numpy, torch)."""
+    """Two paths on arrays of another library (array_api_strict, cupy, dask.array, jax.numpy, torch)."""
     xp = importlib.import_module(library)
-    if library == "cupy":
-        return {library: Reference(xp.asarray, xp.asnumpy)}
-    return {library: Reference(lambda array: xp.asarray(array.copy()), np.asarray)}  # torch has no negative strides
+    way = (lambda array: xp.asarray(array.copy()), np.asarray)  # torch has no negative strides
+    way = (xp.asarray, xp.asnumpy) if library == "cupy" else way
+    return {library: Reference(*way), f"{library}, by shards": Shards(*way)}

@@ -12,7 +12,7 @@ import tensorflow as tf
 import tf_keras
 
 NAME = "tf-keras"
-CONVENTION = "keras"
+CONVENTION = "tf-keras"
 
 
 class BatchNormalization:
@@ -20,7 +20,7 @@ class BatchNormalization:
 
     def __init__(self, fused: bool) -> None:
         self.fused = fused
-        self.convention = "keras-fused" if fused else "keras"
+        self.convention = "keras-fused" if fused else "tf-keras"
         self.dtypes = ("float32", "float16") if fused else ("float64", "float32", "float16")
 
     def train(

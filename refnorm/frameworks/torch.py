@@ -1,4 +1,4 @@
-"""PyTorch's batch normalization on the CPU as an implementation: the function, the modules, channels-last memory.
+"""PyTorch's batch normalization on the CPU as an implementation: function, modules, channels-last memory, operator.
 
 Measured: forward in both modes, running statistics as torch writes them (into copies); gradients and their gradients by
 its autograd, jvp by its forward mode.
@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch._decomp.decompositions import native_batch_norm
 from torch.autograd import forward_ad
 
 NAME = "torch"
@@ -127,6 +128,23 @@ class ChannelsLast(Functional):
         return tensor.contiguous(memory_format=formats.get(tensor.ndim, torch.contiguous_format))
 
 
+class Native(Functional):
+    """The operator ``torch.native_batch_norm`` without the checks that ``functional`` puts before it."""
+
+    convention = "torch-native"
+    operator = staticmethod(torch.native_batch_norm)
+
+    def _call(self, x: Any, gamma: Any, beta: Any, mean: Any, var: Any, **options: Any) -> torch.Tensor:
+        return self.operator(x, gamma, beta, mean, var, **{"momentum": 0.0, **options})[0]
+
+
+class Decomposition(Native):
+    """The operator's decomposition into simpler ones, which torch's compilers take; differentiated by autograd."""
+
+    convention = "torch-decomposition"
+    operator = staticmethod(native_batch_norm)
+
+
 def _parameter(array: Any) -> torch.Tensor | None:
     return None if array is None else torch.nn.Parameter(_tensor(array))
 
@@ -159,5 +177,11 @@ def version() -> str:
 
 
 def paths() -> dict[str, object]:
-    """Three ways to batch normalization in torch."""
-    return {"functional": Functional(), "module": Module(), "channels_last": ChannelsLast()}
+    """Five ways to batch normalization in torch."""
+    return {
+        "functional": Functional(),
+        "module": Module(),
+        "channels_last": ChannelsLast(),
+        "native": Native(),
+        "decomposition": Decomposition(),
+    }

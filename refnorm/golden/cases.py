@@ -262,13 +262,17 @@ def _parameters(situation: Situation, channels: int, seed: int) -> tuple[Floats,
         gamma = gamma * 0.0
     if situation.gamma == "tiny":
         gamma = gamma * 2.0**-7
-    beta = 2 * u[1] + (8.0 if situation.beta == "large" else 0.0)
+    if situation.gamma == "huge":
+        gamma = gamma * 2.0**12
+    beta = 2 * u[1] + {"large": 8.0, "huge": 2.0**12}.get(situation.beta, 0.0)
     scale, offset = _per_channel(channels, 2)
     mean, var = offset[0] + 0.5 * u[2], scale[0] ** 2 * (0.5 + 0.25 * u[3])
     if situation.running == "initial":
         mean, var = np.zeros(channels), np.ones(channels)
     if situation.running == "dead":
         var[1] = 0.0
+    if situation.running == "huge":
+        mean, var = mean * 2.0**10, var * 2.0**20
     if situation.running == "small":
         var = situation.eps * (1.5 + u[3])
         mean = mean * situation.spread

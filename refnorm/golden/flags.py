@@ -85,5 +85,8 @@ FLAGS: dict[str, Flag] = {
     "empty-batch": Flag("Running statistics are NaN from there on."),
     "unit-spatial": Flag("Pooled features come out with another rank, or a crash."),
     "one-row": Flag("A served model fails, or answers by the batch, on single requests."),
+    "huge-parameters": Flag("Channels with large weights are quietly cut off."),
+    "huge-running-variance": Flag("Channels of large activations come out with another scale in inference alone."),
+    "momentum-small": Flag("Averages that should forget slowly do not move, or forget too fast."),
     "dead-channel": Flag("Channels that were constant in training get another scale, or NaN, in inference."),
 }

@@ -8,7 +8,7 @@ import math
 import os
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -145,10 +145,10 @@ def _result(case: Case, name: str, value: Exact) -> dict[str, Any]:
     """Return correctly rounded numbers, and for float64 what rounding took away; a sample of a large array."""
     kind = case.kind if name in WIDE else case.parameters
     rounded = value.rounded(kind).reshape(-1)
-    at = range(rounded.size)
+    at: Sequence[int] = range(rounded.size)
     result: dict[str, Any] = {"shape": list(value.shape)}
     if rounded.size > STORED:
-        at = sorted({k * (rounded.size - 1) // (SAMPLES - 1) for k in range(SAMPLES)})  # type: ignore[assignment]
+        at = sorted({k * (rounded.size - 1) // (SAMPLES - 1) for k in range(SAMPLES)})
         result["at"] = list(at)
     result["data"] = [_number(float(rounded[k])) for k in at]
     if kind == "float64":

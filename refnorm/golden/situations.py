@@ -25,9 +25,10 @@ class Situation:
     shape : of x; channels on axis 1.
     spread, centre : x is spread * (its channel's ordinary values) + centre, rounded to the format.
     eps, momentum : the step's numbers, float32-representable.
-    gamma : "signed", "positive", "tiny" (near 0), "zero" (one channel 0), "all-zero" or "absent".
-    beta : "ordinary", "large" or "absent".
-    running : "far" from (0, 1), "initial": exactly (0, 1), "small": variances near eps, or "dead": one variance 0.
+    gamma : "signed", "positive", "tiny" (near 0), "huge", "zero" (one channel 0), "all-zero" or "absent".
+    beta : "ordinary", "large", "huge" or "absent".
+    running : "far" from (0, 1), "initial": exactly (0, 1), "small": variances near eps, "huge", or "dead": one
+        variance 0.
     steps : batches in a row.
     layout : memory layout of the arrays, see `refnorm.golden.cases.arranged`.
     formats : formats of x that it makes sense in.
@@ -105,8 +106,8 @@ SITUATIONS: tuple[Situation, ...] = (
     ),
     Situation(
         "rank-5",
-        "volumes: statistics go over N, D, H and W",
-        (2, 3, 1, 2, 4),
+        "volumes: statistics go over N, D, H and W, and every axis has its own size",
+        (2, 3, 4, 5, 6),
         operations=("training", "backward", "inference"),
     ),
     Situation(
@@ -483,4 +484,29 @@ SITUATIONS: tuple[Situation, ...] = (
         operations=(*INFERENCE, *FROZEN_SECOND_ORDER),
     ),
     Situation("many-channels", "more channels than a tile of 256", (3, 259), formats=("float32",)),
+    Situation(
+        "huge-parameters",
+        "gamma and beta in the thousands: what clips or decays weights on the way shows",
+        (4, 3),
+        gamma="huge",
+        beta="huge",
+        formats=("float32",),
+        operations=NORMALISING,
+    ),
+    Situation(
+        "huge-running-variance",
+        "running variances of a million: what bounds them, or 1 / sqrt(var + eps) from below, shows",
+        (4, 3),
+        running="huge",
+        formats=("float32",),
+        operations=("running", *INFERENCE),
+    ),
+    Situation(
+        "momentum-small",
+        "momentum = 2^-10, of an average over a thousand batches: it must not be taken for 0, or raised",
+        (4, 3),
+        momentum=2.0**-10,
+        formats=("float32",),
+        operations=("running",),
+    ),
 )

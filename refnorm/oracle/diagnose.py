@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from refnorm.conventions import CONVENTIONS, POLICIES, Convention
+from refnorm.conventions import POLICIES, ROWS, Convention
 from refnorm.oracle.bounds import ONE_PASS, largest, unit_roundoff
 from refnorm.oracle.deviations import candidates
 from refnorm.oracle.deviations.second_order import RIGHT
@@ -75,6 +75,11 @@ CIRCUMSTANCES: tuple[tuple[str, str, Callable[[Observation], bool]], ...] = (
     ("only-one-sample", "only for a batch of one sample", lambda o: o.case.x.shape[0] == 1),
     ("only-constant-channel", "only in a constant channel", lambda o: o.case.situation.content == "constant"),
     ("only-gamma-zero", "only where gamma is 0", lambda o: o.case.gamma is not None and not np.all(o.case.gamma)),
+    (
+        "only-gamma-small",
+        "only where gamma is 0 or nearly: x_hat may be recovered from y",
+        lambda o: o.case.situation.gamma in ("zero", "all-zero", "tiny"),
+    ),
     (
         "only-initial-statistics",
         "only from running statistics of exactly (0, 1)",
@@ -370,7 +375,7 @@ def nearest(observations: Sequence[Observation], declared: Convention) -> str | 
     """Name the row under which the running statistics and policies that were seen conform; None if there is none."""
     policies = [o for o in observations if o.policy]
     moving = [o for o in observations if o.quantity in ("running mean", "running variance") and o.actual is not None]
-    for row in sorted(CONVENTIONS.values(), key=lambda row: row.name == "paper"):  # a framework says more
+    for row in sorted(ROWS.values(), key=lambda row: row.name == "paper"):  # a framework says more
         if row.name == declared.name or not moving:
             continue
         accepted = {"one value per channel": row.one_value, "empty batch": row.empty}

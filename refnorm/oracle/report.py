@@ -166,7 +166,8 @@ def text(report: Report) -> str:
     ]
     head += [
         f"judged as {report.convention}",
-        f"{report.cases} cases, {len(report.dtypes)} dtypes, {report.seconds:.1f} s",
+        f"{report.cases} cases, {len(report.dtypes)} dtype{'s' if len(report.dtypes) > 1 else ''}, "
+        f"{report.seconds:.1f} s",
     ]
     lines = [" · ".join(head)]
     for path in report.paths:

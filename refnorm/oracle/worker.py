@@ -212,7 +212,7 @@ def _done(wish: dict[str, Any], step: Progress) -> Any:
     if wish["do"] == "numerics":
         from refnorm.numerics import numerics
 
-        return numerics(loaded, step, wish["lost"])
+        return numerics(loaded, step, wish["lost"], **wish.get("how", {}))
     from refnorm.oracle.trial import trial
 
     return trial(loaded, wish["convention"], dtypes=wish["dtypes"], progress=step).to_dict()

@@ -1,0 +1,21 @@
+"""Claims of the tutorials, each with an altered one: the page must then fail with an AssertionError.
+
+Every row is (page, text, altered text); the text is in the page once. `test_tutorials.py` runs them.
+"""
+
+ALTERED = [
+    ("normalise-by-hand.md", "assert mean == 4 and var == 9", "assert mean == 4 and var == 12"),
+    ("normalise-by-hand.md", '("paddle", 0.03)', '("paddle", 0.3)'),
+    ("normalise-by-hand.md", "eps=7.0 * 25", "eps=7.0 * 5"),
+    ("backward-twice.md", "-0.5 * (var + EPS) ** -1.5", "-0.5 * (var + EPS) ** -0.5"),
+    ("backward-twice.md", "Fraction(7, 16)", "Fraction(9, 16)"),
+    ("batch-of-one-batch-of-two.md", "== 0.779634", "== 0.779635"),
+    ("batch-of-one-batch-of-two.md", "(-4.768372e-08, -10)", "(-4.768372e-08, -9)"),
+    ("batch-of-one-batch-of-two.md", "share - (m - 2) / m", "share - (m - 1) / m"),
+    ("catch-a-wrong-gradient.md", "1e-9 <= best", "1e-5 <= best"),
+    ("catch-a-wrong-gradient.md", "2**0.5 - 1", "2**0.5"),
+    ("fold-freeze-mask.md", "* 48 / 72", "* 36 / 72"),
+    ("fold-freeze-mask.md", "(var + 1e-5)[:, None]", "np.sqrt(var + 1e-5)[:, None]"),
+    ("compare-your-framework.md", "(0.1, 19)", "(0.1, 10)"),
+    ("compare-your-framework.md", "np.sqrt(4 / 3)", "4 / 3"),
+]

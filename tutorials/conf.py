@@ -1,0 +1,95 @@
+"""The book: `sphinx-build -W --keep-going -n -j 2 tutorials build/book` executes the tutorials and writes the site.
+
+What it writes needs no network. Formulas become pictures by ziamath when the book is built: no script, no font and no
+LaTeX are needed, and any browser draws them alike.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+from xml.etree.ElementTree import tostring
+
+FOLDER = Path(__file__).parent
+sys.path[:0] = [str(FOLDER.parent), str(FOLDER)]
+
+project = "refnorm"
+author = "The refnorm authors"
+project_copyright = "The refnorm authors, BSD-3-Clause"
+
+extensions = ["myst_nb", "sphinx.ext.autodoc", "numpydoc"]
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"  # the docstrings say shapes and dtypes
+numpydoc_show_class_members = False
+highlight_language = "text"
+
+myst_enable_extensions = ["dollarmath", "amsmath"]
+myst_heading_anchors = 3
+nb_execution_mode = "force"  # a cache would not notice that refnorm has changed
+nb_execution_timeout = 60
+nb_execution_show_tb = True
+nb_output_stderr = "warn"
+
+html_theme = "furo"
+html_title = "refnorm"
+html_math_renderer = "formula"
+html_show_sphinx = False
+html_copy_source = False
+html_domain_indices = False
+html_static_path: list[str] = ["book.css"]
+html_css_files = ["book.css"]
+
+
+def linked(app: Any, page: str, source: list[str]) -> None:
+    """Let links that lead out of this folder on a code host stay inside the book."""
+    source[0] = source[0].replace("](../figures/matrix/matrix.md)", "](generated/matrix.md)")
+
+
+def formula(translator: Any, node: Any) -> None:
+    """Write a formula, inline or displayed, as SVG; a command that is not understood is a warning."""
+    import ziamath
+    from docutils.nodes import SkipNode, math_block
+    from latex2mathml.converter import convert
+    from sphinx.util.logging import getLogger
+
+    latex, block = node.astext().strip(), isinstance(node, math_block)
+    if "\\" in convert(latex).replace(r"\\", ""):
+        getLogger(__name__).warning("formula not understood: %s", latex, location=node)
+    ziamath.config.svg2 = False
+    drawn = ziamath.Latex(latex, size=18, color="currentColor", inline=not block)
+    svg, shift = drawn.svgxml(), drawn.getyofst()
+    for name in ("width", "height"):  # in the letters' own size, so that they grow with the page's
+        svg.set(name, f"{float(svg.get(name)) / 16:.3f}em")
+    if not block:
+        svg.set("style", f"vertical-align: {shift / 16:.3f}em")
+    tag = "div" if block else "span"
+    start = translator.starttag(node, tag, "", CLASS="math", role="img", **{"aria-label": latex})
+    translator.body.append(f"{start}{tostring(svg, encoding='unicode')}</{tag}>")
+    raise SkipNode
+
+
+def slow_pages(app: Any, env: Any) -> None:
+    """Warn of every page that took more than a minute."""
+    from myst_nb.sphinx_ import NbMetadataCollector
+    from sphinx.util.logging import getLogger
+
+    for page in sorted(env.found_docs):
+        data, limit = NbMetadataCollector.get_exec_data(env, page), app.config.page_seconds
+        if data and (data["runtime"] or 0) > limit:
+            getLogger(__name__).warning("took %.0f s, more than %d", data["runtime"], limit, location=page)
+
+
+def setup(app: Any) -> dict[str, bool]:
+    """Register what this file adds to Sphinx."""
+    import docstrings
+    import pages
+
+    app.add_config_value("page_seconds", 60, "env", int)
+    app.add_html_math_renderer("formula", (formula, None), (formula, None))
+    app.connect("builder-inited", lambda app: pages.write(FOLDER / "generated"))
+    app.connect("source-read", linked)
+    app.connect("autodoc-process-docstring", docstrings.process, priority=400)
+    app.connect("autodoc-skip-member", docstrings.skip)
+    app.connect("env-updated", slow_pages)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
