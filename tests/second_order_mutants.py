@@ -275,6 +275,13 @@ class dx_is_zero(Reverse):
         return 0 * g
 
 
+class products_rounded(Reverse):  # as torch 2.13 does; shows in mixed precision alone
+    def second_dgamma(self, ddx, g, s):
+        if not s.frozen:
+            return super().second_dgamma(ddx, g, s)
+        return self.per_channel((ddx * g).astype(s.x.dtype).astype(g.dtype)) * s.inv.reshape(-1)
+
+
 @mutant("double-backward-swapped")
 class results_swapped(Reverse):
     def double_backward(self, ddx, ddgamma, ddbeta, dy, s):

@@ -8,6 +8,7 @@ import json
 import random
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -121,6 +122,13 @@ def test_missing_surplus_truncated_and_unreadable_files_are_found(copy):
 def test_a_folder_without_manifest_is_one_clear_problem(tmp_path):
     (problem,) = lint(tmp_path)
     assert problem.startswith("MANIFEST.json cannot be read")
+
+
+def test_the_page_counts_as_the_set_does():
+    page = (Path(__file__).parent.parent / "tutorials" / "golden-data.md").read_text()
+    manifest, flags = (json.loads((DATA / name).read_text()) for name in ("MANIFEST.json", "flags.json"))
+    assert page.startswith(f"# The golden set\n\n{manifest['total_cases']} cases")
+    assert f"Each of {len(flags['flags'])} situations" in page
 
 
 def test_cases_are_found_by_every_name_of_their_operation():

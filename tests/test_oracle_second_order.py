@@ -3,8 +3,8 @@
 Verified here: bounds are kept by formulas that share no code with refnorm's; every mutant is caught, those that are off
 by one part in 10^9 (float64) included, and every mutant of `second_order_mutants` is called by its name and by no
 other; NaN is seen where it arises, and nowhere else; what is recorded of JAX's jvp and double backward of
-`jax.nn.standardize` (torch: `test_frameworks`). Where JAX is not installed its test is skipped, with the reason;
-REFNORM_FRAMEWORKS=jax makes it required.
+`jax.nn.standardize` and of Flax (torch: `test_frameworks`). Where they are not installed their tests are skipped, with
+the reason; REFNORM_FRAMEWORKS=jax,flax makes them required.
 
 Not verified: that bounds are as tight as they could be; other versions; GPUs.
 """
@@ -17,6 +17,7 @@ from test_frameworks import SECOND, framework
 import refnorm
 from refnorm.conventions import CONVENTIONS
 from refnorm.frameworks.reference import Reference
+from refnorm.golden.cases import case as case_of
 from refnorm.golden.cases import cases
 from refnorm.golden.second_order import directions
 from refnorm.golden.second_order import expected as all_expected
@@ -237,8 +238,15 @@ def test_a_mistake_is_called_by_its_name_and_by_no_other(name):
     assert {finding.cause for finding in report.findings} == true, str(report)
 
 
+def test_products_rounded_to_half_are_named_and_those_in_full_precision_pass():
+    report = refnorm.check(by_name.products_rounded(), dtypes=["float32", "float16"])
+    (finding,) = report.findings
+    assert (finding.kind, finding.cause) == ("numerics", "double-backward-products-rounded")
+    assert {case.split(".")[3] for case in finding.cases} == {"mixed-precision", "half-overflow"}
+
+
 def test_every_name_has_its_mutant():
-    named = {cause for _, causes in by_name.MUTANTS.values() for cause in causes}
+    named = {cause for _, causes in by_name.MUTANTS.values() for cause in causes} | {"double-backward-products-rounded"}
     assert {deviation.name for deviation in SECOND_ORDER_DEVIATIONS} <= named
 
 
@@ -360,6 +368,21 @@ def test_jax_as_recorded(algorithm):
     lost = {quantity: {case.split(".")[3] for case in ids} for quantity, ids in wrong.items()}
     of_fast = {quantity: {"large-mean", "two-values"} for quantity in SECOND - {"double backward dx"}}
     assert lost == ({} if algorithm == "stable" else of_fast | {"double backward dx": {"large-mean"}})
+
+
+def test_flax_as_recorded():
+    """Linen's two-pass variance is right; NNX computes a frozen layer's mixed precision in half."""
+    flax = framework("flax")
+    if not flax.__version__.startswith("0.12."):
+        pytest.skip(f"the record is of flax 0.12, this is {flax.__version__}")
+    paths = load("flax").paths
+    ids = ("two-values.1", "large-mean.3", "gamma-absent.1")
+    chosen = [case_of(f"bn.training.float64.{id}") for id in ids]
+    chosen += [case_of(f"bn.{of}.float16.mixed-precision.2") for of in ("training", "inference")]
+    assert failures(paths["linen, two-pass"], chosen) == {}
+    frozen = failures(paths["nnx, two-pass"], chosen)
+    assert set(frozen) == {f"frozen {quantity}" for quantity in SECOND}
+    assert {id for ids in frozen.values() for id in ids} == {"bn.inference.float16.mixed-precision.2"}
 
 
 # gradcheck of implementations

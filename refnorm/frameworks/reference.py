@@ -162,7 +162,8 @@ class Sums(Carried):
         x, gamma, beta, mean, var = self._arrays(x, gamma, beta, running_mean, running_var)
         y, saved = refnorm.batch_norm_training(x, gamma, beta, eps=eps)
         mean, var, count = refnorm.update_sums(mean, var, 1.0, saved.statistics, fraction=momentum)
-        return self._to_numpy(y), self._to_numpy(mean / count), self._to_numpy(var / count), None
+        sums = ((self._to_numpy(a).astype(np.float64), b.dtype) for a, b in ((mean, running_mean), (var, running_var)))
+        return self._to_numpy(y), *(_round(wide / count, dtype) for wide, dtype in sums), None
 
 
 def _dtype(parameter: Any) -> Any:

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from refnorm.golden.rule import rounded
 from refnorm.oracle.worlds import Deviation, Values, World
 
 Value = Callable[[World], Values]
@@ -101,6 +102,11 @@ def _constant(name: str, sentence: str, mean: float, inverse: float) -> tuple[De
 
 def _through_statistics(w: World) -> Values:
     return w.gamma * moved_x_hat(w) + w.ddgamma * w.x_hat + w.ddbeta
+
+
+def _rounded_products(w: World) -> Values:
+    products = rounded(np.asarray(w.ddx * w.upstream, dtype=np.float64), w.case.kind)
+    return (products * w.inv).sum(w.axes)
 
 
 def _without_gamma(w: World) -> World:
@@ -225,6 +231,13 @@ SECOND_ORDER_DEVIATIONS: tuple[Deviation, ...] = (
         "double-backward-dgamma-times-gamma",
         "the double backward's dgamma is sum(ddx dx), gamma included",
         dgamma=lambda w: dgamma(w) * w.gamma.reshape(-1),
+    ),
+    Deviation(
+        "double-backward-products-rounded",
+        "ddx dy is rounded to the format of x before it is summed to dgamma, whose format is wider",
+        "dgamma in float32 has the digits of half precision.",
+        {"frozen double backward dgamma": _rounded_products},
+        kind="numerics",
     ),
     Deviation(
         "double-backward-swapped",
