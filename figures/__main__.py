@@ -3,6 +3,7 @@
 python -m figures [NAME ...]             run, write NAME.json, NAME.svg and pages
 python -m figures --draw [NAME ...]      draw and write pages from the committed NAME.json
 python -m figures --check [NAME ...]     run, compare everything with what is committed; exit status 1 if it differs
+                                         (a figure's `same` may let runs of other machines agree)
 python -m figures --draw --check         compare pictures and pages alone: seconds
 """
 
