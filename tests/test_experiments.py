@@ -128,6 +128,11 @@ def test_a_shorter_average_cures_it():
     assert np.all(at("adam", "inference", 12000) < at("adam", "training", 12000))
 
 
+def test_it_is_the_movement_and_not_the_optimizer():
+    assert np.all(at("sgd, more l2", "inference", 3000) > 5 * at("sgd, more l2", "training", 3000))
+    assert np.all(at("sgd, more l2", "population", 3000) < at("sgd, more l2", "training", 3000))
+
+
 @pytest.mark.parametrize("name", ["slower", "sgd", "no l2"])
 def test_a_slower_step_momentum_sgd_or_no_l2_cures_it(name):
     assert at(name, "inference", 6000).mean() < at("adam", "inference", 6000).mean() / 2
