@@ -36,7 +36,7 @@ Running = list[tuple[Any, Any]]
 ALT = (
     "Four panels against step. With Adam at rate 1e-3 the loss in training mode falls while that of inference rises, "
     "until the decay is switched to 0.9. The running mean is behind by what its lag predicts. Rate 1e-4, momentum SGD "
-    "or no L2: no collapse. With the parameters frozen the averages catch up."
+    "or no L2: no collapse; SGD with more L2: worse. With the parameters frozen the averages catch up."
 )
 
 
