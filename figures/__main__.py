@@ -3,6 +3,7 @@
 python -m figures [NAME ...]             run, write NAME.json, NAME.svg and pages
 python -m figures --draw [NAME ...]      draw and write pages from the committed NAME.json
 python -m figures --check [NAME ...]     run, compare everything with what is committed; exit status 1 if it differs
+                                         (a figure's `same` may let runs of other machines agree)
 python -m figures --draw --check         compare pictures and pages alone: seconds
 """
 
@@ -58,6 +59,18 @@ def stored(name: str) -> Any:
     return json.loads(path.read_text()) if path.exists() else None
 
 
+def agreed(name: str) -> Any:
+    """Run an experiment; return what is committed if the figure's ``same`` finds that the two runs agree.
+
+    ``same(committed, new)`` is for experiments whose numbers a machine's last bits reach, such as long training.
+    """
+    module, committed = importlib.import_module(f"figures.{name}"), stored(name)
+    if committed is None or not hasattr(module, "same"):
+        return None
+    new = json.loads(canonical(module.data()))
+    return committed if module.same(committed, new) else new
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m figures", description=__doc__.splitlines()[0])
@@ -69,8 +82,8 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"there is no figure {unknown[0]!r}; there are {', '.join(NAMES)}")
     differ = 0
     for name in asked.names or NAMES:
-        committed = stored(name) if asked.draw else None
-        for path, text in made(name, committed).items():
+        data = stored(name) if asked.draw else agreed(name) if asked.check else None
+        for path, text in made(name, data).items():
             same = path.exists() and path.read_text() == text
             differ += not same
             if not asked.check:
