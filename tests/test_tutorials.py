@@ -1,7 +1,7 @@
 """The tutorials keep their form, and no claim of theirs can be altered without a failure.
 
 The form is looked at in the ordinary suite. What executes needs the extra `tutorials` and takes minutes:
-`pip install -e '.[test,tutorials]'; pytest -n 0 -m slow tests/test_tutorials.py tests/test_book.py`. Without the extra
+`pip install -e '.[test,tutorials]'; pytest --dist loadfile -m slow tests/test_{tutorials,book}.py`. Without the extra
 those tests warn and are skipped; with REFNORM_TOOLS=tutorials they fail (with chromium: so do those that open the book
 in it). Unaltered, every page is executed by the book (`test_book.py`).
 
