@@ -41,6 +41,9 @@ def convolution(x, weight, bias, *, stride=1, padding=0):
     """Return what deep learning calls a convolution: every window of x (N, C, H, W) times weight (D, C, height, width).
 
     y[n, d, i, j] = bias[d] + sum over c, a, b of x[n, c, stride i + a, stride j + b] weight[d, c, a, b]
+
+    >>> convolution(np.ones((1, 1, 2, 3)), np.ones((1, 1, 2, 2)), np.array([0.5]))[0]
+    array([[[[4.5, 4.5]]]])
     """
     padded = np.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)))
     windows = sliding_window_view(padded, weight.shape[2:], axis=(2, 3))[:, :, ::stride, ::stride]
@@ -125,6 +128,9 @@ def sgd(weight, dweight, velocity, *, rate, momentum=0.9, decay=0.0):
     """Return weight and velocity after a step of gradient descent with momentum; velocity starts from 0.
 
     velocity = momentum velocity + dweight + decay weight,  weight = weight - rate velocity
+
+    >>> sgd(1.0, 0.5, 0.0, rate=0.1)
+    (0.95, 0.5)
     """
     velocity = momentum * velocity + dweight + decay * weight
     return weight - rate * velocity, velocity
