@@ -158,11 +158,13 @@ class Sums(Carried):
     def train(
         self, x: Any, gamma: Any, beta: Any, running_mean: Any, running_var: Any, momentum: float, eps: float
     ) -> Any:
-        """Normalise by the batch, move the sums, and read the averages."""
-        x, gamma, beta, mean, var = self._arrays(x, gamma, beta, running_mean, running_var)
+        """Normalise by the batch, move the sums in float64, and read the averages."""
+        x, gamma, beta = self._arrays(x, gamma, beta)
+        mean, var = self._arrays(running_mean.astype(np.float64), running_var.astype(np.float64))
         y, saved = refnorm.batch_norm_training(x, gamma, beta, eps=eps)
         mean, var, count = refnorm.update_sums(mean, var, 1.0, saved.statistics, fraction=momentum)
-        return self._to_numpy(y), self._to_numpy(mean / count), self._to_numpy(var / count), None
+        averages = (self._to_numpy(mean / count), self._to_numpy(var / count))
+        return self._to_numpy(y), *map(_round, averages, (running_mean.dtype, running_var.dtype)), None
 
 
 def _dtype(parameter: Any) -> Any:
