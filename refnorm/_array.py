@@ -13,6 +13,7 @@ import array_api_compat
 import numpy as np
 
 from refnorm._blocks import WHOLE, Block, cut, visit
+from refnorm._formula import Memory, Program
 
 Array = Any  # an array of any library that follows the array API standard
 Axes = int | Sequence[int]
@@ -20,6 +21,8 @@ Axes = int | Sequence[int]
 # significand bits and smallest normal exponent of every format that a result may be rounded to
 FORMATS = {"float64": (53, -1022), "float32": (24, -126), "bfloat16": (8, -126), "float16": (11, -14)}
 COMPLEX = ("complex64", "complex128")
+
+MEMORY = Memory()
 
 # Undefined operations follow IEEE 754 (0/0 is NaN, overflow is inf) without NumPy's warnings, as in other libraries.
 ieee = np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore")
@@ -119,16 +122,17 @@ class Layout:
         channels : one value per channel each, or one number for all.
         """
         channels = [self.along(values) for values in channels]
-
-        def rounded(block: Block) -> Array:
-            values = formula(*self._at(block, arrays, channels))
-            return round_once(self.xp, self._select(values, block), self.dtype)
-
         blocks = self._blocks(arrays[0])
         if blocks == [WHOLE]:
-            return rounded(WHOLE)
+            return self.narrow(formula(*self._wide(arrays), *channels))
         result = np.empty_like(arrays[0], dtype=self.dtype)
-        visit(blocks, lambda block: result.__setitem__(block.index, rounded(block)))
+
+        def rounded(block: Block, values: Array) -> None:
+            if self.dtype != self.wide:
+                result[block.index] = round_once(self.xp, values, self.dtype)
+
+        into = result if self.dtype == self.wide else None
+        self._visit(blocks, formula, arrays, channels, rounded, into)
         return result
 
     def totals(
@@ -142,13 +146,18 @@ class Layout:
         arrays, channels : as in `map`.
         """
         channels = [self.along(values) for values in channels]
-
-        def sums(block: Block) -> list[Array]:
-            values = terms(*self._at(block, arrays, channels))
-            return [self._sum(self._select(v, block), self.reduced) for v in values]
-
         blocks = self._blocks(arrays[0])
-        merged = (self._merge(blocks, parts) for parts in zip(*visit(blocks, sums), strict=True))
+
+        def total(block: Block, values: Array) -> Array:
+            return self.xp.sum(
+                self._sum(values, self.reduced), axis=()
+            )  # a copy, should there have been nothing to sum
+
+        if blocks == [WHOLE]:
+            parts = [[total(WHOLE, self.select(values)) for values in terms(*self._wide(arrays), *channels)]]
+        else:
+            parts = self._visit(blocks, terms, arrays, channels, total)
+        merged = (self._merge(blocks, values) for values in zip(*parts, strict=True))
         return tuple(self.xp.reshape(v, self.kept_shape) for v in merged)
 
     def averages(
@@ -167,15 +176,31 @@ class Layout:
             return values
         return self.xp.reshape(values, tuple(n if a in self.kept else 1 for a, n in enumerate(self.shape)))
 
-    def _at(self, block: Block, arrays: Sequence[Array], channels: Sequence[Array | float]) -> list[Array | float]:
-        wide = [self.xp.astype(array[block.index], self.wide, copy=False) for array in arrays]
-        return wide + [v if isinstance(v, float) else v[block.channels] for v in channels]
+    def _wide(self, arrays: Sequence[Array]) -> list[Array]:
+        return [self.xp.astype(array, self.wide, copy=False) for array in arrays]
 
-    def _select(self, values: Array, block: Block) -> Array:
-        """Put 0 wherever the mask says that a value does not count."""
-        if self.mask is None:
-            return values
-        return self.xp.where(self.mask[block.index], values, self.xp.zeros_like(values))
+    def _visit(
+        self,
+        blocks: Sequence[Block],
+        formula: Callable[..., Any],
+        arrays: Sequence[Array],
+        channels: Sequence[Array | float],
+        use: Callable[[Block, Array], Any],
+        into: Array | None = None,
+    ) -> list[list[Any]]:
+        """Run a formula on each block, use each of its results before the next; the last may be written elsewhere."""
+        masks = [] if self.mask is None else [self.mask]
+        program = Program.of(formula, tuple(array.dtype != self.wide for array in arrays), len(channels), bool(masks))
+
+        def run(block: Block) -> list[Any]:
+            at = [array[block.index] for array in arrays]
+            memory = MEMORY.like(at[0], program.slots, self.wide)
+            at += [v if isinstance(v, float) else v[block.channels] for v in channels]
+            at += [mask[block.index] for mask in masks]
+            results = program.run(at, memory, None if into is None else into[block.index])
+            return [use(block, values) for values in results]
+
+        return visit(blocks, run)
 
     # Whole arrays at once, for formulas that are to be read line by line.
 
@@ -186,7 +211,7 @@ class Layout:
 
     def select(self, values: Array) -> Array:
         """Put 0 wherever the mask says that a value does not count."""
-        return self._select(values, WHOLE)
+        return values if self.mask is None else self.xp.where(self.mask, values, self.xp.zeros_like(values))
 
     def total(self, values: Array) -> Array:
         """Sum over the reduced axes, to the kept shape."""
@@ -203,7 +228,7 @@ class Layout:
     def _merge(self, blocks: Sequence[Block], sums: Sequence[Array]) -> Array:
         """Add up what the blocks of the same channels have summed up."""
         if blocks == [WHOLE]:
-            return self.xp.sum(sums[0], axis=())  # a copy, should there have been nothing to sum over
+            return sums[0]
         shape = [n if a in self.kept else 1 for a, n in enumerate(self.shape)]
         parts = np.empty((1 + max(block.part for block in blocks), *shape), sums[0].dtype)
         for block, values in zip(blocks, sums, strict=True):

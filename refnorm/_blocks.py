@@ -14,9 +14,10 @@ import numpy as np
 
 T = TypeVar("T")
 
-VALUES = 2**16  # in a block: half a MiB in float64, so that an operation finds in the cache what the last one wrote
+VALUES = 2**17  # in a block: a MiB in float64, so that an operation finds in the cache what the last one wrote
+FEW = 2**12  # values that are not worth a plan
 LEAST_VALUES = 32  # of a channel in a block, if it has so many, so that the sums of all blocks are few
-LEAST_BLOCKS = 16  # for a thread, so that they are worth its start
+LEAST_BLOCKS = 8  # for a thread, so that they are worth its start
 BUFFER = 512  # values; NumPy copies what repeats more often than once in its buffer, of 8192 values if left alone
 
 
@@ -41,7 +42,7 @@ WHOLE = Block(..., ..., 0)
 @functools.lru_cache(4)  # forward and backward visit the same blocks five times
 def cut(shape: tuple[int, ...], strides: tuple[int, ...], reduced: tuple[int, ...]) -> list[Block]:
     """Cut an array along any of its axes into blocks of neighbours in memory."""
-    if math.prod(shape) <= VALUES:
+    if math.prod(shape) <= min(FEW, VALUES):
         return [WHOLE]
     inner_first = sorted(range(len(shape)), key=lambda axis: abs(strides[axis]))
     step = [1] * len(shape)
@@ -74,10 +75,6 @@ def visit(blocks: Sequence[Block], task: Callable[[Block], T]) -> list[T]:
             np.setbufsize(BUFFER)
             return [task(block) for block in blocks]
 
-    if len(blocks) > 1:
-        # glibc gives freed memory back beyond twice the largest array that it has seen freed (mallopt(3)), and the
-        # temporaries of each block would then be zeroed anew by the system, which takes longer than to compute them.
-        np.empty(16 * VALUES)
     threads = len(blocks) // LEAST_BLOCKS
     if threads > 1:
         wanted = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]

@@ -32,6 +32,11 @@ def gradient_terms(dy: Array, x: Array, mean: Array) -> Iterator[Array]:
     yield (x - mean) * dy
 
 
+def centred_gradient(dy: Array, x: Array, mean: Array, level: Array, slope: Array, scale: Array) -> Array:
+    """Return dx: dy without its mean and without its part along x_hat, scaled."""
+    return (dy - level - (x - mean) * slope) * scale
+
+
 @ieee
 def batch_norm_training(
     x: Array,
@@ -147,10 +152,7 @@ def input_gradient(layout: Layout, dy: Array, saved: Saved, dgamma: Array, dbeta
     slope = inv_std * dgamma / statistics.count  # x_hat mean(dy x_hat), per x - mean
     scale = layout.parameter(gamma, "gamma", 1.0) * inv_std
 
-    def formula(dy: Array, x: Array, mean: Array, level: Array, slope: Array, scale: Array) -> Array:
-        return (dy - level - (x - mean) * slope) * scale
-
-    return layout.map(formula, [dy, x], [statistics.mean, level - tail * slope, slope, scale])
+    return layout.map(centred_gradient, [dy, x], [statistics.mean, level - tail * slope, slope, scale])
 
 
 @ieee

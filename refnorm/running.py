@@ -128,6 +128,8 @@ def _blend(running: Array, batch: Array, old_weight: float, new_weight: float, n
         raise TypeError(
             f"{name} is of {xp.__name__}, the batch's statistics are {type(batch).__name__}; convert one to the other"
         )
+    if dtype_name(batch.dtype) not in FORMATS:
+        raise TypeError(f"the batch's statistics are {dtype_name(batch.dtype)}, expected floating-point arrays")
     if tuple(running.shape) != tuple(batch.shape):
         raise ValueError(
             f"{name} has shape {tuple(running.shape)}, the batch's statistics {tuple(batch.shape)}; "

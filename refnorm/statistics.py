@@ -112,6 +112,13 @@ class Statistics:
         return self.var * (self.count / (self.count - correction))
 
 
+def powers(x: Array, first: Array) -> Iterator[Array]:
+    """Yield what averages to the mean, less its first estimate, and to the variance."""
+    deviation = x - first
+    yield deviation
+    yield deviation * deviation
+
+
 @ieee
 def moments(layout: Layout, x: Array) -> tuple[Statistics, Array]:
     """Take statistics of x, and the tail of the mean: what one float64 cannot hold of it.
@@ -122,12 +129,6 @@ def moments(layout: Layout, x: Array) -> tuple[Statistics, Array]:
     """
     layout.require_values()
     (first,) = layout.averages(lambda x: (x,), [x])
-
-    def powers(x: Array, first: Array) -> Iterator[Array]:
-        deviation = x - first
-        yield deviation
-        yield deviation * deviation
-
     rest, square = layout.averages(powers, [x], [first])
     mean = first + rest
     return Statistics(layout.count, mean, square - rest * rest), (first - mean) + rest

@@ -17,7 +17,7 @@ import pytest
 import test_accuracy as accuracy
 
 import refnorm
-from refnorm import _blocks
+from refnorm import _blocks, _formula
 
 SHAPES = [
     ((40, 3, 5, 7), (0, 2, 3)),
@@ -120,6 +120,63 @@ def test_threads_take_over_the_callers_floating_point_state_and_leave_it(monkeyp
     with np.errstate(divide="ignore"):
         _blocks.visit([_blocks.WHOLE] * 64, lambda _: np.ones(1) / np.zeros(1))
     assert (np.getbufsize(), np.geterr()) == before
+
+
+FORMULAS = {
+    "in place": lambda x, y, a: ((x - a) * (y + a) - x * y) * a,
+    "a result that is used again": lambda x, y, a: two_from_one(x - y, a),
+    "one that is used again before it is a result": lambda x, y, a: reversed(list(two_from_one(x - y, a))),
+    "an argument is a result": lambda x, y, a: (x, y * y),
+    "the same twice": lambda x, y, a: [(x + y) * a] * 2,
+}
+
+
+def two_from_one(deviation, a):
+    yield deviation
+    yield deviation * deviation + a
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+@pytest.mark.parametrize("kind", ["float64", "float32"])
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_recorded_formula_gives_what_it_gives_without_recording(name, kind, masked):
+    rng = np.random.default_rng(3)
+    x, y = rng.standard_normal((2, 5, 3, 4)).astype(kind)
+    a, mask = rng.standard_normal((1, 3, 1)), rng.random((5, 3, 4)) < 0.5
+    program = _formula.Program.of(FORMULAS[name], (kind != "float64",) * 2, 1, masked)
+    before = x.copy(), y.copy()
+    memory = _formula.Memory().like(x.swapaxes(0, 2), program.slots, np.dtype("float64"))
+    found = [v.copy() for v in program.run([x, y, a, *[mask] * masked], [m.swapaxes(0, 2) for m in memory])]
+    expected = FORMULAS[name](x.astype(float), y.astype(float), a)
+    expected = [expected] if isinstance(expected, np.ndarray) else list(expected)
+    for ours, plain in zip(found, expected, strict=True):
+        assert np.array_equal(ours, np.where(mask, plain, 0) if masked else plain)
+    assert np.array_equal(before, (x, y))
+
+
+def test_nothing_new_is_asked_for_on_the_second_block():
+    x = np.random.default_rng(4).standard_normal((2**16, 3))
+    refnorm.Statistics.of(x)
+    tracemalloc.start()
+    refnorm.Statistics.of(x)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < x.nbytes / 4  # eighths of a block, where sums go down columns
+
+
+def test_memory_grows_to_the_largest_block_and_threads_do_not_share_it():
+    memory = _formula.Memory()
+    small = memory.like(np.zeros((2, 3)), 1, np.dtype("float64"))[0]
+    large = memory.like(np.zeros((20, 30)), 2, np.dtype("float64"))
+    assert [m.shape for m in large] == [(20, 30)] * 2
+    assert np.shares_memory(large[0], memory.like(np.zeros((2, 3)), 1, np.dtype("float64"))[0])
+    assert not np.shares_memory(large[0], large[1])
+    assert not np.shares_memory(large[0], small)
+    elsewhere = []
+    thread = threading.Thread(target=lambda: elsewhere.append(memory.like(np.zeros((20, 30)), 2, np.dtype("float64"))))
+    thread.start()
+    thread.join()
+    assert not np.shares_memory(large[0], elsewhere[0][0])
 
 
 @pytest.mark.parametrize("value", ["", "many", "0", "-1"])

@@ -182,6 +182,12 @@ def test_running_statistics_of_another_type_are_an_error(wrong):
         update_running(wrong, np.zeros(3), Statistics.of(batches()[0]))
 
 
+def test_statistics_in_integers_are_refused_and_not_the_running_mean_truncated():
+    whole = Statistics(2, np.array([3]), np.array([1]))
+    with pytest.raises(TypeError, match="the batch's statistics are int64, expected floating-point arrays"):
+        update_running(np.array([0.5]), np.array([1.0]), whole)
+
+
 def test_a_list_of_running_statistics_is_an_error():
     with pytest.raises(TypeError, match=r"running_mean must be an array .*, got list; numpy.asarray makes one"):
         update_running([0.0] * 3, np.ones(3), Statistics.of(batches()[0]))

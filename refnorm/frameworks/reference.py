@@ -158,12 +158,13 @@ class Sums(Carried):
     def train(
         self, x: Any, gamma: Any, beta: Any, running_mean: Any, running_var: Any, momentum: float, eps: float
     ) -> Any:
-        """Normalise by the batch, move the sums, and read the averages."""
-        x, gamma, beta, mean, var = self._arrays(x, gamma, beta, running_mean, running_var)
+        """Normalise by the batch, move the sums in float64, and read the averages."""
+        x, gamma, beta = self._arrays(x, gamma, beta)
+        mean, var = self._arrays(running_mean.astype(np.float64), running_var.astype(np.float64))
         y, saved = refnorm.batch_norm_training(x, gamma, beta, eps=eps)
         mean, var, count = refnorm.update_sums(mean, var, 1.0, saved.statistics, fraction=momentum)
-        sums = ((self._to_numpy(a).astype(np.float64), b.dtype) for a, b in ((mean, running_mean), (var, running_var)))
-        return self._to_numpy(y), *(_round(wide / count, dtype) for wide, dtype in sums), None
+        averages = (self._to_numpy(mean / count), self._to_numpy(var / count))
+        return self._to_numpy(y), *map(_round, averages, (running_mean.dtype, running_var.dtype)), None
 
 
 def _dtype(parameter: Any) -> Any:
@@ -189,4 +190,4 @@ def paths_on(library: str) -> dict[str, object]:
     xp = importlib.import_module(library)
     way = (lambda array: xp.asarray(array.copy()), np.asarray)  # torch has no negative strides
     way = (xp.asarray, xp.asnumpy) if library == "cupy" else way
-    return {library: Reference(*way), f"{library}, by shards": Shards(*way)}
+    return {library: Reference(*way), "by shards": Shards(*way)}

@@ -20,7 +20,7 @@ COUNTS = [10**3, 10**4, 10**5, 10**6, 10**7, 10**8]
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("what", ["statistics", "training forward", "inference"])
-def test_scale(benchmark, lines, what, dtype, monkeypatch):
+def test_scale(benchmark, lines, numbers, what, dtype, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "1"))
     clock = benchmark._timer
     channels = np.linspace(1, 2, 8)
@@ -38,6 +38,7 @@ def test_scale(benchmark, lines, what, dtype, monkeypatch):
             calls[what](x)
             best = min(best, clock() - start)
         times[count] = best
+    numbers.setdefault("scale", {})[f"{what}, {dtype}"] = times
     benchmark.pedantic(lambda: None)  # what was timed by hand stands in the lines below
     fixed = times[COUNTS[0]]
     slopes = [(times[n] - fixed) / n for n in COUNTS if n >= 10**6]

@@ -4,7 +4,10 @@
 
 times every contestant that is installed and prints, beside pytest-benchmark's own tables, the ratios: the time of
 refnorm over that of the other, best of all rounds of each, per shape and as the geometric mean over the shapes. Below 1
-refnorm is faster. Further arguments go to pytest: ``-k float32``, ``-k "training and 112"``.
+refnorm is faster. Further arguments go to pytest: ``-k float32``, ``-k "training and 112"``. All at once, as a table
+and as the figure ``figures/speed.svg``, some ten minutes on two quiet cores:
+
+    pytest -n 0 tests/benchmarks/bench_{speed,scale,everyday}.py --record figures/speed.json && python -m figures speed
 
 Not measured: the GPU; and what else runs on the machine, so close what you can.
 """
@@ -36,6 +39,6 @@ def test_speed(benchmark, ratios, which, name, dtype, shape):
     if run is None:
         pytest.skip(f"{name} is not installed, or has no {dtype}")
     benchmark.group = f"{which} {dtype} {shape}"
-    small = np.prod(shape) < 10**7
-    benchmark.pedantic(run, rounds=30 if small else 5, warmup_rounds=2 if small else 1)
+    rounds = next(rounds for rounds, size in ((30, 10**6), (12, 10**7), (5, 10**9)) if np.prod(shape) < size)
+    benchmark.pedantic(run, rounds=rounds, warmup_rounds=1)
     ratios.setdefault((which, dtype), {}).setdefault(name, {})[shape] = benchmark.stats.stats.min

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import platform
 from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from statistics import geometric_mean
 
 import pytest
@@ -10,11 +14,18 @@ import pytest
 OURS = "refnorm"
 RATIOS = pytest.StashKey[dict]()
 LINES = pytest.StashKey[list]()
+NUMBERS = pytest.StashKey[dict]()
+PACKAGES = ("refnorm", "numpy", "torch", "jax", "onnx", "onnxruntime", "numpy-ml", "cupy-cuda12x")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--record", type=Path, metavar="FILE", help="write what was measured there, as JSON")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[RATIOS] = {}
     config.stash[LINES] = []
+    config.stash[NUMBERS] = {}
 
 
 @pytest.fixture
@@ -27,6 +38,37 @@ def ratios(request: pytest.FixtureRequest) -> dict:
 def lines(request: pytest.FixtureRequest) -> list:
     """Further lines for the end of the run."""
     return request.config.stash[LINES]
+
+
+@pytest.fixture
+def numbers(request: pytest.FixtureRequest) -> dict:
+    """Further measurements for the record."""
+    return request.config.stash[NUMBERS]
+
+
+def installed() -> dict[str, str]:
+    """Return the versions of what takes part."""
+    found = {"python": platform.python_version(), "machine": platform.machine()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    path = session.config.getoption("--record", default=None)
+    if path is not None and exitstatus == 0:
+        times = {
+            f"{which}, {dtype}": {
+                name: {"x".join(map(str, shape)): seconds for shape, seconds in by_shape.items()}
+                for name, by_shape in contestants.items()
+            }
+            for (which, dtype), contestants in session.config.stash[RATIOS].items()
+        }
+        record = {"versions": installed(), "seconds": times, **session.config.stash[NUMBERS]}
+        path.write_text(json.dumps(record, indent=1) + "\n")
 
 
 def table(times: dict[str, dict[tuple[int, ...], float]], ours: str) -> Iterator[str]:
