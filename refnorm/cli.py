@@ -41,7 +41,8 @@ exit status: 0 right, 1 wrong, 2 cannot tell, or could not be run
 IDENTIFY = """\
 Measure which convention an implementation follows: weights, variance, eps, axes, what happens without enough values.
 
-TARGET is as for `refnorm check`. Each number is measured from outputs alone; the nearest row of the table is named.
+TARGET is as for `refnorm check`, or a folder as for `refnorm judge`. Each number is measured from outputs alone; the
+nearest row of the table is named.
 
 example:
   refnorm identify my_bn.py
