@@ -7,11 +7,14 @@ Not verified: other versions, GPUs, every path of a framework.
 
 import importlib
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import refnorm
+from refnorm.oracle.implementation import load
+from refnorm.oracle.trial import trial
 
 SECOND = {"jvp", "double backward ddy", "double backward dx", "double backward dgamma"}
 REQUIRED = os.environ.get("REFNORM_FRAMEWORKS", "").split(",")
@@ -32,8 +35,9 @@ def causes(report):
 
 def test_torch_conforms_in_first_order_and_its_second_order_deviates_as_recorded():
     torch = framework("torch")
-    report = refnorm.check("torch")
-    assert [path.name for path in report.paths] == ["functional", "module", "channels_last"]
+    target = load("torch")
+    assert list(target.paths) == ["functional", "module", "channels_last", "native", "decomposition"]
+    report = trial(replace(target, paths={name: target.paths[name] for name in list(target.paths)[:3]}), None)
     assert all(not path.not_judged for path in report.paths)
     first = [f for f in report.findings if not {q.removeprefix("frozen ") for q in f.quantities} & SECOND]
     assert [f for f in first if f.cause != "dtype-changed"] == [], str(report)
@@ -47,6 +51,17 @@ def test_torch_conforms_in_first_order_and_its_second_order_deviates_as_recorded
             assert {states[name, dtype] for dtype in ("float64", "float32")} == {"ok"}, name
         raised = [f for f in path.findings if f.cause == "raises"]
         assert {case.split(".")[3] for f in raised for case in f.cases} == {"gamma-absent"}
+
+
+def test_torch_below_the_function_follows_rows_of_its_own():
+    framework("torch")
+    target = load("torch")
+    below = {name: target.paths[name] for name in ("native", "decomposition")}
+    report = trial(replace(target, paths=below), None, dtypes=["float32"])
+    for path in report.paths:
+        assert f"judged as torch-{path.name}, the row of this path" in path.remarks
+        first = [f for f in path.findings if not {q.removeprefix("frozen ") for q in f.quantities} & SECOND]
+        assert first == [], str(report)
 
 
 def test_torch_judged_as_onnx_is_told_its_conventions():

@@ -73,7 +73,11 @@ class Layers:
 
     def infer(self, x: Any, gamma: Any, beta: Any, running_mean: Any, running_var: Any, eps: float) -> Any:
         """Go forward in phase TEST."""
-        return self._run(x, gamma, beta, running_mean, running_var, 0.999, eps, test=1, use_global=0)[0]
+        return self.infer_blobs(x, gamma, beta, running_mean, running_var, 1.0, eps)
+
+    def infer_blobs(self, x: Any, gamma: Any, beta: Any, mean: Any, var: Any, count: float, eps: float) -> Any:
+        """Go forward in phase TEST with running sums and their count."""
+        return self._run(x, gamma, beta, mean, var, 0.999, eps, test=1, use_global=0, count=count)[0]
 
     def frozen(self, x: Any, gamma: Any, beta: Any, running_mean: Any, running_var: Any, eps: float) -> Any:
         """Go forward in phase TRAIN with ``use_global_stats``."""
