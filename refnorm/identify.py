@@ -58,13 +58,15 @@ class Identity:
 
     Attributes
     ----------
-    path, dtype : of the implementation, and the format it was probed in, the widest it takes.
+    path, row, dtype : of the implementation, the row it is declared to follow ("" if none), and the format it was
+        probed in, the widest it takes.
     measurements : in the order of the probes.
     nearest : rows of `refnorm.conventions` that disagree least; empty if nothing measured tells rows apart.
     differs : what disagrees with the row it is declared to follow, else with the nearest.
     """
 
     path: str
+    row: str
     dtype: str
     measurements: tuple[Measurement, ...]
     nearest: tuple[str, ...]
@@ -191,7 +193,7 @@ def identify(
                 measurements.append(Measurement(what, "other", f"the numbers make no sense: {error}"))
         own = getattr(implementation, "convention", target.convention) if target.declared else ""
         nearest, differs = nearest_rows(measurements, ROWS.get(own))
-        identities.append(Identity(name, box.dtype, tuple(measurements), nearest, differs))
+        identities.append(Identity(name, own, box.dtype, tuple(measurements), nearest, differs))
     return identities
 
 
@@ -587,7 +589,8 @@ def text(summary: dict[str, Any]) -> str:
     head = f"refnorm {versions['refnorm']} · {versions['target'] or summary['target']}"
     lines = [f"{head} · declared as {declared}" if declared else head]
     for path in summary["paths"]:
-        lines += ["", f"{path['path'] or summary['target']} · probed in {path['dtype']}"]
+        row = f" · declared as {path['row']}" if path["row"] not in ("", declared) else ""
+        lines += ["", f"{path['path'] or summary['target']} · probed in {path['dtype']}{row}"]
         measured = [Measurement(**m) for m in path["measurements"]]
         width = max(len(m.name) for m in measured)
         lines += [f"  {m.name:<{width}}  {m}" for m in measured]

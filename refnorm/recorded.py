@@ -85,7 +85,7 @@ def identify_outputs(
         "declared": declared,
         "versions": {"refnorm": refnorm.__version__, "target": f"{who.name} {who.version}".strip(), "array": "files"},
         "command": f"refnorm identify {directory}",
-        "paths": [asdict(Identity("", dtype, tuple(measurements), near, differs))],
+        "paths": [asdict(Identity("", declared or "", dtype, tuple(measurements), near, differs))],
     }
 
 

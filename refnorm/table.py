@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from typing import Any
 
 COLUMNS = (
@@ -80,11 +81,7 @@ def _row(name: str, result: dict[str, Any], data: dict[str, Any]) -> tuple[str, 
     differs = numbers.get("layouts", [])
     layout = f"{'differs: ' + ', '.join(differs) if differs else 'same'}; {numbers.get('threads', '')}"
     where = notes.get("inference at x = mean, y - beta", "")
-    verdict = (
-        f"{result['declared']}: agrees"
-        if not data["differs"]
-        else f"{result['declared']}: {'; '.join(data['differs'])}"
-    )
+    verdict = f"{data['row']}: agrees" if not data["differs"] else f"{data['row']}: {'; '.join(data['differs'])}"
     return (
         name, momentum, variance, start, eps, of("one value per channel"), of("empty batch"), " / ".join(sorted(half)),
         " / ".join(sorted(passes)), where, digits, layout, verdict,
@@ -170,9 +167,10 @@ def page(results: dict[str, dict[str, Any]]) -> str:
         f"<td>{html.escape(r['date'])}</td><td><code>{html.escape(r.get('command', ''))}</code></td></tr>\n"
         for name, r in results.items()
     )
+    intro = re.sub("`(.+?)`", r"<code>\1</code>", html.escape(HEAD))
     return (
         f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>Conventions, measured</title><style>{style}'
-        f"</style>\n<h1>Conventions, measured</h1>\n<p>{html.escape(HEAD)}</p>\n<table><thead><tr>{head}</tr></thead>"
+        f"</style>\n<h1>Conventions, measured</h1>\n<p>{intro}</p>\n<table><thead><tr>{head}</tr></thead>"
         f"<tbody>\n{body}</tbody></table>\n<h2>What refnorm check finds</h2>\n{lists}"
         f"<h2>Versions and commands</h2>\n<table><tbody>{runs}</tbody></table></html>\n"
     )

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import refnorm
+from refnorm import matrix
 from refnorm.oracle.implementation import load
 from refnorm.oracle.trial import trial
 
@@ -209,3 +210,24 @@ def test_by_hand_opset_15_overflows_in_half():
     with np.errstate(over="ignore"):
         _, _, var = evaluate(15, 3, (x - 1) * np.float16(300), mean, var, training_mode=1)
     assert np.isinf(var[0])  # 0.9 * 4 + 0.1 * 90000 = 9003.6 fits half easily
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("REFNORM_CAFFE" not in os.environ, reason="set REFNORM_CAFFE to the folder of Caffe's sources")
+def test_caffes_own_layers_follow_their_row_and_keep_sums_and_a_count():
+    """Compiles for a minute: `REFNORM_CAFFE=DIR pytest -m slow tests/test_frameworks.py -k caffe`."""
+    from refnorm.frameworks.caffe import Layers
+    from refnorm.identify import measured
+    from refnorm.table import judged
+
+    found, _ = measured({"do": "identify", "target": "caffe"}, 300)
+    assert [path["differs"] for path in found["paths"]] == [[]]
+    verdict = matrix._verdicts("caffe", {})[""]
+    assert verdict["findings"] == []
+    assert "SIGABRT" in judged(verdict)  # an empty batch fails a check of Caffe's, which ends the process
+    x = np.array([[0.0], [2.0]])  # mean 1, unbiased variance 2; sums 6 and 8 of weight 2, fraction 1/2
+    one, zero = np.ones(1), np.zeros(1)
+    _, mean, var, _ = Layers().train(x, one, zero, one * 3, one * 4, 0.5, 2.0**-10)
+    assert (mean.item(), var.item()) == ((0.5 * 3 + 1) / 1.5, (0.5 * 4 + 2) / 1.5)
+    y = Layers().infer_blobs(x, one, zero, one * 6, one * 8, 2.0, 0.0)
+    assert y.ravel().tolist() == [-1.5, -0.5]  # (x - 3) / 2
