@@ -43,7 +43,8 @@ exit status: 0 right, 1 wrong, 2 cannot tell, or could not be run
 IDENTIFY = """\
 Measure which convention an implementation follows: weights, variance, eps, axes, what happens without enough values.
 
-TARGET is as for `refnorm check`. Each number is measured from outputs alone; the nearest row of the table is named.
+TARGET is as for `refnorm check`, or a folder as for `refnorm judge`. Each number is measured from outputs alone; the
+nearest row of the table is named.
 
 example:
   refnorm identify my_bn.py
@@ -55,7 +56,9 @@ MATRIX = """\
 Measure every framework, each in a virtual environment made from its pinned requirements, and write the table.
 
 A framework that cannot be installed, crashes, or gives no answer keeps its row, which says so. The results are one
-JSON file per framework, matrix.md and matrix.html. Environments take about 12 GB and are kept for the next run.
+JSON file per framework, matrix.md and matrix.html, written as they come. Environments take about 12 GB and are kept for
+the next run; uv makes them faster, where it is installed. Caffe is compiled from its sources: that needs g++, protoc
+and the development packages of protobuf, glog, gflags, Boost, OpenBLAS and HDF5.
 
 example:
   refnorm matrix

@@ -54,10 +54,15 @@ def identify(options: argparse.Namespace) -> int:
     """Measure which convention an implementation follows, in a process of its own."""
     from refnorm.identify import measured, text
     from refnorm.oracle.implementation import TargetError
+    from refnorm.recorded import identify_outputs
 
+    said: list[str] = []
     try:
         with _progress() as progress:
-            found, said = measured({"do": "identify", "target": options.target}, options.timeout, progress)
+            if Path(options.target).is_dir():
+                found = identify_outputs(options.target, progress)
+            else:
+                found, said = measured({"do": "identify", "target": options.target}, options.timeout, progress)
     except TargetError as error:
         return _failed(error)
     content = json.dumps(found, indent=2) if options.format == "json" else text(found)
@@ -76,18 +81,21 @@ def matrix(options: argparse.Namespace) -> int:
     if unknown := [name for name in options.names if name not in known]:
         return _failed(f"there is no framework {unknown[0]!r}; use some of {', '.join(known)}")
     chosen = [entry for entry in ENTRIES if not options.names or entry.name in options.names]
+    start = os.times().elapsed
     try:
         with _progress() as progress:
-            results = matrix(chosen, options.environments, progress, options.jobs)
+            keep = (lambda _: None) if options.check else (lambda results: write(results, options.output))
+            results = matrix(chosen, options.environments, progress, options.jobs, keep)
         if options.check:
             lines = changes(read(options.output), results)
             print("\n".join(lines) or f"{len(results)} frameworks: as recorded in {options.output}")
             return DEVIATES if lines else CONFORMS
-        write(results, options.output)
     except (OSError, ValueError) as error:
         return _failed(error)
     failed = [f"{name}: {result['error']}" for name, result in results.items() if "error" in result]
     print("\n".join([*failed, f"{len(results)} frameworks in {options.output}; {len(failed)} could not be measured"]))
+    spent = os.times()
+    print(f"{spent.elapsed - start:.0f} s, of processor time {spent.children_user + spent.children_system:.0f} s")
     return CONFORMS
 
 

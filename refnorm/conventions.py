@@ -169,6 +169,7 @@ CONVENTIONS = _table(
         correction=1,
         one_value=("biased",),
         empty=("raises", "statistics left"),
+        attributes="float32",
         note="Blobs are running sums and a running count: sum <- f sum + batch, count <- f count + 1; statistics are "
         "sum / count. Judged on (mean, var) as read, count 1 before the step: weights f/(1 + f) and 1/(1 + f).",
     ),

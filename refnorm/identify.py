@@ -25,6 +25,12 @@ SENSES: dict[str, Callable[[float], tuple[float, float]]] = {
     "old": lambda a: (a, 1 - a),
     "sums": lambda a: (a / (1 + a), 1 / (1 + a)),
 }
+PLACES: dict[str, Callable[[float, float], float]] = {
+    "sqrt(var + eps)": lambda v, e: np.sqrt(v + e),
+    "sqrt(var) + eps": lambda v, e: np.sqrt(v) + e,
+    "sqrt(max(var, eps))": lambda v, e: np.sqrt(max(v, e)),
+    "sqrt(var)": lambda v, e: np.sqrt(v),
+}
 MOVED = "sqrt(moved var + eps)"
 MEANING = {"new": "weight of the new batch", "old": "weight of the old value", "sums": "factor on running sums"}
 
@@ -52,13 +58,15 @@ class Identity:
 
     Attributes
     ----------
-    path, dtype : of the implementation, and the format it was probed in, the widest it takes.
+    path, row, dtype : of the implementation, the row it is declared to follow ("" if none), and the format it was
+        probed in, the widest it takes.
     measurements : in the order of the probes.
     nearest : rows of `refnorm.conventions` that disagree least; empty if nothing measured tells rows apart.
     differs : what disagrees with the row it is declared to follow, else with the nearest.
     """
 
     path: str
+    row: str
     dtype: str
     measurements: tuple[Measurement, ...]
     nearest: tuple[str, ...]
@@ -184,8 +192,8 @@ def identify(
             except ArithmeticError as error:
                 measurements.append(Measurement(what, "other", f"the numbers make no sense: {error}"))
         own = getattr(implementation, "convention", target.convention) if target.declared else ""
-        nearest, differs = _nearest(measurements, ROWS.get(own))
-        identities.append(Identity(name, box.dtype, tuple(measurements), nearest, differs))
+        nearest, differs = nearest_rows(measurements, ROWS.get(own))
+        identities.append(Identity(name, own, box.dtype, tuple(measurements), nearest, differs))
     return identities
 
 
@@ -312,12 +320,6 @@ def _first_step(box: Box) -> Probe:
 
 def _eps(box: Box) -> Probe:
     """Where eps is added, and the smallest that is honoured."""
-    places = {
-        "sqrt(var + eps)": lambda v, e: np.sqrt(v + e),
-        "sqrt(var) + eps": lambda v, e: np.sqrt(v) + e,
-        "sqrt(max(var, eps))": lambda v, e: np.sqrt(max(v, e)),
-        "sqrt(var)": lambda v, e: np.sqrt(v),
-    }
     d = 2.0**-6
     doors: dict[str, Callable[[], float]] = {}
     if box.trains:
@@ -332,8 +334,8 @@ def _eps(box: Box) -> Probe:
         # In training an unbiased variance may normalise: 8/7 of the biased one.
         fits = [
             f"{place}{', unbiased var' if k else ''}"
-            for place, k in product(places, (0, 1) if mode == "training" else (0,))
-            if abs(found - places[place](d * d * 8 / (8 - k), EPS)) <= tolerance * found
+            for place, k in product(PLACES, (0, 1) if mode == "training" else (0,))
+            if abs(found - PLACES[place](d * d * 8 / (8 - k), EPS)) <= tolerance * found
         ]
         if mode == "training" and not fits and abs(found - moved) <= tolerance * found:
             fits = [MOVED]
@@ -488,13 +490,15 @@ PROBES: tuple[Callable[[Box], Probe], ...] = (
 )
 
 
-def _nearest(measurements: list[Measurement], declared: Convention | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def nearest_rows(
+    measurements: list[Measurement], declared: Convention | None
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the rows that disagree least, and what disagrees with the declared one (else with the nearest)."""
     apart = {row.name: _disagreements(measurements, row) for row in ROWS.values()}
     if not any(m.name == "momentum" for m in measurements):
         return (), tuple(apart[declared.name]) if declared else ()
     # Which value is stored weighs more than what happens where there is none.
-    ranked = {name: (sum(d.startswith(("momentum", "running")) for d in ds), len(ds)) for name, ds in apart.items()}
+    ranked = {name: (sum(d.startswith(("momentum:", "running")) for d in ds), len(ds)) for name, ds in apart.items()}
     best = min(ranked.values())
     nearest = tuple(name for name, rank in ranked.items() if rank == best)
     nearest = tuple(name for name in nearest if name != "paper") or nearest  # a framework says more
@@ -520,7 +524,9 @@ def _disagreements(measurements: list[Measurement], row: Convention) -> list[str
             "inference": ("not offered",),
         }.get(m.name)
         ranks = {int(digit) for digit in m.note.removeprefix("rank ").split(", ")} if m.note.startswith("rank ") else ()
-        if wanted is not None and m.value not in wanted and not (ranks and not set(row.ranks) & set(ranks)):
+        # An error that ends the process is an error; one that never comes is none.
+        value = "raises" if m.value == "lost" and "killed by" in m.note else m.value
+        if wanted is not None and value not in wanted and not (ranks and not set(row.ranks) & set(ranks)):
             names = " or ".join(map(str, wanted))
             lines.append(f"{m.name}: {m.value}, {row.name} has {names}" if m.value != "raises" else f"{m.name} raises")
         if m.name == "ranks of x" and not set(row.ranks) <= set(m.value):
@@ -583,7 +589,8 @@ def text(summary: dict[str, Any]) -> str:
     head = f"refnorm {versions['refnorm']} · {versions['target'] or summary['target']}"
     lines = [f"{head} · declared as {declared}" if declared else head]
     for path in summary["paths"]:
-        lines += ["", f"{path['path'] or summary['target']} · probed in {path['dtype']}"]
+        row = f" · declared as {path['row']}" if path["row"] not in ("", declared) else ""
+        lines += ["", f"{path['path'] or summary['target']} · probed in {path['dtype']}{row}"]
         measured = [Measurement(**m) for m in path["measurements"]]
         width = max(len(m.name) for m in measured)
         lines += [f"  {m.name:<{width}}  {m}" for m in measured]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-import html
 import json
 import os
 import shutil
@@ -17,11 +16,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import refnorm
+from refnorm.frameworks import ADAPTERS
 from refnorm.identify import measured
 from refnorm.oracle.implementation import TargetError
+from refnorm.table import markdown, page
 
 REQUIREMENTS = Path(__file__).parent / "frameworks" / "requirements"
 IMPORTS = 180.0  # seconds that an import or a probe may take
+CASE = 60.0  # seconds that a case of the check may take
 INSTALL = 1200.0
 QUIET: dict[str, Any] = {"capture_output": True, "text": True, "stdin": subprocess.DEVNULL}
 
@@ -55,7 +57,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("tf-slim", "tf-slim"),
     Entry("tensorlayer", "tensorlayer"),
     *(Entry(n, n) for n in ("paddle", "mindspore", "mxnet", "chainer", "tinygrad", "mlx", "numpy-ml")),
-    *(Entry(n, n) for n in ("opencv", "openvino", "ncnn")),
+    *(Entry(n, n) for n in ("opencv", "openvino", "ncnn", "caffe")),
 )
 
 
@@ -64,6 +66,7 @@ def matrix(
     environments: Path,
     progress: Callable[[int, int, str], None] = lambda *_: None,
     jobs: int = 2,
+    keep: Callable[[dict[str, dict[str, Any]]], None] = lambda _: None,
 ) -> dict[str, dict[str, Any]]:
     """Measure frameworks, each in its own environment, which is made if it is not there.
 
@@ -73,12 +76,14 @@ def matrix(
     environments : directory for the virtual environments.
     progress : called with the number of a framework, their count and its name, when it is done.
     jobs : how many to measure at once.
+    keep : called with the results so far whenever a framework is done.
 
     Returns
     -------
     dict
-        By name: target, versions, date, command and, for each path, what `refnorm.identify` and `refnorm.numerics`
-        measured; or ``error``, for a framework that could not be installed or loaded, or that hangs or dies.
+        By name: target, versions, date, command and, for each path, what `refnorm.identify`, `refnorm.numerics` and
+        `refnorm.check` measured; or ``error``, for a framework that could not be installed or loaded, or that hangs
+        or dies.
     """
     entries = tuple(entries)
     results: dict[str, dict[str, Any]] = {}
@@ -88,6 +93,7 @@ def matrix(
         measuring = [pool.submit(lambda e: _measure(e, pythons[e.requirements].result()), e) for e in entries]
         for number, (entry, future) in enumerate(zip(entries, measuring, strict=True), start=1):
             results[entry.name] = future.result()
+            keep(results)
             progress(number, len(entries), entry.name)
     return results
 
@@ -95,7 +101,8 @@ def matrix(
 def _environment(name: str, environments: Path) -> str | TargetError:
     """Return the interpreter of an environment, made from pinned requirements if there is none like that."""
     file = REQUIREMENTS / f"{name}.txt"
-    content = file.read_text()
+    source = REQUIREMENTS / f"{name}-source.txt"  # an sdist that its adapter compiles a part of
+    content = file.read_text() + (source.read_text() if source.exists() else "")
     root = environments / f"{name}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
     python = root / ("Scripts" if os.name == "nt" else "bin") / "python"
     if (root / "complete").exists():
@@ -111,15 +118,18 @@ def _environment(name: str, environments: Path) -> str | TargetError:
         make = [sys.executable, "-m", "venv", "--clear", str(root)]
         install = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-deps"]
     steps = [make, *([[*install, *builders]] if builders else []), [*install, "--no-build-isolation", "-r", str(file)]]
+    if source.exists():
+        fetch = [str(python), "-m", "pip", "download", "-q", "--no-deps", "--no-binary", ":all:", "-r", str(source)]
+        steps.append([*fetch, "-d", str(root / "source")])
     try:
         for step in steps:
-            given: dict[str, Any] = {
-                "env": variables,
-                "stdin": subprocess.DEVNULL,
-                "capture_output": True,
-                "text": True,
-            }
-            subprocess.run(step, check=True, timeout=INSTALL, **given)
+            subprocess.run(step, check=True, timeout=INSTALL, env=variables, **QUIET)
+        for archive in (root / "source").glob("*.tar.gz"):
+            shutil.unpack_archive(archive, root / "source", filter="data")
+        if source.exists():
+            variables["PYTHONPATH"] = str(Path(refnorm.__file__).parent.parent)
+            compiling = [str(python), "-c", f"import {ADAPTERS[name]}"]
+            subprocess.run(compiling, check=True, timeout=INSTALL, env=variables, **QUIET)
     except (subprocess.SubprocessError, OSError) as error:
         said = [line for line in str(getattr(error, "stderr", "") or error).splitlines() if line.strip()]
         return TargetError(f"could not be installed: {said[-1][:200] if said else error}")
@@ -142,6 +152,7 @@ def _measure(entry: Entry, python: str | TargetError) -> dict[str, Any]:
             single, _ = measured({"do": "numerics", "target": entry.target, "cores": 1}, IMPORTS, **process)
         except TargetError as error:
             return base | {"error": str(error)}
+        verdicts = _verdicts(entry.target, process)
     prefix = f"KERAS_BACKEND={entry.backend} " if entry.backend else ""
     paths = {}
     for path in found["paths"]:
@@ -150,13 +161,33 @@ def _measure(entry: Entry, python: str | TargetError) -> dict[str, Any]:
         if "digest" in number:
             threads = number.pop("digest") == single[name].get("digest")
             number["threads"] = "same" if threads else "differ"
-        paths[name] = {**path, "numerics": number}
+        paths[name] = {**path, "numerics": number, "check": verdicts.get(name, verdicts.get("*"))}
     return base | {
         "versions": found["versions"],
         "declared": found["declared"],
         "command": f"{prefix}refnorm identify {entry.target}",
         "paths": paths,
     }
+
+
+def _verdicts(target: str, process: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return by path what `refnorm check` finds: row, cases, findings, and what it hung or died in; "*" if nothing."""
+    order = {"do": "check", "target": target, "convention": None, "dtypes": ["float64", "float32", "float16"]}
+    try:
+        report, _ = measured(order, CASE, **process)
+    except TargetError as error:
+        return {"*": {"error": str(error)}}
+    verdicts = {}
+    for path in report["paths"]:
+        findings = [
+            {"kind": f["kind"], "title": " ".join(f["title"].split())[:160], "cases": len(f["cases"])}
+            for f in path["findings"]
+        ]
+        conforms = path["conforms"] and not report["notes"]
+        verdicts[path["name"]] = {
+            "conforms": conforms, "cases": path["cases"], "findings": findings, "lost": report["notes"],
+        }  # fmt: skip
+    return verdicts
 
 
 def write(results: dict[str, dict[str, Any]], directory: Path) -> None:
@@ -196,128 +227,9 @@ def _flat(result: dict[str, Any]) -> dict[str, str]:
     for path, data in result.get("paths", {}).items():
         for number, m in enumerate(data["measurements"]):
             found[f"{path} {m['name']} ({number})".strip()] = f"{m['value']} {m['note']}".strip()
-        found |= {f"{path} {k}".strip(): str(data[k]) for k in ("nearest", "differs")}
+        found |= {f"{path} {k}".strip(): str(data[k]) for k in ("row", "nearest", "differs")}
         found |= {f"{path} numerics, {k}".strip(): str(v) for k, v in data["numerics"].items()}
+        found |= {f"{path} check, {k}".strip(): str(v) for k, v in data.get("check", {}).items() if k != "findings"}
+        for f in data.get("check", {}).get("findings", ()):
+            found[f"{path} check, {f['kind']}: {f['title']}".strip()] = f"{f['cases']} cases"
     return found
-
-
-COLUMNS = (
-    "framework",
-    "momentum",
-    "running variance",
-    "starts from",
-    "eps",
-    "one value",
-    "empty batch",
-    "half, by format of statistics",
-    "variance",
-    "inference",
-    "y, mean/std 0, 1e3, 1e6",
-    "layout, threads",
-    "row",
-)
-
-
-def rows(results: dict[str, dict[str, Any]]) -> list[tuple[str, ...]]:
-    """Return the table's cells: one row per path, or one that says why there is none."""
-    table = []
-    for name, result in results.items():
-        if "error" in result:
-            table.append((name, result["error"], *[""] * (len(COLUMNS) - 2)))
-            continue
-        for path, data in result["paths"].items():
-            table.append(_row(f"{name}, {path}" if path else name, result, data))
-    return table
-
-
-def _row(name: str, result: dict[str, Any], data: dict[str, Any]) -> tuple[str, ...]:
-    values: dict[str, list[Any]] = {}
-    notes: dict[str, str] = {}
-    for m in data["measurements"]:
-        values.setdefault(m["name"], []).append(m["value"])
-        notes.setdefault(m["name"], m["note"])
-
-    def of(key: str, otherwise: str = "") -> str:
-        return (
-            " / ".join(dict.fromkeys(f"{v:g}" if isinstance(v, float) else str(v) for v in values.get(key, [])))
-            or otherwise
-        )
-
-    if "training" in values:
-        momentum = f"training {of('training')}"
-    else:
-        words = {"new": "new batch", "old": "old value", "sums": "running sums"}
-        default = notes.get("first weight of the new batch", "").split(" by")[0]
-        momentum = f"{words.get(of('momentum'), 'other')}" + (
-            f"; by default the new batch weighs {default}" if default else ""
-        )
-    k = of("running variance, k in m/(m - k)")
-    counts = values.get("m counts", [])
-    variance = {"0": "biased", "1": "unbiased"}.get(k, k) + (
-        "" if len(counts) < 2 else ", by rank: " + " / ".join(counts)
-    )
-    start = f"{of('initial mean')}, {of('initial variance')}" if "initial mean" in values else of("initial statistics")
-    places = dict.fromkeys([*values.get("divisor in training", []), *values.get("divisor in inference", [])])
-    eps = " / ".join(places) + (f"; {of('eps, by default')}" if "eps, by default" in values else "")
-    pure = {key: value for key, value in values.items() if key.startswith("float16, statistics")}
-    half = {
-        f"{kind}: {'overflows' if ['overflows'] in own else 'survives'}"
-        for kind in ("float16", "float32")
-        if (own := [v for key, v in pure.items() if f"statistics {kind}," in key])
-    }
-    passes = {notes[key].split(",")[0] for key in values if ", variance at mean/std" in key}
-    numbers = data["numerics"]
-    y = numbers.get("y") if any(numbers.get("y") or []) else numbers.get("inference")
-    digits = ", ".join("none" if y[i] is None else f"{y[i]:.2g}" for i in (0, 4, 7)) if y else numbers.get("lost", "")
-    differs = numbers.get("layouts", [])
-    layout = f"{'differs: ' + ', '.join(differs) if differs else 'same'}; {numbers.get('threads', '')}"
-    where = notes.get("inference at x = mean, y - beta", "")
-    verdict = (
-        f"{result['declared']}: agrees"
-        if not data["differs"]
-        else f"{result['declared']}: {'; '.join(data['differs'])}"
-    )
-    return (
-        name, momentum, variance, start, eps, of("one value per channel"), of("empty batch"), " / ".join(sorted(half)),
-        " / ".join(sorted(passes)), where, digits, layout, verdict,
-    )  # fmt: skip
-
-
-HEAD = """\
-What each framework does, measured: every cell is an outcome of the command beside it, none is from memory.
-
-Weights of momentum are those it gives to the new batch, the old value, or running sums. Digits: worst error of y of
-training (of inference, where there is no training), float32, in units of the last place of the largest value, at
-mean/std = 0, 1e3 and 1e6. Layout: memory layouts whose y differs in a bit; threads: whether y of a large batch is the
-same on one core as on all. Remade by `refnorm matrix`.
-"""
-
-
-def markdown(results: dict[str, dict[str, Any]]) -> str:
-    """Return the table in Markdown."""
-    lines = ["# Conventions, measured", "", HEAD, f"| {' | '.join(COLUMNS)} |", f"|{' --- |' * len(COLUMNS)}"]
-    lines += [f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in rows(results)]
-    lines += ["", "| framework | versions | date | command |", "| --- | --- | --- | --- |"]
-    for name, result in results.items():
-        version = result.get("versions", {}).get("target", "")
-        lines.append(f"| {name} | {version} | {result['date']} | `{result.get('command', '')}` |")
-    return "\n".join(lines) + "\n"
-
-
-def page(results: dict[str, dict[str, Any]]) -> str:
-    """Return the table as one HTML page without scripts."""
-    style = (
-        "body{font:14px system-ui,sans-serif;margin:1.5rem}table{border-collapse:collapse}"
-        "th,td{border:1px solid #bbb;padding:.25rem .5rem;vertical-align:top;text-align:left;max-width:22rem}"
-        "thead th{position:sticky;top:0;background:#eee}tbody th{position:sticky;left:0;background:#fafafa}"
-    )
-    head = "".join(f"<th scope=col>{html.escape(c)}</th>" for c in COLUMNS)
-    body = "".join(
-        f"<tr><th scope=row>{html.escape(row[0])}</th>{''.join(f'<td>{html.escape(c)}</td>' for c in row[1:])}</tr>\n"
-        for row in rows(results)
-    )
-    return (
-        f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>Conventions, measured</title><style>{style}'
-        f"</style>\n<h1>Conventions, measured</h1>\n<p>{html.escape(HEAD)}</p>\n<table><thead><tr>{head}</tr></thead>"
-        f"<tbody>\n{body}</tbody></table></html>\n"
-    )

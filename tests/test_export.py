@@ -265,18 +265,18 @@ def test_every_single_output_is_needed(request, which, operations):
     right = request.getfixturevalue(which)
     files = folder.present(right / "outputs")
     for case in exported(["bfloat16"]):
-        whole = judging._read(right, case, files, operations)
+        whole = judging.read_case(right, case, files, operations)
         assert not whole.defects
-        assert all(o.passed for o in judging._observations(case, whole, CONVENTIONS["torch"], operations))
-        gone = judging._read(right, case, files - {f"{case.id}.json"}, operations)
-        assert not all(o.passed for o in judging._observations(case, gone, CONVENTIONS["torch"], operations))
+        assert all(o.passed for o in judging.judged_case(case, whole, CONVENTIONS["torch"], operations))
+        gone = judging.read_case(right, case, files - {f"{case.id}.json"}, operations)
+        assert not all(o.passed for o in judging.judged_case(case, gone, CONVENTIONS["torch"], operations))
         document = json.loads((right / "outputs" / f"{case.id}.json").read_text())
         written = [name for name in outputs(case) if which == "second" or not name.startswith(("jvp", "double"))]
         for name in written if "raises" not in document else ():
-            less = judging._read(right, case, files, operations)
+            less = judging.read_case(right, case, files, operations)
             del less.arrays[name]
             less.defects[name] = judging.ABSENT
-            seen = judging._observations(case, less, CONVENTIONS["torch"], operations)
+            seen = judging.judged_case(case, less, CONVENTIONS["torch"], operations)
             assert any(o.trouble == judging.ABSENT for o in seen), (case.id, name)
 
 

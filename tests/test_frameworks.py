@@ -7,11 +7,15 @@ Not verified: other versions, GPUs, every path of a framework.
 
 import importlib
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import refnorm
+from refnorm import matrix
+from refnorm.oracle.implementation import load
+from refnorm.oracle.trial import trial
 
 SECOND = {"jvp", "double backward ddy", "double backward dx", "double backward dgamma"}
 REQUIRED = os.environ.get("REFNORM_FRAMEWORKS", "").split(",")
@@ -32,8 +36,9 @@ def causes(report):
 
 def test_torch_conforms_in_first_order_and_its_second_order_deviates_as_recorded():
     torch = framework("torch")
-    report = refnorm.check("torch")
-    assert [path.name for path in report.paths] == ["functional", "module", "channels_last"]
+    target = load("torch")
+    assert list(target.paths) == ["functional", "module", "channels_last", "native", "decomposition"]
+    report = trial(replace(target, paths={name: target.paths[name] for name in list(target.paths)[:3]}), None)
     assert all(not path.not_judged for path in report.paths)
     first = [f for f in report.findings if not {q.removeprefix("frozen ") for q in f.quantities} & SECOND]
     assert [f for f in first if f.cause != "dtype-changed"] == [], str(report)
@@ -90,6 +95,17 @@ def test_by_hand_torchs_double_backward_through_a_biass_gradient_raises_without_
         twice_in_torch(None, torch.zeros(2, requires_grad=True), torch.float32)
     ddx, _, slope = twice_in_torch(None, torch.zeros(2), torch.float32)
     np.testing.assert_allclose(slope, 2 * ddx, rtol=1e-6)  # right where the bias needs no gradient
+
+
+def test_torch_below_the_function_follows_rows_of_its_own():
+    framework("torch")
+    target = load("torch")
+    below = {name: target.paths[name] for name in ("native", "decomposition")}
+    report = trial(replace(target, paths=below), None, dtypes=["float32"])
+    for path in report.paths:
+        assert f"judged as torch-{path.name}, the row of this path" in path.remarks
+        first = [f for f in path.findings if not {q.removeprefix("frozen ") for q in f.quantities} & SECOND]
+        assert first == [], str(report)
 
 
 def test_torch_judged_as_onnx_is_told_its_conventions():
@@ -237,3 +253,24 @@ def test_by_hand_opset_15_overflows_in_half():
     with np.errstate(over="ignore"):
         _, _, var = evaluate(15, 3, (x - 1) * np.float16(300), mean, var, training_mode=1)
     assert np.isinf(var[0])  # 0.9 * 4 + 0.1 * 90000 = 9003.6 fits half easily
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("REFNORM_CAFFE" not in os.environ, reason="set REFNORM_CAFFE to the folder of Caffe's sources")
+def test_caffes_own_layers_follow_their_row_and_keep_sums_and_a_count():
+    """Compiles for a minute: `REFNORM_CAFFE=DIR pytest -m slow tests/test_frameworks.py -k caffe`."""
+    from refnorm.frameworks.caffe import Layers
+    from refnorm.identify import measured
+    from refnorm.table import judged
+
+    found, _ = measured({"do": "identify", "target": "caffe"}, 300)
+    assert [path["differs"] for path in found["paths"]] == [[]]
+    verdict = matrix._verdicts("caffe", {})[""]
+    assert verdict["findings"] == []
+    assert "SIGABRT" in judged(verdict)  # an empty batch fails a check of Caffe's, which ends the process
+    x = np.array([[0.0], [2.0]])  # mean 1, unbiased variance 2; sums 6 and 8 of weight 2, fraction 1/2
+    one, zero = np.ones(1), np.zeros(1)
+    _, mean, var, _ = Layers().train(x, one, zero, one * 3, one * 4, 0.5, 2.0**-10)
+    assert (mean.item(), var.item()) == ((0.5 * 3 + 1) / 1.5, (0.5 * 4 + 2) / 1.5)
+    y = Layers().infer_blobs(x, one, zero, one * 6, one * 8, 2.0, 0.0)
+    assert y.ravel().tolist() == [-1.5, -0.5]  # (x - 3) / 2

@@ -13,7 +13,8 @@ import pytest
 from refnorm import matrix
 from refnorm.conventions import ROWS
 from refnorm.frameworks import ADAPTERS
-from refnorm.matrix import ENTRIES, Entry, changes, markdown, page, read, rows, write
+from refnorm.matrix import ENTRIES, Entry, changes, read, write
+from refnorm.table import MODELLED, judged, markdown, page, rows
 
 RESULTS = Path(__file__).parent.parent / "figures" / "matrix"
 
@@ -23,10 +24,14 @@ def measured_refnorm(tmp_path_factory):
     return matrix._measure(Entry("refnorm", "onnx"), sys.executable)
 
 
-def test_a_framework_that_cannot_be_installed_keeps_its_row(tmp_path, monkeypatch):
+@pytest.mark.parametrize("uv", [False, True])
+def test_a_framework_that_cannot_be_installed_keeps_its_row(tmp_path, monkeypatch, uv):
     (tmp_path / "none.txt").write_text("refnorm-no-such-package==0.0.0\n")
     monkeypatch.setattr(matrix, "REQUIREMENTS", tmp_path)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("UV_OFFLINE", "1")
+    if not uv:
+        monkeypatch.setattr(matrix.shutil, "which", lambda _: None)
     results = matrix.matrix([Entry("torch", "none")], tmp_path / "environments")
     assert results["torch"]["error"].startswith("could not be installed:")
     assert "could not be installed" in markdown(results)
@@ -48,6 +53,54 @@ def test_a_framework_that_crashes_or_hangs_keeps_its_row(tmp_path, monkeypatch, 
     result = matrix._measure(Entry(str(file), "onnx"), sys.executable)
     assert said in result["error"]
     assert rows({"framework": result})[0][0] == "framework"
+
+
+FRAGILE = """\
+import os
+import time
+import numpy as np
+
+def batchnorm_forward(x, gamma, beta, bn_param):
+    if not x.size:
+        {fault}
+    mean, var = x.mean(axis=0), x.var(axis=0)
+    if bn_param["mode"] == "test":
+        mean, var = bn_param["running_mean"], bn_param["running_var"]
+    else:
+        a = bn_param["momentum"]
+        bn_param["running_mean"] = a * bn_param["running_mean"] + (1 - a) * mean
+        bn_param["running_var"] = a * bn_param["running_var"] + (1 - a) * var
+    return gamma * (x - mean) / np.sqrt(var + bn_param["eps"]) + beta, None
+"""
+
+
+@pytest.mark.parametrize(("fault", "said"), [("os.abort()", "SIGABRT"), ("time.sleep(60)", "no answer in 5 s")])
+def test_a_framework_that_dies_or_hangs_in_one_case_is_judged_by_the_others(tmp_path, monkeypatch, fault, said):
+    file = tmp_path / "fragile.py"
+    file.write_text(FRAGILE.format(fault=fault))
+    monkeypatch.setattr(matrix, "CASE", 5.0)
+    verdict = matrix._verdicts(str(file), {"python": sys.executable, "folder": str(tmp_path)})[""]
+    assert not verdict["conforms"]
+    (lost,) = verdict["lost"]  # once for all formats and ranks
+    assert said in lost
+    assert "empty-batch" in lost
+    assert verdict["cases"] > 50
+    assert said in judged(verdict)
+
+
+def test_what_is_done_is_kept_before_the_next_is(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(matrix, "_environment", lambda name, _: name)
+    monkeypatch.setattr(matrix, "_measure", lambda entry, python: {"error": f"{entry.name} in {python}"})
+    both = [Entry("torch", "torch"), Entry("keras", "jax", "jax")]
+    matrix.matrix(both, tmp_path, keep=lambda results: seen.append(list(results)))
+    assert seen == [["torch"], ["torch", "keras-jax"]]
+
+
+def test_a_path_that_check_cannot_judge_says_why():
+    assert judged({"error": "it was killed"}) == "it was killed"
+    assert judged(None) == ""
+    assert judged({"conforms": True, "cases": 7, "findings": [], "lost": []}) == "conforms, 7 cases"
 
 
 def test_two_runs_agree_and_a_change_is_named(measured_refnorm, tmp_path):
@@ -93,8 +146,22 @@ def test_the_committed_results_are_whole():
         assert result["declared"] in ROWS, name
         assert result["versions"]["target"], name
         assert result["command"].endswith(f"refnorm identify {result['target']}"), name
-        assert all(path["measurements"] and path["numerics"] for path in result["paths"].values()), name
+        for path in result["paths"].values():
+            assert path["measurements"], name
+            assert path["numerics"], name
+            assert {"conforms", "cases", "findings", "lost"} <= set(path["check"]), name
     ordered = {entry.name: results[entry.name] for entry in ENTRIES}
     assert (RESULTS / "matrix.md").read_text() == markdown(ordered)
     assert (RESULTS / "matrix.html").read_text() == page(ordered)
     assert sum(len(result.get("paths", {})) for result in results.values()) >= 30
+    assert {name for name, _ in MODELLED} <= set(ROWS)
+
+
+def test_paths_that_contradict_their_row_are_those_on_the_page_of_findings():
+    differ = {
+        f"{name} {path}".strip()
+        for name, result in read(RESULTS).items()
+        for path, data in result.get("paths", {}).items()
+        if data["differs"]
+    }
+    assert differ == {"onnx opset 7", "onnx opset 9"}  # whose row is the specification

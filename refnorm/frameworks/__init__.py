@@ -33,4 +33,5 @@ ADAPTERS: dict[str, str] = {
     "opencv": "refnorm.frameworks.opencv",
     "openvino": "refnorm.frameworks.openvino",
     "ncnn": "refnorm.frameworks.ncnn",
+    "caffe": "refnorm.frameworks.caffe",
 }

@@ -40,20 +40,21 @@ class Caffe:
         return net.forward().copy()
 
 
+def _varint(value: int) -> bytes:
+    """Return an integer in groups of seven bits."""
+    return bytes([value & 127 | 128]) + _varint(value >> 7) if value > 127 else bytes([value])
+
+
 def _field(number: int, content: bytes) -> bytes:
     """Return a length-delimited field of a protocol buffer."""
-    length, size = b"", len(content)
-    while size > 127:
-        length, size = length + bytes([size & 127 | 128]), size >> 7
-    key = number << 3 | 2
-    return (bytes([key]) if key < 128 else bytes([key & 127 | 128, key >> 7])) + length + bytes([size]) + content
+    return _varint(number << 3 | 2) + _varint(len(content)) + content
 
 
 def _layer(name: str, kind: str, arrays: list[Any]) -> bytes:
     """Return NetParameter.layer: LayerParameter with name, type and blobs."""
     blobs = b""
     for array in arrays:
-        shape = _field(1, bytes([array.size]))
+        shape = _field(1, _varint(array.size))
         data = b"".join(struct.pack("<f", value) for value in array)
         blobs += _field(7, _field(7, shape) + _field(5, data))
     return _field(100, _field(1, name.encode()) + _field(2, kind.encode()) + blobs)

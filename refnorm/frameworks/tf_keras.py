@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 import tf_keras
+from tf_keras.src.legacy_tf_layers.normalization import BatchNormalization as TensorFlow1
 
 NAME = "tf-keras"
 CONVENTION = "tf-keras"
@@ -17,6 +18,8 @@ CONVENTION = "tf-keras"
 
 class BatchNormalization:
     """``tf_keras.layers.BatchNormalization``."""
+
+    kind: Any = tf_keras.layers.BatchNormalization
 
     def __init__(self, fused: bool) -> None:
         self.fused = fused
@@ -54,9 +57,7 @@ class BatchNormalization:
 
     def _layer(self, x: Any, parameters: Any, **options: Any) -> Any:
         policy = str(x) if x == parameters else f"mixed_{x}"
-        return tf_keras.layers.BatchNormalization(
-            fused=self.fused, dtype=tf_keras.mixed_precision.Policy(policy), **options
-        )
+        return self.kind(fused=self.fused, dtype=tf_keras.mixed_precision.Policy(policy), **options)
 
     def _record(self, x: Any, gamma: Any, beta: Any, mean: Any, var: Any, momentum: float, eps: float, on: bool) -> Any:
         options = {"momentum": momentum, "epsilon": eps, "scale": gamma is not None, "center": beta is not None}
@@ -67,6 +68,12 @@ class BatchNormalization:
             tape.watch(x)
             y = layer(x, training=on)
         return y, layer, (tape, y, x, layer)
+
+
+class Legacy(BatchNormalization):
+    """``tf.layers.BatchNormalization`` of TensorFlow 1, as tf-keras keeps it."""
+
+    kind = TensorFlow1
 
 
 def _given(**options: Any) -> dict[str, Any]:
@@ -87,5 +94,10 @@ def version() -> str:
 
 
 def paths() -> dict[str, object]:
-    """Fused (rank 4 only) and not."""
-    return {"unfused": BatchNormalization(False), "fused": BatchNormalization(True)}
+    """Fused (rank 4 only) and not, of Keras 2 and of TensorFlow 1."""
+    return {
+        "unfused": BatchNormalization(False),
+        "fused": BatchNormalization(True),
+        "tf.layers, unfused": Legacy(False),
+        "tf.layers, fused": Legacy(True),
+    }

@@ -103,8 +103,8 @@ def judge(
     for number, case in enumerate(chosen, start=1):
         if progress is not None:
             progress(number, len(chosen), case.id)
-        written = _read(root, case, files, who.operations)
-        observations += _observations(case, written, row, who.operations)
+        written = read_case(root, case, files, who.operations)
+        observations += judged_case(case, written, row, who.operations)
         surplus += written.surplus
         particulars += written.particulars
         judged_cases += bool(written.arrays or written.raises)
@@ -123,7 +123,7 @@ def show(directory: str, case: str, quantity: str, convention: str) -> None:
     root, chosen = Path(directory), case_of(case)
     files = present(root / export.OUTPUTS)
     operations = program(root / export.OUTPUTS, files).operations
-    written = _read(root, chosen, files, operations)
+    written = read_case(root, chosen, files, operations)
     for line in (*written.particulars, *(f"{name}: {defect}" for name, defect in written.defects.items())):
         print(line)
     reproduce(_functions(written, operations, chosen), case, quantity, convention=convention)
@@ -147,7 +147,8 @@ def _writes(case: Case, operations: Sequence[str]) -> dict[str, tuple[str, int]]
     return {name: wide if name.split("_")[-1] in (*WIDE, "jvp") else narrow for name in sorted(own)}
 
 
-def _read(root: Path, case: Case, present: set[str], operations: Sequence[str]) -> Written:
+def read_case(root: Path, case: Case, present: set[str], operations: Sequence[str]) -> Written:
+    """Read what was written for one case; what the program says was refused is not missing."""
     wanted = _writes(case, operations)
     written = read(root / export.OUTPUTS, case.id, present, wanted, set(wanted) - set(export.outputs(case)))
     unknown = sorted(set(written.raises) - {"", *operations})
@@ -158,7 +159,7 @@ def _read(root: Path, case: Case, present: set[str], operations: Sequence[str]) 
     return written
 
 
-def _observations(case: Case, written: Written, row: Convention, operations: Sequence[str]) -> list[Observation]:
+def judged_case(case: Case, written: Written, row: Convention, operations: Sequence[str]) -> list[Observation]:
     """Judge one case: what could not be read is noted, everything else is compared as what a function returns."""
     bad: dict[str, str] = {}
     for operation in _own(case, operations):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -67,8 +68,13 @@ def trial(
     *,
     dtypes: Sequence[str] = DTYPES,
     progress: Callable[[int, int, str], None] | None = None,
+    lost: Mapping[str, str] = MappingProxyType({}),
 ) -> Report:
-    """Judge a loaded target; see `check`."""
+    """Judge a loaded target; see `check`.
+
+    ``lost`` says what happened in a case, by its id, that the target hung or died in before: it is left out, and so are
+    those of the same situation in other formats and ranks.
+    """
     row = conventions.convention(convention or target.convention)
     own = {n: getattr(i, "convention", row.name) if target.declared else row.name for n, i in target.paths.items()}
     rows = {name: row if convention else conventions.convention(own[name]) for name in target.paths}
@@ -78,8 +84,10 @@ def trial(
     import refnorm
 
     start = time.perf_counter()
+    fatal = {_situation(id) for id in lost}
     chosen = {
-        name: selected(implementation, rows[name], tuple(dtypes)) for name, implementation in target.paths.items()
+        name: [c for c in selected(implementation, rows[name], tuple(dtypes)) if _situation(c.id) not in fatal]
+        for name, implementation in target.paths.items()
     }
     total, done = sum(map(len, chosen.values())), 0
     paths = []
@@ -103,7 +111,14 @@ def trial(
         "array": f"numpy {np.__version__}",
     }
     seconds = round(time.perf_counter() - start, 3)
-    return Report(target.name, row.name, tuple(paths), versions, tuple(dtypes), seconds, again=_again(target, row))
+    notes = tuple(f"{how} in case {id}: cases like it were left out" for id, how in lost.items())
+    return Report(target.name, row.name, tuple(paths), versions, tuple(dtypes), seconds, notes, _again(target, row))
+
+
+def _situation(id: str) -> tuple[str, str]:
+    """Return operation and situation of a case, format and number aside."""
+    _, operation, _, situation, *_ = id.split(".")
+    return operation, situation
 
 
 def _again(target: Target, row: Convention) -> str:

@@ -215,7 +215,8 @@ def _done(wish: dict[str, Any], step: Progress) -> Any:
         return numerics(loaded, step, wish["lost"], **wish.get("how", {}))
     from refnorm.oracle.trial import trial
 
-    return trial(loaded, wish["convention"], dtypes=wish["dtypes"], progress=step).to_dict()
+    lost = wish.get("lost", {})
+    return trial(loaded, wish["convention"], dtypes=wish["dtypes"], progress=step, lost=lost).to_dict()
 
 
 if __name__ == "__main__":
