@@ -13,7 +13,7 @@ import array_api_compat
 import numpy as np
 
 from refnorm._blocks import WHOLE, Block, cut, visit
-from refnorm._formula import Memory, Program
+from refnorm._formula import Program, own_memory
 
 Array = Any  # an array of any library that follows the array API standard
 Axes = int | Sequence[int]
@@ -21,8 +21,6 @@ Axes = int | Sequence[int]
 # significand bits and smallest normal exponent of every format that a result may be rounded to
 FORMATS = {"float64": (53, -1022), "float32": (24, -126), "bfloat16": (8, -126), "float16": (11, -14)}
 COMPLEX = ("complex64", "complex128")
-
-MEMORY = Memory()
 
 # Undefined operations follow IEEE 754 (0/0 is NaN, overflow is inf) without NumPy's warnings, as in other libraries.
 ieee = np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore")
@@ -194,7 +192,7 @@ class Layout:
 
         def run(block: Block) -> list[Any]:
             at = [array[block.index] for array in arrays]
-            memory = MEMORY.like(at[0], program.slots, self.wide)
+            memory = own_memory().like(at[0], program.slots, self.wide)
             at += [v if isinstance(v, float) else v[block.channels] for v in channels]
             at += [mask[block.index] for mask in masks]
             results = program.run(at, memory, None if into is None else into[block.index])

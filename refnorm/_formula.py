@@ -8,7 +8,6 @@ again, which takes longer than the arithmetic.
 from __future__ import annotations
 
 import functools
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -109,8 +108,8 @@ class Program(NamedTuple):
             yield values[number]  # type: ignore[misc]  # a result is an array
 
 
-class Memory(threading.local):
-    """Memory for the steps of programs, each thread's own; it is kept for the next program."""
+class Memory:
+    """Memory for the steps of programs; it is kept for the next program."""
 
     def __init__(self) -> None:
         self._kept: list[Array] = []
@@ -131,6 +130,22 @@ class Memory(threading.local):
             flat = [kept[:size].view(dtype) for kept in self._kept[:slots]]
             self._views[key] = [values.reshape(shape).transpose(back) for values in flat]
         return self._views[key]
+
+
+@functools.cache
+def _threads() -> Any:
+    import threading  # here, to keep the import of refnorm light
+
+    return threading.local()
+
+
+def own_memory() -> Memory:
+    """Return the memory of this thread."""
+    local = _threads()
+    if not hasattr(local, "memory"):
+        local.memory = Memory()
+    memory: Memory = local.memory
+    return memory
 
 
 def _widened(values: Array, *, out: Array) -> Array:

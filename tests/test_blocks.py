@@ -165,18 +165,19 @@ def test_nothing_new_is_asked_for_on_the_second_block():
 
 
 def test_memory_grows_to_the_largest_block_and_threads_do_not_share_it():
+    wide = np.dtype("float64")
     memory = _formula.Memory()
-    small = memory.like(np.zeros((2, 3)), 1, np.dtype("float64"))[0]
-    large = memory.like(np.zeros((20, 30)), 2, np.dtype("float64"))
+    small = memory.like(np.zeros((2, 3)), 1, wide)[0]
+    large = memory.like(np.zeros((20, 30)), 2, wide)
     assert [m.shape for m in large] == [(20, 30)] * 2
-    assert np.shares_memory(large[0], memory.like(np.zeros((2, 3)), 1, np.dtype("float64"))[0])
+    assert np.shares_memory(large[0], memory.like(np.zeros((2, 3)), 1, wide)[0])
     assert not np.shares_memory(large[0], large[1])
     assert not np.shares_memory(large[0], small)
     elsewhere = []
-    thread = threading.Thread(target=lambda: elsewhere.append(memory.like(np.zeros((20, 30)), 2, np.dtype("float64"))))
+    thread = threading.Thread(target=lambda: elsewhere.append(_formula.own_memory()))
     thread.start()
     thread.join()
-    assert not np.shares_memory(large[0], elsewhere[0][0])
+    assert elsewhere[0] is not _formula.own_memory() is _formula.own_memory()
 
 
 @pytest.mark.parametrize("value", ["", "many", "0", "-1"])
