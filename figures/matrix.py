@@ -12,13 +12,23 @@ HERE = Path(__file__).parent
 SOURCE = "figures/matrix/*.json, which refnorm matrix writes"
 ALT = (
     "One row per framework and path. Left: whose weight momentum is, biased or unbiased running variance, what one "
-    "value per channel and an empty batch do. Right: worst error of y in float32 as mean/std grows from 0 to a million."
+    "value per channel and an empty batch do, whether float16 sums overflow, whether y differs in a bit in another "
+    "memory layout or on one core. Right: worst error of y in float32 as mean/std grows from 0 to a million."
 )
-WORDS = {"new": "new batch", "old": "old value", "sums": "sums", "raises": "raises", "statistics left": "left"}
+WORDS = {
+    "new": "new batch",
+    "old": "old value",
+    "sums": "sums",
+    "raises": "raises",
+    "statistics left": "left",
+    "lost": "dies",
+}
 # Okabe & Ito's palette, told apart without colour vision; the words stand in the cells anyway.
 COLOURS = {
     "new batch": "#56B4E9", "old value": "#E69F00", "sums": "#009E73", "biased": "#E69F00", "unbiased": "#56B4E9",
     "raises": "#56B4E9", "left": "#009E73", "non-finite": "#D55E00", "other": "#CC79A7",
+    "survives": "#009E73", "same": "#009E73", "overflows": "#D55E00", "differs": "#D55E00",
+    "dies": "#D55E00",
 }  # fmt: skip
 
 
@@ -36,9 +46,13 @@ def data(directory: Path = HERE / "matrix") -> dict[str, Any]:
             k = values.get("running variance, k in m/(m - k)")
             words = [values.get("momentum"), {0: "biased", 1: "unbiased", None: None}.get(k, "other")]
             words += [values.get(name) for name in ("one value per channel", "empty batch")]
+            pure = [v for name, v in values.items() if name.startswith("float16, statistics")]
+            words.append(("overflows" if "overflows" in pure else "survives") if pure else "")
+            words += ["differs" if numbers.get("layouts") else "same", numbers.get("threads")]
+            divisors = [v for name, v in values.items() if name.startswith("divisor")]
+            other = any(v != "sqrt(var + eps)" for v in divisors)  # y is another operation's
             found["names"].append(f"{entry.name} {path}".strip())
             found["words"].append([WORDS.get(word, word) or "" for word in words])
-            other = any(line.startswith("divisor") for line in result["differs"])  # y is another operation's
             found["other"].append(other)
             found["errors"].append([math.nan if other or e is None else math.log10(max(e, 0.1)) for e in errors])
             found["ratios"] = numbers["ratios"]
@@ -49,11 +63,13 @@ def draw(data: dict[str, Any]) -> Any:
     """Draw words on the left and errors on the right."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 1.2 + 0.22 * len(data["names"])), layout="constrained")
-    left, right = figure.subplots(1, 2, width_ratios=(1, 1.2))
+    figure = Figure(figsize=(12, 1.2 + 0.22 * len(data["names"])), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(1.5, 1.2))
     names, rows = data["names"], len(data["names"])
-    left.set(xlim=(0, 4), ylim=(rows, 0), yticks=[i + 0.5 for i in range(rows)], yticklabels=names)
-    left.set_xticks([0.5, 1.5, 2.5, 3.5], ["momentum\nweighs", "running\nvariance", "one\nvalue", "empty\nbatch"])
+    left.set(xlim=(0, 7), ylim=(rows, 0), yticks=[i + 0.5 for i in range(rows)], yticklabels=names)
+    heads = ["momentum\nweighs", "running\nvariance", "one\nvalue", "empty\nbatch"]
+    heads += ["float16\nsums", "other\nlayout", "one core\nor all"]
+    left.set_xticks([i + 0.5 for i in range(7)], heads)
     for i, words in enumerate(data["words"]):
         for j, word in enumerate(words):
             left.fill([j, j + 1, j + 1, j], [i, i, i + 1, i + 1], COLOURS.get(word, "#eeeeee"), ec="white", alpha=0.75)
