@@ -227,7 +227,7 @@ def _flat(result: dict[str, Any]) -> dict[str, str]:
     for path, data in result.get("paths", {}).items():
         for number, m in enumerate(data["measurements"]):
             found[f"{path} {m['name']} ({number})".strip()] = f"{m['value']} {m['note']}".strip()
-        found |= {f"{path} {k}".strip(): str(data[k]) for k in ("row", "nearest", "differs")}
+        found |= {f"{path} {k}".strip(): str(data.get(k)) for k in ("row", "nearest", "differs")}
         found |= {f"{path} numerics, {k}".strip(): str(v) for k, v in data["numerics"].items()}
         found |= {f"{path} check, {k}".strip(): str(v) for k, v in data.get("check", {}).items() if k != "findings"}
         for f in data.get("check", {}).get("findings", ()):
