@@ -16,6 +16,7 @@ ALT = (
 PANELS = ("training, float64", "training, float32", "inference, float64", "inference, float32")
 COLOURS = ("#0072B2", "#56B4E9", "#009E73", "#E69F00", "#D55E00")  # Okabe & Ito's, told apart without colour vision
 MARKERS = "osD^v"
+TICKS = (0.25, 0.5, 1, 2, 4, 8, 16, 32)
 
 
 def data(path: Path = Path(__file__).parent / "speed.json") -> dict[str, Any]:
@@ -49,9 +50,15 @@ def draw(data: dict[str, Any]) -> Any:
             axes.annotate(f"{mean:.2f}", (mean, row - 0.4), ha="center", va="bottom", fontsize=7)
         axes.axvline(1, color="#999999", linewidth=0.8, zorder=0)
         axes.set(
-            xscale="log", ylim=(len(ratios) - 0.4, -0.8), title=panel, xlabel="time of refnorm / time of the other"
+            xscale="log",
+            xlim=(0.2, 40),
+            ylim=(len(ratios) - 0.4, -0.8),
+            title=panel,
+            xlabel="time of refnorm / time of the other",
         )
         axes.set_yticks(range(len(ratios)), list(ratios))
+        axes.set_xticks(TICKS, [f"{tick:g}" for tick in TICKS])
+        axes.set_xticks([], minor=True)
     shapes, labels = grid[0, 0].get_legend_handles_labels()
     figure.legend(shapes, labels, fontsize=7, frameon=False, loc="outside lower left", ncols=len(labels))
     for axes, dtype in zip(grid[:, 2], ("float64", "float32"), strict=True):
