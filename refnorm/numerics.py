@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from refnorm import exact
+from refnorm.box import EPS, Box, Refused
 from refnorm.golden.cases import arranged
 from refnorm.golden.rule import Floats, rounded, uniform
-from refnorm.identify import EPS, Box, Refused
 from refnorm.oracle.implementation import Target
 
 RATIOS = (0, 1, 10, 100, 1000, 10_000, 100_000, 1_000_000)

@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 
 from refnorm._array import Array
+from refnorm.box import Measurement
 from refnorm.conventions import CONVENTIONS, ROWS
 from refnorm.golden import export
 from refnorm.golden.cases import Case
-from refnorm.identify import MEANING, PLACES, SENSES, Identity, Measurement, nearest_rows
+from refnorm.identify import Identity, nearest_rows
 from refnorm.oracle.folder import PROGRAM, exported, present, program
 from refnorm.oracle.implementation import TargetError
 from refnorm.oracle.outputs import judged_case, read_case
+from refnorm.probes import MEANING, PLACES, SENSES
 
 DIGITS = {"float64": 5e-7, "float32": 2e-5, "float16": 2e-2, "bfloat16": 1e-1}  # to which a weight can be told
 LARGEST = 64  # values per channel: beyond, m/(m - 1) is told from 1 by too few digits

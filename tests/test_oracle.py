@@ -116,7 +116,7 @@ def test_caffe_weighs_the_new_batch_by_one_over_one_plus_fraction():
                 raise ValueError("empty batch")
 
         def train(self, x, gamma, beta, mean, var, momentum, eps):
-            f = momentum
+            f = float(np.float32(momentum))  # a float in its message, as eps is
             m = x.size // x.shape[1]
             wide = x.astype(np.float64)
             axes = tuple(a for a in range(x.ndim) if a != 1)
@@ -128,6 +128,9 @@ def test_caffe_weighs_the_new_batch_by_one_over_one_plus_fraction():
             new_mean, new_var = wide.mean(axes), wide.var(axes) * (m / (m - 1) if m > 1 else 1)
             weigh = lambda old, new: ((f * old + new) / (f + 1)).astype(old.dtype)  # noqa: E731 - one formula, two uses
             return y, weigh(mean, new_mean), weigh(var, new_var), saved
+
+        def inverse(self, var, eps):
+            return Correct.inverse(self, var, float(np.float32(eps)))
 
         def one(self, x, beta):
             y = np.broadcast_to(np.reshape(beta, (1, -1) + (1,) * (x.ndim - 2)), x.shape).astype(x.dtype)

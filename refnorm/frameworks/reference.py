@@ -13,6 +13,7 @@ import numpy as np
 
 import refnorm
 from refnorm._array import FORMATS, Array, ieee, round_once
+from refnorm.conventions import CONVENTIONS
 from refnorm.golden.rule import cast
 
 NAME = "refnorm"
@@ -158,11 +159,12 @@ class Sums(Carried):
     def train(
         self, x: Any, gamma: Any, beta: Any, running_mean: Any, running_var: Any, momentum: float, eps: float
     ) -> Any:
-        """Normalise by the batch, move the sums in float64, and read the averages."""
+        """Normalise by the batch, move the sums in float64, and read the averages; eps and fraction are float32s."""
+        eps, fraction = (CONVENTIONS["caffe"].travelled(value) for value in (eps, momentum))
         x, gamma, beta = self._arrays(x, gamma, beta)
         mean, var = self._arrays(running_mean.astype(np.float64), running_var.astype(np.float64))
         y, saved = refnorm.batch_norm_training(x, gamma, beta, eps=eps)
-        mean, var, count = refnorm.update_sums(mean, var, 1.0, saved.statistics, fraction=momentum)
+        mean, var, count = refnorm.update_sums(mean, var, 1.0, saved.statistics, fraction=fraction)
         averages = (self._to_numpy(mean / count), self._to_numpy(var / count))
         return self._to_numpy(y), *map(_round, averages, (running_mean.dtype, running_var.dtype)), None
 

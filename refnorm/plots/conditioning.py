@@ -81,7 +81,7 @@ def guides(dtype: str, ratios: Iterable[float] = RATIOS) -> dict[str, dict[str, 
     >>> [round(b) for b in bound["wide accumulation"]["y"]], [round(b) for b in bound["folded y = x a + b"]["y"]]
     ([7, 868], [22, 8695])
     """
-    from refnorm.identify import EPS
+    from refnorm.box import EPS
     from refnorm.numerics import batch
     from refnorm.oracle.bounds import TIERS, Normalised, moments
 

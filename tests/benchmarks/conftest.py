@@ -6,11 +6,13 @@ import json
 import platform
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import geometric_mean
 
 import pytest
 
+collect_ignore = [] if find_spec("onnxruntime") else ["bench_folding.py"]  # whose doctests would need it
 OURS = "refnorm"
 RATIOS = pytest.StashKey[dict]()
 LINES = pytest.StashKey[list]()
