@@ -60,7 +60,8 @@ class NNX(Linen):
             param_dtype=mean.dtype, use_scale=gamma is not None, use_bias=beta is not None,
             use_fast_variance=self.fast, rngs=nnx.Rngs(0),
         )  # fmt: skip
-        for variable, value in zip((module.scale, module.bias, module.mean, module.var), (gamma, beta, mean, var)):  # noqa: B905
+        variables = (module.scale, module.bias, module.mean, module.var)
+        for variable, value in zip(variables, (gamma, beta, mean, var), strict=True):
             if value is not None:
                 variable.set_value(value)
         y = module(x)
