@@ -52,6 +52,9 @@ def test_a_book_with_a_flaw_is_refused(content, complaint, tmp_path):
     assert complaint in found
 
 
+PATIENCE = "-D", "page_seconds=240", "-D", "nb_execution_timeout=240"  # a reader's book has 60
+
+
 def need_chromium():
     """Return Chromium; skip, or fail if it was asked for, where there is none."""
     path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -65,8 +68,8 @@ def need_chromium():
 
 
 def build(folder, target, *options):
-    """Build a book by the documented command."""
-    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-n", "-j", "2", "-c", FOLDER, *options]
+    """Build a book by the documented command, on a machine that others may share: with more time."""
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-n", "-j", "2", "-c", FOLDER, *PATIENCE, *options]
     return subprocess.run([*command, folder, target], capture_output=True, text=True, timeout=900)
 
 

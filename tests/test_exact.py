@@ -757,13 +757,13 @@ def test_exact_imports_nothing_that_it_is_used_to_judge():
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_a_million_elements_take_seconds(dtype):
-    """At least 300,000 elements per second, rounding included."""
+    """At least 300,000 elements per second of processor time, rounding included: others may share the machine."""
     x = np.random.default_rng(10).normal(size=(2**14, 64)).astype(dtype)
     gamma = beta = np.linspace(0.5, 1.5, 64)
     speed = 0.0
     for _ in range(2):
         if speed < 300_000:
-            start = time.perf_counter()
+            start = time.process_time()
             exact.training(x, gamma, beta, eps=1e-5).y.rounded(dtype)
-            speed = max(speed, x.size / (time.perf_counter() - start))
+            speed = max(speed, x.size / (time.process_time() - start))
     assert speed >= 300_000

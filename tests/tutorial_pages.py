@@ -157,7 +157,7 @@ class PageError(AssertionError):
     """A cell of a page failed."""
 
 
-def execute(text, name="page", seconds=60):
+def execute(text, name="page", seconds=240):
     """Execute a page as a notebook in the folder of tutorials; PageError names the cell that fails."""
     import jupytext
     import nbclient
