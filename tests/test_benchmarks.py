@@ -59,3 +59,19 @@ def first(result):
     while isinstance(result, (tuple, list)):
         result = result[0]
     return np.asarray(result)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "kinds"),
+    [("float64", {"arithmetic", "sums"}), ("float32", {"widening", "arithmetic", "sums", "rounding"})],
+)
+def test_the_profile_times_every_kind_of_pass(monkeypatch, dtype, kinds):
+    bench = importlib.import_module("bench_profile")
+    given = bench.data((64, 3, 40), dtype)
+    expected = bench.refnorm_training(1)(*given)()
+    watch = bench.Stopwatch()
+    watch.install(monkeypatch)
+    for one, other in zip(bench.refnorm_training(1)(*given)(), expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert set(watch.spent) == kinds
+    assert min(watch.spent.values()) > 0
