@@ -103,7 +103,7 @@ def test_torch_below_the_function_follows_rows_of_its_own():
     below = {name: target.paths[name] for name in ("native", "decomposition")}
     report = trial(replace(target, paths=below), None, dtypes=["float32"])
     for path in report.paths:
-        assert f"judged as torch-{path.name}, the row of this path" in path.remarks
+        assert path.convention == f"torch-{path.name}"
         first = [f for f in path.findings if not {q.removeprefix("frozen ") for q in f.quantities} & SECOND]
         assert first == [], str(report)
 

@@ -40,7 +40,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Path:
-    """The verdict on one path of a target; ``remarks`` are what is right but worth knowing."""
+    """The verdict on one path of a target.
+
+    ``remarks`` are what is right but worth knowing, ``convention`` the row of this path where it has one of its own.
+    """
 
     name: str
     cells: tuple[Cell, ...]
@@ -49,6 +52,7 @@ class Path:
     cases: int
     nearest: str | None = None
     remarks: tuple[str, ...] = ()
+    convention: str = ""
 
     @property
     def conforms(self) -> bool:
@@ -129,6 +133,7 @@ class Report:
                     path["cases"],
                     path["nearest"],
                     tuple(path["remarks"]),
+                    path["convention"],
                 )
             )
         return cls(
@@ -181,7 +186,7 @@ def text(report: Report) -> str:
         lines += [
             "",
             f"{report.target}: "
-            + ", ".join(f"{path.name} {'conforms' if path.conforms else 'deviates'}" for path in report.paths),
+            + ", ".join(f"{path.name} {'conforms' if path.conforms else 'deviates'}".strip() for path in report.paths),
         ]
     lines += [f"note: {note}" for note in report.notes]
     return "\n".join(lines)
@@ -233,13 +238,13 @@ def _described(finding: Finding, number: int, report: Report, path: Path) -> lis
 
 
 def _verdict(path: Path, report: Report) -> str:
-    judged = f"{path.name}: " if path.name else ""
+    judged, row = f"{path.name}: " if path.name else "", path.convention or report.convention
     if path.conforms:
         missing = f"; not judged: {', '.join(path.not_judged)}" if path.not_judged else ""
-        return f"{judged}conforms to {report.convention}{missing}"
+        return f"{judged}conforms to {row}{missing}"
     counts = [f"{sum(f.kind == kind for f in path.findings)} {kind}" for kind in ("wrong", "convention", "numerics")]
     hint = f" Nearest row: {path.nearest}." if path.nearest else ""
-    return f"{judged}deviates from {report.convention} ({', '.join(c for c in counts if not c.startswith('0'))}).{hint}"
+    return f"{judged}deviates from {row} ({', '.join(c for c in counts if not c.startswith('0'))}).{hint}"
 
 
 def markdown(report: Report) -> str:

@@ -102,7 +102,7 @@ def trial(
         observations = list(observe(implementation, rows[name], chosen[name], step))
         path = verdict(name, implementation, observations, rows[name], len(chosen[name]))
         if rows[name] != row:
-            path = replace(path, remarks=(f"judged as {rows[name].name}, the row of this path", *path.remarks))
+            path = replace(path, convention=rows[name].name)
         paths.append(path)
     versions = {
         "refnorm": refnorm.__version__,
