@@ -10,12 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from installed import framework
 
 sys.path.insert(0, str(Path(__file__).parent / "benchmarks"))
 
 
 def test_the_gpu_benchmark_times_and_records_what_it_should(tmp_path, monkeypatch, capsys):
-    pytest.importorskip("torch")
+    framework("torch")
     bench = importlib.import_module("bench_gpu")
     monkeypatch.setattr(bench, "SHAPES", [(4, 3, 5, 5)])
     monkeypatch.setattr(bench, "versions", lambda on: {"device": "CPU"})
@@ -32,7 +33,7 @@ def test_the_gpu_benchmark_times_and_records_what_it_should(tmp_path, monkeypatc
 
 
 def test_the_contestants_of_the_gpu_benchmark_compute_the_same():
-    torch = pytest.importorskip("torch")
+    torch = framework("torch")
     bench = importlib.import_module("bench_gpu")
     rng = np.random.default_rng(0)
     arrays = [*rng.standard_normal((2, 4, 3, 5, 5)), rng.uniform(0.5, 1.5, 3), rng.standard_normal(3)]

@@ -5,12 +5,11 @@ have stored itself. Real frameworks: torch, onnx and onnxruntime, where installe
 required). Not verified here: frameworks that cannot share an environment.
 """
 
-import importlib
-import os
 from fractions import Fraction
 
 import numpy as np
 import pytest
+from installed import framework
 
 from refnorm import State, convert
 from refnorm.conventions import ROWS, differences
@@ -149,12 +148,7 @@ def test_what_cannot_be_carried_is_refused(change, source, target, options, said
 
 
 def implementation(name):
-    try:
-        importlib.import_module(name)
-    except ImportError as error:
-        if name in os.environ.get("REFNORM_FRAMEWORKS", "").split(","):
-            pytest.fail(f"REFNORM_FRAMEWORKS requires {name}, but: {error}", pytrace=False)
-        pytest.skip(f"{name} is not installed")
+    framework(name)
     return list(load(name).paths.values())[-1]
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from installed import framework
 
 import refnorm
 from refnorm.conventions import CONVENTIONS
@@ -30,7 +31,6 @@ from refnorm.oracle.judge import FURTHER
 from refnorm.oracle.outputs import judge
 
 EVERYTHING = [*folder.FUNCTIONS, *folder.FURTHER]
-REQUIRED = os.environ.get("REFNORM_FRAMEWORKS", "").split(",")
 
 
 # The client: three readers, one computation, three writers.
@@ -601,7 +601,7 @@ def test_the_instructions_name_every_field_and_output(right):
 
 
 def test_the_published_safetensors_package_reads_and_is_read():
-    published = pytest.importorskip("safetensors.numpy", reason="the package safetensors is not installed")
+    published = framework("safetensors.numpy")
     from refnorm.golden.safetensors import unpack
 
     arrays = {"x": np.array([[1.5, -0.0], [np.inf, 3]], np.float32), "y": np.zeros((0, 3)), "h": np.float16([1, 2, 3])}
@@ -612,15 +612,6 @@ def test_the_published_safetensors_package_reads_and_is_read():
 
 
 # ONNX node tests.
-
-
-def framework(name):
-    try:
-        return pytest.importorskip(name)
-    except pytest.skip.Exception:
-        if name in REQUIRED:
-            pytest.fail(f"REFNORM_FRAMEWORKS requires {name}", pytrace=False)
-        raise
 
 
 @pytest.fixture(scope="module")

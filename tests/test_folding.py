@@ -14,6 +14,7 @@ import importlib.util
 import numpy as np
 import pytest
 from arrays import on_every_library
+from installed import framework
 
 from refnorm import batch_norm_inference, fold_into_next, fold_into_previous, unfold_from_previous
 
@@ -81,7 +82,7 @@ CONVOLUTIONS = {
 @pytest.mark.parametrize("biased", [False, True])
 @pytest.mark.parametrize("name", CONVOLUTIONS)
 def test_convolutions_of_torch_with_and_without_batch_normalization_agree(name, biased):
-    torch = pytest.importorskip("torch")
+    torch = framework("torch")
     function, shape, options, fold = CONVOLUTIONS[name]
     rng = np.random.default_rng(5)
     weight, x = rng.standard_normal(shape), rng.standard_normal((2, 4, *(9,) * (len(shape) - 2)))

@@ -5,12 +5,12 @@ them required. Findings are pinned to the versions they were seen in; the checks
 Not verified: other versions, GPUs, every path of a framework.
 """
 
-import importlib
 import os
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from installed import framework
 
 import refnorm
 from refnorm import matrix
@@ -18,16 +18,6 @@ from refnorm.oracle.implementation import load
 from refnorm.oracle.trial import trial
 
 SECOND = {"jvp", "double backward ddy", "double backward dx", "double backward dgamma"}
-REQUIRED = os.environ.get("REFNORM_FRAMEWORKS", "").split(",")
-
-
-def framework(name):
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        if name in REQUIRED:
-            pytest.fail(f"REFNORM_FRAMEWORKS requires {name}, but: {error}", pytrace=False)
-        pytest.skip(f"{name} is not installed")
 
 
 def causes(report):

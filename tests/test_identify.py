@@ -5,14 +5,13 @@ make what is identified. Not verified: formats below float16, and frameworks tha
 results are data, see `refnorm matrix`).
 """
 
-import importlib
 import json
-import os
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from installed import framework
 
 from refnorm.conventions import ROWS
 from refnorm.identify import identify, measured
@@ -336,12 +335,7 @@ def test_a_box_that_always_raises_is_described_not_dropped():
 
 @pytest.mark.parametrize("name", ["refnorm", "torch", "onnx", "onnxruntime"])
 def test_installed_frameworks_agree_with_their_row(name):
-    required = os.environ.get("REFNORM_FRAMEWORKS", "").split(",")
-    if name != "refnorm" and name not in required:
-        try:
-            importlib.import_module(name)
-        except ImportError:
-            pytest.skip(f"{name} is not installed")
+    framework(name)
     for identity in identify(load(name)):
         if name == "onnx" and identity.path in ("opset 7", "opset 9"):
             assert identity.differs  # as `refnorm check onnx` says, too

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from installed import framework
 
-onnx = pytest.importorskip("onnx")
-onnxruntime = pytest.importorskip("onnxruntime")
+onnx, onnxruntime = framework("onnx"), framework("onnxruntime")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
 from refnorm import unfold_from_previous  # noqa: E402
