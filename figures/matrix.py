@@ -29,7 +29,7 @@ COLOURS = {
     "new batch": "#56B4E9", "old value": "#E69F00", "sums": "#009E73", "biased": "#E69F00", "unbiased": "#56B4E9",
     "raises": "#56B4E9", "left": "#009E73", "non-finite": "#D55E00", "other": "#CC79A7",
     "survives": "#009E73", "same": "#009E73", "overflows": "#D55E00", "differs": "#D55E00",
-    "dies": "#D55E00",
+    "dies": "#D55E00", "hangs": "#D55E00",
 }  # fmt: skip
 
 
@@ -39,7 +39,7 @@ def data(directory: Path = HERE / "matrix") -> dict[str, Any]:
     found: dict[str, Any] = {"names": [], "words": [], "errors": [], "other": [], "ratios": []}
     for entry in ENTRIES:
         for path, result in results.get(entry.name, {}).get("paths", {}).items():
-            values = {m["name"]: m["value"] for m in result["measurements"]}
+            values = {m["name"]: _hung(m) or m["value"] for m in result["measurements"]}
             numbers = result["numerics"]
             errors = numbers.get("y") if any(numbers.get("y") or []) else numbers.get("inference")
             if not errors:
@@ -58,6 +58,10 @@ def data(directory: Path = HERE / "matrix") -> dict[str, Any]:
             found["errors"].append([math.nan if other or e is None else math.log10(max(e, 0.1)) for e in errors])
             found["ratios"] = numbers["ratios"]
     return found
+
+
+def _hung(measurement: dict[str, str]) -> str:
+    return "hangs" if measurement["value"] == "lost" and measurement["note"].startswith("no answer") else ""
 
 
 def draw(data: dict[str, Any]) -> Any:

@@ -43,7 +43,7 @@ def _row(name: str, result: dict[str, Any], data: dict[str, Any]) -> tuple[str, 
     values: dict[str, list[Any]] = {}
     notes: dict[str, str] = {}
     for m in data["measurements"]:
-        values.setdefault(m["name"], []).append(m["value"])
+        values.setdefault(m["name"], []).append(m["note"] if m["value"] == "lost" else m["value"])
         notes.setdefault(m["name"], m["note"])
 
     def of(key: str, otherwise: str = "") -> str:

@@ -163,6 +163,24 @@ def test_paths_that_contradict_their_row_are_those_on_the_page_of_findings():
         f"{name} {path}".strip()
         for name, result in read(RESULTS).items()
         for path, data in result.get("paths", {}).items()
-        if data["differs"]
+        if any("no answer" not in note for note in contradictions(data))
     }
     assert differ == {"onnx opset 7", "onnx opset 9"}  # whose row is the specification
+
+
+def test_only_mlx_may_hang_and_only_on_an_empty_batch():
+    """It is on the page of findings: it hangs in some runs."""
+    hung = {
+        (name, measurement["name"])
+        for name, result in read(RESULTS).items()
+        for data in result.get("paths", {}).values()
+        for measurement in data["measurements"]
+        if "no answer" in measurement["note"]
+    }
+    assert hung <= {("mlx", "empty batch")}
+
+
+def contradictions(data):
+    """Return the notes of the measurements that a path's contradictions are about."""
+    notes = {m["name"]: m["note"] for m in data["measurements"]}
+    return [notes.get(line.partition(":")[0], line) for line in data["differs"]]
