@@ -12,7 +12,7 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
-from refnorm._blocks import WHOLE, Block, cut, visit
+from refnorm._blocks import WHOLE, Block, cut, slab, visit
 from refnorm._formula import Program, own_memory
 
 Array = Any  # an array of any library that follows the array API standard
@@ -188,6 +188,7 @@ class Layout:
     ) -> list[list[Any]]:
         """Run a formula on each block, use each of its results before the next; the last may be written elsewhere."""
         masks = [] if self.mask is None else [self.mask]
+        channels = [v if isinstance(v, float) else self._repeated(v, arrays[0]) for v in channels]
         program = Program.of(formula, tuple(array.dtype != self.wide for array in arrays), len(channels), bool(masks))
 
         def run(block: Block) -> list[Any]:
@@ -199,6 +200,15 @@ class Layout:
             return [use(block, values) for values in results]
 
         return visit(blocks, run)
+
+    def _repeated(self, values: Array, x: Array) -> Array:
+        """Repeat one value per channel along all axes but the outermost, where that makes NumPy's loops longer."""
+        at = slab(x.shape, x.strides, self.reduced)
+        if at is None:
+            return values
+        result = np.empty_like(x[at], dtype=self.wide)
+        result[...] = values
+        return result
 
     # Whole arrays at once, for formulas that are to be read line by line.
 

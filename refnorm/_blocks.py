@@ -64,6 +64,19 @@ def cut(shape: tuple[int, ...], strides: tuple[int, ...], reduced: tuple[int, ..
     ]
 
 
+def slab(shape: tuple[int, ...], strides: tuple[int, ...], reduced: tuple[int, ...]) -> Any:
+    """Return the index of all values at one place of the outermost axis; None if they are many, or that axis is short.
+
+    Few they are if blocks hold several such slabs whole, so that what was repeated to fill one broadcasts against each
+    block. NumPy's loops end wherever an operand starts to repeat: a mean per channel makes them as short as an image.
+    """
+    outer = max(range(len(shape)), key=lambda axis: abs(strides[axis]))
+    values = math.prod(shape) // shape[outer]
+    if outer not in reduced or values * LEAST_BLOCKS > VALUES or shape[outer] < LEAST_BLOCKS:
+        return None
+    return (slice(None),) * outer + (slice(0, 1),)
+
+
 def visit(blocks: Sequence[Block], task: Callable[[Block], T]) -> list[T]:
     """Run a task on every block and return its results, in order, whatever the number of threads.
 

@@ -17,7 +17,7 @@ import pytest
 import test_accuracy as accuracy
 
 import refnorm
-from refnorm import _blocks, _formula
+from refnorm import _array, _blocks, _formula
 
 SHAPES = [
     ((40, 3, 5, 7), (0, 2, 3)),
@@ -83,6 +83,33 @@ def test_results_keep_the_promise_however_the_array_is_cut(kind, order, small_bl
         inputs = inputs._replace(where=None)
         measured = accuracy.measurements(accuracy.inference(inputs), accuracy.inference_truth(inputs), kind)
         assert accuracy.broken(measured, kind) == {}
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("kind", ["float64", "float16"])
+@pytest.mark.parametrize(
+    ("shape", "axis"),
+    [((70, 64, 14, 14), 1), ((40, 14, 14, 64), -1), ((9, 1000, 2, 8), 1), ((3000, 7), 1), ((12, 5, 6, 70), (1, 3))],
+)
+def test_parameters_that_are_repeated_change_no_bit(monkeypatch, shape, axis, kind, order):
+    inputs = accuracy.case(kind, 30, 7, shape, axis, 1e-5, masked=True)
+    inputs = inputs._replace(x=np.asarray(inputs.x, order=order), dy=np.asarray(inputs.dy, order=order))
+    repeated = []
+    for slab in (_blocks.slab, lambda *_: None):
+        monkeypatch.setattr(_array, "slab", lambda *x, slab=slab: repeated.append(slab(*x)) or repeated[-1])
+        repeated.append({name: value.tobytes() for name, value in accuracy.training(inputs).items()})
+    assert (order == "F") or any(isinstance(at, tuple) for at in repeated)
+    assert repeated[-1] == next(results for results in repeated if isinstance(results, dict))
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize(("shape", "reduced"), SHAPES)
+def test_a_slab_broadcasts_against_every_block(shape, reduced, order, small_blocks):
+    x = np.zeros(shape, order=order)
+    at = _blocks.slab(x.shape, x.strides, reduced)
+    if at is not None:
+        for block in _blocks.cut(x.shape, x.strides, reduced):
+            assert np.broadcast_shapes(x[at][block.channels].shape, x[block.index].shape) == x[block.index].shape
 
 
 @pytest.mark.parametrize("masked", [False, True])
