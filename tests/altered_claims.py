@@ -7,6 +7,7 @@ ALTERED = [
     ("normalise-by-hand.md", "assert mean == 4 and var == 9", "assert mean == 4 and var == 12"),
     ("normalise-by-hand.md", '("paddle", 0.03)', '("paddle", 0.3)'),
     ("normalise-by-hand.md", "eps=7.0 * 25", "eps=7.0 * 5"),
+    ("normalise-by-hand.md", "* x_hat + beta[:, None, None]  ", "* x_hat - beta[:, None, None]  "),
     ("backward-twice.md", "-0.5 * (var + EPS) ** -1.5", "-0.5 * (var + EPS) ** -0.5"),
     ("backward-twice.md", "Fraction(7, 16)", "Fraction(9, 16)"),
     ("batch-of-one-batch-of-two.md", "== 0.779634", "== 0.779635"),

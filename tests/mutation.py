@@ -1,7 +1,7 @@
 """Mutation testing of the reference: every small mistake in its formulas is caught, by the oracle where it judges.
 
-cosmic-ray changes operators, numbers, comparisons, conditions, keywords and decorators of `batch_norm`, `statistics`
-and `running` in a copy of the repository, one at a time. Each mutant is tried by `refnorm check refnorm`, and, if it
+cosmic-ray changes operators, numbers, comparisons, conditions, keywords and decorators of the files below,
+in a copy of the repository, one at a time. Each mutant is tried by `refnorm check refnorm`, and, if it
 conforms, by the tests of these files: argument checks, messages, cumulative averages and the like are not for an oracle
 that sees arrays alone. What survives both must be listed in `EQUIVALENT` with the reason why nothing changes.
 
@@ -24,8 +24,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-FILES = ("batch_norm", "statistics", "running")
-TESTS = ("api", "statistics", "running", "batch_norm", "blocks", "gradients", "accuracy")
+FILES = ("batch_norm", "statistics", "running", "synchronised")
+TESTS = ("api", "statistics", "running", "batch_norm", "blocks", "gradients", "accuracy", "synchronised")
 BITS = ("BitAnd", "BitOr", "BitXor", "LShift", "RShift")  # no floats have these: every such mutant raises TypeError
 
 # file, what stands there, what the mutant makes of it: why nothing changes
