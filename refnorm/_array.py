@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import numbers
 import operator
@@ -235,7 +236,7 @@ class Layout:
 
     def _merge(self, blocks: Sequence[Block], sums: Sequence[Array]) -> Array:
         """Add up what the blocks of the same channels have summed up."""
-        if blocks == [WHOLE]:
+        if len(blocks) == 1:
             return sums[0]
         shape = [n if a in self.kept else 1 for a, n in enumerate(self.shape)]
         parts = np.empty((1 + max(block.part for block in blocks), *shape), sums[0].dtype)
@@ -282,6 +283,7 @@ def namespace(array: Array, name: str) -> Any:
         ) from None
 
 
+@functools.cache
 def dtype_name(dtype: Any) -> str:
     """Name of a dtype, the same in every library: ``torch.float32`` and NumPy's ``float32`` are both float32."""
     return str(getattr(dtype, "name", None) or str(dtype).rpartition(".")[2])
