@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import numbers
 import operator
@@ -283,7 +282,6 @@ def namespace(array: Array, name: str) -> Any:
         ) from None
 
 
-@functools.cache
 def dtype_name(dtype: Any) -> str:
     """Name of a dtype, the same in every library: ``torch.float32`` and NumPy's ``float32`` are both float32."""
     return str(getattr(dtype, "name", None) or str(dtype).rpartition(".")[2])
