@@ -166,7 +166,9 @@ class Layout:
 
     def _blocks(self, x: Array) -> list[Block]:
         """Cut what can be written to block by block; other libraries look after their memory themselves."""
-        return cut(x.shape, x.strides, self.reduced) if isinstance(x, np.ndarray) else [WHOLE]
+        if not isinstance(x, np.ndarray):
+            return [WHOLE]
+        return cut(x.shape, x.strides, self.reduced, self.dtype.itemsize)
 
     def along(self, values: Array | float) -> Array | float:
         """Shape one value per channel so that it broadcasts against x."""
@@ -203,7 +205,7 @@ class Layout:
 
     def _repeated(self, values: Array, x: Array) -> Array:
         """Repeat one value per channel along all axes but the outermost, where that makes NumPy's loops longer."""
-        at = slab(x.shape, x.strides, self.reduced)
+        at = slab(x.shape, x.strides, self.reduced, self.dtype.itemsize)
         if at is None:
             return values
         result = np.empty_like(x[at], dtype=self.wide)

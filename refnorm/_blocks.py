@@ -39,17 +39,22 @@ class Block(NamedTuple):
 WHOLE = Block(..., ..., 0)
 
 
+def most(itemsize: int) -> int:
+    """Return how many values a block may hold: fewer in half precision, as rounding to it takes more memory."""
+    return VALUES if itemsize > 2 else VALUES // 4
+
+
 @functools.lru_cache(4)  # forward and backward visit the same blocks five times
-def cut(shape: tuple[int, ...], strides: tuple[int, ...], reduced: tuple[int, ...]) -> list[Block]:
+def cut(shape: tuple[int, ...], strides: tuple[int, ...], reduced: tuple[int, ...], itemsize: int = 8) -> list[Block]:
     """Cut an array along any of its axes into blocks of neighbours in memory."""
-    if math.prod(shape) <= min(FEW, VALUES):
+    if math.prod(shape) <= min(FEW, most(itemsize)):
         return [WHOLE]
     inner_first = sorted(range(len(shape)), key=lambda axis: abs(strides[axis]))
     step = [1] * len(shape)
     for axis in (a for a in inner_first if a in reduced):
         step[axis] = min(shape[axis], -(-LEAST_VALUES // math.prod(step)))
     for axis in inner_first:
-        step[axis] = min(shape[axis], max(step[axis], VALUES * step[axis] // math.prod(step)))
+        step[axis] = min(shape[axis], max(step[axis], most(itemsize) * step[axis] // math.prod(step)))
 
     pieces = [[slice(i, min(i + s, n)) for i in range(0, n, s)] for n, s in zip(shape, step, strict=True)]
     parts = itertools.product(*(pieces[axis] for axis in reduced))
@@ -64,7 +69,7 @@ def cut(shape: tuple[int, ...], strides: tuple[int, ...], reduced: tuple[int, ..
     ]
 
 
-def slab(shape: tuple[int, ...], strides: tuple[int, ...], reduced: tuple[int, ...]) -> Any:
+def slab(shape: tuple[int, ...], strides: tuple[int, ...], reduced: tuple[int, ...], itemsize: int = 8) -> Any:
     """Return the index of all values at one place of the outermost axis; None if they are many, or that axis is short.
 
     Few they are if blocks hold several such slabs whole, so that what was repeated to fill one broadcasts against each
@@ -72,7 +77,7 @@ def slab(shape: tuple[int, ...], strides: tuple[int, ...], reduced: tuple[int, .
     """
     outer = max(range(len(shape)), key=lambda axis: abs(strides[axis]))
     values = math.prod(shape) // shape[outer]
-    if outer not in reduced or values * LEAST_BLOCKS > VALUES or shape[outer] < LEAST_BLOCKS:
+    if outer not in reduced or values * LEAST_BLOCKS > most(itemsize) or shape[outer] < LEAST_BLOCKS:
         return None
     return (slice(None),) * outer + (slice(0, 1),)
 

@@ -98,7 +98,7 @@ def test_parameters_that_are_repeated_change_no_bit(monkeypatch, shape, axis, ki
     for slab in (_blocks.slab, lambda *_: None):
         monkeypatch.setattr(_array, "slab", lambda *x, slab=slab: repeated.append(slab(*x)) or repeated[-1])
         repeated.append({name: value.tobytes() for name, value in accuracy.training(inputs).items()})
-    assert (order == "F") or any(isinstance(at, tuple) for at in repeated)
+    assert (order, kind) != ("C", "float64") or any(isinstance(at, tuple) for at in repeated)
     assert repeated[-1] == next(results for results in repeated if isinstance(results, dict))
 
 
@@ -224,10 +224,10 @@ def test_a_constant_channel_has_exactly_no_variance_whatever_its_count(count):
 @pytest.mark.parametrize(
     ("shape", "axis"), [((8, 64, 80, 80), 1), ((500_000, 7), 1), ((8, 80, 80, 64), -1), ((400, 3, 50, 50), (1, 2, 3))]
 )
-@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])
 def test_memory_beyond_the_results_is_a_quarter_of_them_at_most_and_16_mb(monkeypatch, shape, axis, dtype):
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    x = np.random.default_rng(0).standard_normal(shape, dtype)
+    x = np.random.default_rng(0).standard_normal(shape, np.float32).astype(dtype)
     calls = [
         lambda: refnorm.batch_norm_training(x, axis=axis),
         lambda: refnorm.batch_norm_training_backward(x, saved),
