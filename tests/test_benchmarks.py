@@ -76,3 +76,13 @@ def test_the_profile_times_every_kind_of_pass(monkeypatch, dtype, kinds):
         np.testing.assert_array_equal(one, other)
     assert set(watch.spent) == kinds
     assert min(watch.spent.values()) > 0
+
+
+def test_the_figure_of_speed_shows_ratios_at_equal_threads_and_floors(tmp_path):
+    times = {"refnorm, 1 thread": {"2x3": 1.0}, "refnorm, 2 threads": {"2x3": 0.5}, "plain NumPy": {"2x3": 4.0}}
+    times["torch, 2 threads"] = {"2x3": 0.25}
+    record = {"versions": {}, "seconds": {"training, float64": times}, "profile": {"float64, 2x3": {"floor": 0.2}}}
+    (tmp_path / "speed.json").write_text(json.dumps(record))
+    figure = importlib.import_module("figures.speed")
+    (ratios,) = figure.data(tmp_path / "speed.json")["ratios"].values()
+    assert ratios == {"plain NumPy": {"2x3": 0.25}, "torch, 2 threads": {"2x3": 2.0}, figure.FLOOR: {"2x3": 0.2}}
