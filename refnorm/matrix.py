@@ -54,6 +54,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("keras", "tensorflow", "tensorflow"),
     Entry("keras", "torch", "torch"),
     *(Entry("keras", "jax", backend) for backend in ("jax", "numpy")),  # numpy's backend imports jax
+    Entry("keras", "openvino", "openvino"),
     Entry("tf-slim", "tf-slim"),
     Entry("tensorlayer", "tensorlayer"),
     *(Entry(n, n) for n in ("paddle", "mindspore", "mxnet", "chainer", "tinygrad", "mlx", "numpy-ml")),

@@ -1,4 +1,4 @@
-"""Keras 3's BatchNormalization on the backend that KERAS_BACKEND names (tensorflow, jax, torch or numpy).
+"""Keras 3's BatchNormalization on the backend that KERAS_BACKEND names: any of Keras's five.
 
 Measured: ``axis=1``, weights set, called in both modes. Keras has no gradients of its own; its backends are on trial
 under their names.
