@@ -168,9 +168,8 @@ def report(session: Path) -> int:
                 unlisted += not reason
                 print(f"{name}: {before}  ->  {after}: {reason or 'NOT LISTED'}")
     for name in FILES:
-        print(
-            f"{name:12}" + ", ".join(f"{n} {outcome}" for (file, outcome), n in sorted(counts.items()) if file == name)
-        )
+        if told := ", ".join(f"{n} {outcome}" for (file, outcome), n in sorted(counts.items()) if file == name):
+            print(f"{name:14}{told}")
     return int(unlisted > 0 or not counts)
 
 
