@@ -7,7 +7,8 @@ refnorm over that of the other, best of all rounds of each, per shape and as the
 refnorm is faster. Further arguments go to pytest: ``-k float32``, ``-k "training and 112"``. All at once, as a table
 and as the figure ``figures/speed.svg``, some ten minutes on two quiet cores:
 
-    pytest -n 0 tests/benchmarks/bench_{speed,scale,everyday}.py --record figures/speed.json && python -m figures speed
+    pytest -n 0 tests/benchmarks/bench_{speed,scale,everyday,profile}.py --record figures/speed.json
+    python -m figures --draw speed
 
 Not measured: the GPU; and what else runs on the machine, so close what you can.
 """
