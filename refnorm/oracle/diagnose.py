@@ -166,9 +166,10 @@ def _numbers(
             if deviation or (o.case.situation.name not in wide and not (rest and np.all(np.isfinite(o.actual))))
         ]
         if lost:
-            title = "statistics overflow in half precision: they must be kept in float32 or wider"
+            title = "sums or squares stay in half precision: they must be kept in float32 or wider"
             effect = (
-                "Values of a few hundred, or some ten thousand values per channel, turn statistics into inf, y into 0."
+                "At values of a few hundred, or some thousand values per channel, they overflow or stop growing: "
+                "statistics become inf, y 0, gradients of gamma and beta too small."
             )
             result.append((_Cause("numerics", "half-overflow", title, effect), lost))
             failed = [o for o in failed if o not in lost]

@@ -56,7 +56,7 @@ OTHERS = (
         for kind in ("float32", "float16", "bfloat16")
     ),
     ("returns-nan", "wrong", "a result is NaN throughout"),
-    ("half-overflow", "numerics", "statistics overflow in half precision"),
+    ("half-overflow", "numerics", "sums or squares stay in half precision"),
     ("subnormals-flushed", "numerics", "subnormal numbers are flushed to 0"),
     ("argument-modified", "wrong", "a function writes to its arguments, or to arrays that it was given before"),
     ("dtype-changed", "wrong", "a result comes back in another dtype than its input"),
