@@ -417,8 +417,8 @@ def test_numerics_grade_a_bad_algorithm_worse():
     assert good["layouts"] == []
 
 
-def test_a_path_with_a_row_of_its_own_is_judged_by_that():
-    from refnorm.oracle.trial import trial
+def test_a_path_with_a_row_of_its_own_is_judged_by_that(capsys):
+    from refnorm.oracle.trial import reproduce, trial
 
     plain, other = Plain(ROWS["onnx"]), Plain(ROWS["chainer"])
     other.convention = "chainer"
@@ -427,6 +427,10 @@ def test_a_path_with_a_row_of_its_own_is_judged_by_that():
     report = trial(target, None, dtypes=["float32"])
     assert [path.convention for path in report.paths][1] == "chainer"
     assert "conforms to chainer" in str(report) or "deviates from chainer" in str(report)
+    reproduce("refnorm", "bn.training.float64.two-values.1", "running mean", path="running sums")
+    said = capsys.readouterr().out
+    assert "judged as caffe" in said
+    assert float(said.split()[-1]) <= 1
     variance = [{f.cause for f in path.findings if "running variance" in f.quantities} for path in report.paths]
     assert variance == [set(), set()]
     wrong = trial(target, "onnx", dtypes=["float32"])  # what is asked for goes first

@@ -76,8 +76,7 @@ def trial(
     those of the same situation in other formats and ranks.
     """
     row = conventions.convention(convention or target.convention)
-    own = {n: getattr(i, "convention", row.name) if target.declared else row.name for n, i in target.paths.items()}
-    rows = {name: row if convention else conventions.convention(own[name]) for name in target.paths}
+    rows = {name: _row(target, path, convention) for name, path in target.paths.items()}
     unknown = [d for d in dtypes if d not in ("float64", "float32", "float16", "bfloat16")]
     if unknown:
         raise ValueError(f"unknown dtype {unknown[0]!r}; use float64, float32, float16 or bfloat16")
@@ -113,6 +112,12 @@ def trial(
     seconds = round(time.perf_counter() - start, 3)
     notes = tuple(f"{how} in case {id}: cases like it were left out" for id, how in lost.items())
     return Report(target.name, row.name, tuple(paths), versions, tuple(dtypes), seconds, notes, _again(target, row))
+
+
+def _row(target: Target, path: object, convention: str | None) -> Convention:
+    """Return the row to judge a path by: the one asked for, else its own where the target declares rows."""
+    own = getattr(path, "convention", target.convention) if target.declared else target.convention
+    return conventions.convention(convention or own)
 
 
 def _situation(id: str) -> tuple[str, str]:
@@ -193,8 +198,8 @@ def reproduce(implementation: Any, case: str, quantity: str, *, convention: str 
     error / bound at most 0
     """
     target = load(implementation) if isinstance(implementation, str) else as_target(implementation)
-    chosen, row = case_of(case), conventions.convention(convention or target.convention)
     candidate = target.paths[path] if path in target.paths else next(iter(target.paths.values()))
+    chosen, row = case_of(case), _row(target, candidate, convention)
     if quantity == "repeatability":
         observations = list(observe(candidate, row, [chosen]))
     else:
