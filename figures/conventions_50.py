@@ -12,8 +12,8 @@ import numpy as np
 
 from refnorm.conventions import ROWS, Convention
 from refnorm.plots import COLOURS, significant
-from refnorm.running import update_sums
-from refnorm.statistics import Statistics
+from refnorm.reference.running import update_sums
+from refnorm.reference.statistics import Statistics
 
 STEPS, COUNT, CHANNELS, VARIANCE, MOMENTUM = 50, 8, 20_000, 4.0, 0.1
 ALT = (

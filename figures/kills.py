@@ -45,7 +45,7 @@ def data() -> dict[str, Any]:
     """Try all; ``kills`` has for every case a text of 0 and 1, one character for each mutant."""
     import mutants
 
-    from refnorm.golden.cases import cases
+    from refnorm.golden.inputs import cases
 
     names = [*mutants.REAL, *mutants.INVENTED]
     with get_context("spawn").Pool(2) as pool:

@@ -24,28 +24,28 @@ The oracle, which judges any implementation against exact numbers (imported when
 
 from typing import Any
 
-from refnorm.batch_norm import (
+from refnorm.gradients.gradcheck import gradcheck
+from refnorm.reference.batch_norm import (
     batch_norm_inference,
     batch_norm_inference_backward,
     batch_norm_training,
     batch_norm_training_backward,
 )
-from refnorm.folding import fold_into_next, fold_into_previous, unfold_from_previous
-from refnorm.gradcheck import gradcheck
-from refnorm.population import population_statistics
-from refnorm.running import cumulative_update, update_running, update_sums
-from refnorm.second_order import (
+from refnorm.reference.folding import fold_into_next, fold_into_previous, unfold_from_previous
+from refnorm.reference.population import population_statistics
+from refnorm.reference.running import cumulative_update, update_running, update_sums
+from refnorm.reference.second_order import (
     batch_norm_inference_double_backward,
     batch_norm_inference_jvp,
     batch_norm_training_double_backward,
     batch_norm_training_jvp,
 )
-from refnorm.statistics import Statistics
-from refnorm.step_by_step import (
+from refnorm.reference.statistics import Statistics
+from refnorm.reference.step_by_step import (
     batch_norm_inference_backward_step_by_step,
     batch_norm_training_backward_step_by_step,
 )
-from refnorm.synchronised import (
+from refnorm.reference.synchronised import (
     batch_norm_synchronised,
     batch_norm_synchronised_backward,
     shard_statistics,
@@ -85,14 +85,21 @@ __all__ = [
 ]
 
 
+LAZY = {  # name -> where it is; with it comes the oracle half, imported only when it is asked for
+    "State": "refnorm.conventions",
+    "check": "refnorm.oracle",
+    "convert": "refnorm.conventions",
+    "reproduce": "refnorm.oracle",
+}
+WINGS = ("conventions", "exact", "golden", "oracle", "testing")
+
+
 def __getattr__(name: str) -> Any:
-    """Import the oracle half, and with it FLINT, only when it is asked for."""
+    """Import what is used by few, and with it scipy or FLINT, only when it is asked for."""
     import importlib
 
-    if name in ("State", "convert"):
-        return getattr(importlib.import_module("refnorm.conversion"), name)
-    if name in ("check", "reproduce"):
-        return getattr(importlib.import_module("refnorm.oracle"), name)
-    if name in ("conventions", "exact", "golden", "oracle", "testing"):
+    if name in LAZY:
+        return getattr(importlib.import_module(LAZY[name]), name)
+    if name in WINGS:
         return importlib.import_module(f"refnorm.{name}")
     raise AttributeError(f"module 'refnorm' has no attribute {name!r}")

@@ -17,11 +17,12 @@ from typing import Any
 
 from refnorm import conventions
 from refnorm.conventions import Convention
-from refnorm.golden.cases import Case
+from refnorm.golden.inputs import Case
+from refnorm.oracle.ask.interface import FUNCTIONS, offered
+from refnorm.oracle.ask.target import Target, as_target, load
 from refnorm.oracle.baseline import Key, key, known
-from refnorm.oracle.implementation import FUNCTIONS, Target, as_target, load, offered
 from refnorm.oracle.judge import Observation
-from refnorm.oracle.observe import disturbed, judged, ordinary, selected
+from refnorm.oracle.observe import disturbed, observed, ordinary, selected
 from refnorm.oracle.report import Report
 from refnorm.oracle.trial import DTYPES, trial
 
@@ -50,7 +51,7 @@ def assert_conforms(
     ------
     AssertionError
         If there are findings, the baseline's aside.
-    ValueError, refnorm.oracle.implementation.TargetError
+    ValueError, refnorm.oracle.ask.target.TargetError
         As in `refnorm.check`; if the baseline is no report.
 
     Examples
@@ -86,7 +87,7 @@ def case_by_case(
 
     Raises
     ------
-    ValueError, refnorm.oracle.implementation.TargetError
+    ValueError, refnorm.oracle.ask.target.TargetError
         As in `assert_conforms`, when tests are collected.
 
     Examples
@@ -131,13 +132,13 @@ def _tests(path: Any, row: Convention, dtypes: Sequence[str]) -> list[tuple[str,
     """Return the tests of one path: an id, and what to run."""
     chosen = selected(path, row, tuple(dtypes))
     tests: list[tuple[str, Callable[[], list[Observation]]]] = []
-    tests += [(case.id, partial(judged, path, row, case)) for case in chosen]
-    tests += [("calls", partial(_calls, path, row, case)) for case in ordinary(chosen)]
+    tests += [(case.id, partial(observed, path, row, case)) for case in chosen]
+    tests += [("calls", partial(_calls, path, case)) for case in ordinary(chosen)]
     return tests + [(f"no-{name}", partial(_missing, name)) for name in FUNCTIONS if name not in offered(path)]
 
 
-def _calls(path: Any, row: Convention, case: Case) -> list[Observation]:
-    return [disturbed(path, row, case)]
+def _calls(path: Any, case: Case) -> list[Observation]:
+    return [disturbed(path, case)]
 
 
 def _missing(name: str) -> list[Observation]:
@@ -151,7 +152,11 @@ def _message(failed: list[Observation], path: str, report: Report) -> tuple[str,
     case = failed[0].case.id
     lines = [f"{report.target} deviates from {report.convention} in {case}"]
     for o in failed:
-        what = o.trouble or f"expected {o.expected!r}, got {o.got!r} (error {o.error:.3g}, bound {o.bound:.3g})"
+        what = (
+            o.trouble.text
+            if o.trouble
+            else f"expected {o.expected!r}, got {o.got!r} (error {o.error:.3g}, bound {o.bound:.3g})"
+        )
         lines.append(f"  {o.quantity}{list(o.index) if o.index else ''}: {what}")
     quantities = {o.quantity for o in failed}
     findings = [f for f in report.findings if f.path == path and case in f.cases and quantities & set(f.quantities)]

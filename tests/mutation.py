@@ -73,7 +73,7 @@ def deviates() -> bool:
     """Whether `refnorm check refnorm` finds anything; it stops at the first that is wrong, to save time."""
     try:
         from refnorm.conventions import convention
-        from refnorm.oracle.implementation import load
+        from refnorm.oracle.ask.target import load
         from refnorm.oracle.observe import observe, selected
 
         target = load("refnorm")

@@ -32,7 +32,8 @@ import pytest
 
 import refnorm
 from refnorm import exact
-from refnorm._array import FORMATS, kept_axes
+from refnorm.formats import FORMATS
+from refnorm.reference._layout import kept_axes
 
 U64 = 2.0**-53
 C = 8

@@ -33,7 +33,8 @@ from arrays import (
 
 import refnorm
 from refnorm import exact
-from refnorm._array import FORMATS, dtype_name, namespace, round_once
+from refnorm.formats import FORMATS, dtype_name, round_once
+from refnorm.reference._layout import namespace
 
 
 def unit(library: Library) -> float:

@@ -17,7 +17,7 @@ import pytest
 import test_accuracy as accuracy
 
 import refnorm
-from refnorm import _array, _blocks, _formula
+from refnorm.reference import _layout as _array, _blocks, _channels as _formula
 
 SHAPES = [
     ((40, 3, 5, 7), (0, 2, 3)),

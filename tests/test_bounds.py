@@ -26,24 +26,12 @@ import pytest
 from algorithms import ALGORITHMS, Algorithm
 
 from refnorm.conventions import CONVENTIONS
-from refnorm.golden.cases import Case, expected
-from refnorm.golden.rule import cast, rounded
+from refnorm.golden.inputs import Case
+from refnorm.golden.truth import expected
+from refnorm.formats import cast, rounded
 from refnorm.golden.situations import Situation
-from refnorm.oracle.bounds import (
-    COMBINED,
-    FOLDED,
-    ONE_PASS,
-    PAIRWISE,
-    ROW_BY_ROW,
-    TIERS,
-    WELFORD,
-    WIDE,
-    Tier,
-    bounds,
-    largest,
-    smallest,
-    unit_roundoff,
-)
+from refnorm.oracle.bounds import COMBINED, FOLDED, ONE_PASS, PAIRWISE, ROW_BY_ROW, TIERS, WELFORD, WIDE, Tier, bounds
+from refnorm.formats import largest, smallest, unit_roundoff
 
 Array = Any
 Rng = np.random.Generator

@@ -13,7 +13,7 @@ from installed import framework
 
 from refnorm import State, convert
 from refnorm.conventions import ROWS, differences
-from refnorm.oracle.implementation import load
+from refnorm.oracle.ask.target import load
 
 # One row of each kind, as far as carrying goes.
 KINDS = list({(row.momentum, row.correction, row.attributes): name for name, row in ROWS.items()}.values())

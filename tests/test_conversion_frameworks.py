@@ -51,7 +51,7 @@ BATCHES = (RNG.normal(size=(STEPS, 3, 4, 2, 4)) * [[[2.0]], [[0.5]], [[1.0]], [[
 GAMMA, BETA = RNG.uniform(-2, 2, 4).astype("float32"), RNG.normal(size=4).astype("float32")
 SCRIPT = """
 import sys, numpy as np
-from refnorm.oracle.implementation import load
+from refnorm.oracle.ask.target import load
 target, path, given, out = sys.argv[1:]
 box = load(target).paths[path]
 d = dict(np.load(given))

@@ -33,7 +33,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from refnorm import exact
-from refnorm.exact.number import Exact, Number, rational, to_format
+from refnorm.exact.number import Exact, Number, rational
+from refnorm.formats import to_format
 
 KINDS = ["float64", "float32", "bfloat16", "float16"]
 DTYPES = {"float64": np.float64, "float32": np.float32, "bfloat16": ml_dtypes.bfloat16, "float16": np.float16}

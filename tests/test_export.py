@@ -22,11 +22,11 @@ from refnorm.conventions import CONVENTIONS
 from refnorm.frameworks.reference import Reference
 from refnorm.golden import cases
 from refnorm.golden.export import export, exported, outputs
-from refnorm.golden.rule import numpy_dtype
+from refnorm.formats import numpy_dtype
 from refnorm.golden.safetensors import pack
-from refnorm.oracle import folder
+from refnorm.oracle.ask import folder
 from refnorm.oracle import outputs as judging
-from refnorm.oracle.implementation import TargetError
+from refnorm.oracle.ask.target import TargetError
 from refnorm.oracle.judge import FURTHER
 from refnorm.oracle.outputs import judge
 

@@ -14,7 +14,7 @@ from installed import framework
 
 import refnorm
 from refnorm import matrix
-from refnorm.oracle.implementation import load
+from refnorm.oracle.ask.target import load
 from refnorm.oracle.trial import trial
 
 SECOND = {"jvp", "double backward ddy", "double backward dx", "double backward dgamma"}
@@ -250,8 +250,8 @@ def test_by_hand_opset_15_overflows_in_half():
 def test_caffes_own_layers_follow_their_row_and_keep_sums_and_a_count():
     """Compiles for a minute: `REFNORM_CAFFE=DIR pytest -m slow tests/test_frameworks.py -k caffe`."""
     from refnorm.frameworks.caffe import Layers
-    from refnorm.identify import measured
-    from refnorm.table import judged
+    from refnorm.oracle.identify import measured
+    from refnorm.matrix.table import judged
 
     found, _ = measured({"do": "identify", "target": "caffe"}, 300)
     assert [path["differs"] for path in found["paths"]] == [[]]

@@ -16,7 +16,7 @@ import pytest
 
 import refnorm
 from refnorm import batch_norm_training, batch_norm_training_backward, gradcheck
-from refnorm.numerical import complex_step, differences, element, first_step
+from refnorm.gradients.numerical import complex_step, differences, element, first_step
 
 
 def plain(x, gamma, beta, eps=1e-5):

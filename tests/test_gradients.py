@@ -30,7 +30,8 @@ from scipy.differentiate import derivative
 
 import refnorm
 from refnorm import batch_norm_inference, batch_norm_training, exact
-from refnorm._array import FORMATS, kept_axes
+from refnorm.formats import FORMATS
+from refnorm.reference._layout import kept_axes
 
 CASES = {
     "channels-first": accuracy.case("float64", 1, 1, (3, 2, 2, 2), 1, 1e-5),

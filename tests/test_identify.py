@@ -14,9 +14,9 @@ import pytest
 from installed import framework
 
 from refnorm.conventions import ROWS
-from refnorm.identify import identify, measured
-from refnorm.numerics import numerics
-from refnorm.oracle.implementation import Target, TargetError, load
+from refnorm.oracle.identify import identify, measured
+from refnorm.oracle.measure.numerics import numerics
+from refnorm.oracle.ask.target import Target, TargetError, load
 
 
 class Plain:

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 import refnorm
 from refnorm import exact
-from refnorm._array import kept_axes
+from refnorm.reference._layout import kept_axes
 
 C, U = accuracy.C, accuracy.U64
 examples = settings(max_examples=60, derandomize=True, deadline=None, database=None)

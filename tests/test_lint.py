@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from refnorm.golden import cases
-from refnorm.golden.cases import case as case_of
+from refnorm.golden.inputs import case as case_of
 from refnorm.golden.generate import CONTENT, DATA, differing, files, write
 from refnorm.golden.lint import lint
 

@@ -14,7 +14,7 @@ from refnorm import matrix
 from refnorm.conventions import ROWS
 from refnorm.frameworks import ADAPTERS
 from refnorm.matrix import ENTRIES, Entry, changes, read, write
-from refnorm.table import MODELLED, judged, markdown, page, rows
+from refnorm.matrix.table import MODELLED, judged, markdown, page, rows
 
 RESULTS = Path(__file__).parent.parent / "figures" / "matrix"
 

@@ -23,7 +23,7 @@ from refnorm import golden
 from refnorm.conventions import CONVENTIONS, POLICIES, differences
 from refnorm.oracle.bounds import ONE_PASS, PAIRWISE, ROW_BY_ROW, WIDE, bounds
 from refnorm.oracle.deviations import DEVIATIONS
-from refnorm.oracle.implementation import TargetError, load
+from refnorm.oracle.ask.target import TargetError, load
 from refnorm.oracle.judge import FURTHER, QUANTITIES
 from refnorm.oracle.report import Report, junit, markdown
 

@@ -17,14 +17,14 @@ from test_frameworks import SECOND, framework
 import refnorm
 from refnorm.conventions import CONVENTIONS
 from refnorm.frameworks.reference import Reference
-from refnorm.golden.cases import case as case_of
-from refnorm.golden.cases import cases
-from refnorm.golden.second_order import directions
-from refnorm.golden.second_order import expected as all_expected
-from refnorm.oracle.bounds_second import second_bounds
-from refnorm.oracle.deviations.second_order import RIGHT, SECOND_ORDER_DEVIATIONS
-from refnorm.oracle.gradients import cause_of, check_gradients, pairs
-from refnorm.oracle.implementation import as_target, load
+from refnorm.golden.inputs import case as case_of
+from refnorm.golden.inputs import cases
+from refnorm.golden.directions import directions
+from refnorm.golden.truth import expected as all_expected
+from refnorm.oracle.second_bounds import second_bounds
+from refnorm.oracle.deviations.directions import RIGHT, SECOND_ORDER_DEVIATIONS
+from refnorm.oracle.check_gradients import cause_of, check_gradients, pairs
+from refnorm.oracle.ask.target import as_target, load
 from refnorm.oracle.judge import FURTHER
 from refnorm.oracle.observe import judged
 from refnorm.oracle.worlds import world

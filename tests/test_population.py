@@ -13,7 +13,8 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from refnorm import Statistics, exact, population, population_statistics
+from refnorm import Statistics, exact, population_statistics
+from refnorm.reference import population
 
 U = 2.0**-53
 

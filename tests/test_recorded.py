@@ -12,8 +12,8 @@ import pytest
 from refnorm.cli import main
 from refnorm.conventions import ROWS
 from refnorm.golden.export import export
-from refnorm.oracle.implementation import TargetError
-from refnorm.recorded import identify_outputs
+from refnorm.oracle.ask.target import TargetError
+from refnorm.oracle.measure.recorded import identify_outputs
 
 ALIKE = list({(row.momentum, row.correction): name for name, row in reversed(ROWS.items())}.values())
 

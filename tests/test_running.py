@@ -19,7 +19,7 @@ import pytest
 from flint import fmpq
 
 from refnorm import Statistics, cumulative_update, exact, update_running, update_sums
-from refnorm._array import FORMATS
+from refnorm.formats import FORMATS
 from refnorm.conventions import CONVENTIONS
 
 U = Fraction(1, 2**53)

@@ -27,7 +27,8 @@ from arrays import on_every_format
 
 import refnorm
 from refnorm import exact
-from refnorm._array import FORMATS, kept_axes
+from refnorm.formats import FORMATS
+from refnorm.reference._layout import kept_axes
 
 C = accuracy.C
 MAPS = ("training", "inference")

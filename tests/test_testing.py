@@ -16,7 +16,7 @@ import pytest
 from mutants import INVENTED, REAL, Correct
 
 import refnorm
-from refnorm.oracle.implementation import TargetError
+from refnorm.oracle.ask.target import TargetError
 from refnorm.oracle.report import Report
 from refnorm.testing import assert_conforms, case_by_case
 

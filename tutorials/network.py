@@ -21,7 +21,7 @@ from refnorm import (
     batch_norm_training_backward,
     population_statistics,
 )
-from refnorm.batch_norm import Saved
+from refnorm.reference.batch_norm import Saved
 
 SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772  # Klambauer et al. 2017, equation 14
 

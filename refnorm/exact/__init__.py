@@ -13,15 +13,17 @@ cannot decide, about one element in 2^40, is rounded exactly.
 from refnorm.exact.definition import (
     Forward,
     Gradients,
+    Moments,
     blend,
     inference,
     inference_gradients,
+    statistics,
     training,
     training_gradients,
     training_gradients_mechanical,
 )
 from refnorm.exact.number import Exact, Number, rational, to_format
-from refnorm.exact.second_order import (
+from refnorm.exact.series import (
     SecondOrder,
     inference_double_backward,
     inference_jvp,
@@ -34,6 +36,7 @@ __all__ = [
     "Exact",
     "Forward",
     "Gradients",
+    "Moments",
     "Number",
     "SecondOrder",
     "blend",
@@ -42,6 +45,7 @@ __all__ = [
     "inference_gradients",
     "inference_jvp",
     "rational",
+    "statistics",
     "to_format",
     "training",
     "training_double_backward",

@@ -10,9 +10,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 from flint import fmpq
+from numpy.lib.array_utils import normalize_axis_tuple
 
-from refnorm._array import Array, Axes, kept_axes
 from refnorm.exact.number import Exact, Floats, Number, rational
+from refnorm.formats import Array
+
+Axes = int | Sequence[int]
+
+
+def kept_axes(axis: Axes, ndim: int) -> tuple[int, ...]:
+    """Return the axes that keep their own statistics, ascending and non-negative."""
+    return tuple(sorted(normalize_axis_tuple(axis, ndim)))
 
 
 @dataclass(frozen=True)
@@ -47,7 +55,7 @@ class Affine(NamedTuple):
 
 def channels_of(array: Array, axis: Axes, where: Array | None) -> Iterator[Channel]:
     """Split an array into channels, row-major over the kept axes; masked values are left out."""
-    kept = kept_axes(axis, array.shape)
+    kept = kept_axes(axis, array.ndim)
     reduced = tuple(a for a in range(array.ndim) if a not in kept)
     mask = np.ones(array.shape, bool) if where is None else np.broadcast_to(where, array.shape)
     if mask.dtype != bool:
@@ -123,38 +131,38 @@ def affine(shape: tuple[int, ...], channels: Sequence[Channel], lines: Sequence[
     return Exact(tuple(shape), hi, lo, bound, number)
 
 
-Pair = tuple[Any, Any]  # an unevaluated sum of two floats or float arrays
+DoubleDouble = tuple[Any, Any]  # an unevaluated sum of two floats or float arrays
 
 
-def _double_double(number: Number) -> Pair:
+def _double_double(number: Number) -> DoubleDouble:
     hi = number.rounded()
     return hi, number.minus(hi).rounded() if math.isfinite(hi) else math.nan
 
 
-def _two_sum(a: Any, b: Any) -> Pair:
+def _two_sum(a: Any, b: Any) -> DoubleDouble:
     s = a + b
     t = s - a
     return s, (a - (s - t)) + (b - t)
 
 
-def _split(a: Any) -> Pair:
+def _split(a: Any) -> DoubleDouble:
     t = 134217729.0 * a  # 2^27 + 1
     hi = t - (t - a)
     return hi, a - hi
 
 
-def _times(a: Pair, b: Pair) -> Pair:
+def _times(a: DoubleDouble, b: DoubleDouble) -> DoubleDouble:
     p = a[0] * b[0]
     (ah, al), (bh, bl) = _split(a[0]), _split(b[0])
     e = ((ah * bh - p) + ah * bl + al * bh) + al * bl
     return _two_sum(p, e + (a[0] * b[1] + a[1] * b[0]))
 
 
-def _minus(a: Floats, b: Pair) -> Pair:
+def _minus(a: Floats, b: DoubleDouble) -> DoubleDouble:
     s, e = _two_sum(a, -b[0])
     return _two_sum(s, e - b[1])
 
 
-def _plus(a: Pair, b: Pair) -> Pair:
+def _plus(a: DoubleDouble, b: DoubleDouble) -> DoubleDouble:
     s, e = _two_sum(a[0], b[0])
     return _two_sum(s, e + (a[1] + b[1]))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 from flint import fmpq, fmpq_series
 
-from refnorm._array import Array, Axes, kept_axes
-from refnorm.exact.affine import Affine, affine, channels_of, parameters, rationals
+from refnorm.exact.affine import Affine, Axes, Channel, affine, channels_of, kept_axes, parameters, rationals
 from refnorm.exact.number import Exact, Number, rational
+from refnorm.formats import Array
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,15 @@ class Forward:
     """Exact results of the training forward; ``var`` is the biased variance, ``count`` the values of each channel."""
 
     y: Exact
+    mean: Exact
+    var: Exact
+    count: list[int]
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Exact mean and biased variance, and how many values each channel has."""
+
     mean: Exact
     var: Exact
     count: list[int]
@@ -43,7 +53,7 @@ def training(
 
     Parameters
     ----------
-    x : finite NumPy array of any format of `refnorm._array.FORMATS`.
+    x : finite NumPy array of any format of `refnorm.formats.FORMATS`.
     gamma, beta, eps, axis, where : as in `refnorm.batch_norm_training`.
 
     Examples
@@ -54,22 +64,33 @@ def training(
     '-0.9258200997725514615665667765839995225293'
     """
     channels = list(channels_of(x, axis, where))
+    means, variances, moments = _moments(x, channels, axis)
     scale, shift = parameters(gamma, len(channels), 1), parameters(beta, len(channels), 0)
-    means, variances, lines = [], [], []
-    for channel, g, b in zip(channels, scale, shift, strict=True):
-        m = len(channel.integers)
-        mean = channel.total() / m
-        var = channel.dot(channel) / m - mean * mean
-        means.append(mean)
-        variances.append(var)
-        lines.append(Affine(b, ((g, mean),), var + rational(eps)))
-    kept = tuple(x.shape[a] for a in kept_axes(axis, x.shape))
-    return Forward(
-        affine(x.shape, channels, lines, x),
-        rationals(kept, means),
-        rationals(kept, variances),
-        [len(channel.integers) for channel in channels],
-    )
+    lines = [
+        Affine(b, ((g, mean),), var + rational(eps))
+        for mean, var, g, b in zip(means, variances, scale, shift, strict=True)
+    ]
+    return Forward(affine(x.shape, channels, lines, x), moments.mean, moments.var, moments.count)
+
+
+def statistics(x: Array, *, axis: Axes = 1, where: Array | None = None) -> Moments:
+    """Take mean and biased variance alone, as `training` does.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> statistics(np.array([[1.0], [2.0], [6.0]])).var.number(0).p
+    14/3
+    """
+    return _moments(x, list(channels_of(x, axis, where)), axis)[2]
+
+
+def _moments(x: Array, channels: list[Channel], axis: Axes) -> tuple[list[fmpq], list[fmpq], Moments]:
+    counts = [len(channel.integers) for channel in channels]
+    means = [channel.total() / m for channel, m in zip(channels, counts, strict=True)]
+    variances = [c.dot(c) / m - mean * mean for c, m, mean in zip(channels, counts, means, strict=True)]
+    kept = tuple(x.shape[a] for a in kept_axes(axis, x.ndim))
+    return means, variances, Moments(rationals(kept, means), rationals(kept, variances), counts)
 
 
 def training_gradients(
@@ -85,7 +106,7 @@ def training_gradients(
     array([1.])
     """
     channels, upstream = list(channels_of(x, axis, where)), list(channels_of(like(x, dy), axis, where))
-    kept = tuple(x.shape[a] for a in kept_axes(axis, x.shape))
+    kept = tuple(x.shape[a] for a in kept_axes(axis, x.ndim))
     lines, dgamma, dbeta = [], [], []
     for channel, grad, g in zip(channels, upstream, parameters(gamma, len(channels), 1), strict=True):
         m = len(channel.integers)
@@ -107,7 +128,7 @@ def training_gradients_mechanical(
     in front stays exact. The cost is quadratic in the count, so this is for small arrays, and the proof of the rest.
     """
     channels, upstream = list(channels_of(x, axis, where)), list(channels_of(like(x, dy), axis, where))
-    kept = tuple(x.shape[a] for a in kept_axes(axis, x.shape))
+    kept = tuple(x.shape[a] for a in kept_axes(axis, x.ndim))
     dx, dgamma, dbeta = [Number(fmpq(0), fmpq(0), fmpq(1))] * x.size, [], []
     for channel, grad, g in zip(channels, upstream, parameters(gamma, len(channels), 1), strict=True):
         values = [channel.unit * i for i in channel.integers]
@@ -152,7 +173,7 @@ def inference_gradients(
 ) -> Gradients:
     """Differentiate `inference`: an affine map, statistics constant."""
     channels, upstream = list(channels_of(x, axis, None)), list(channels_of(like(x, dy), axis, None))
-    n, kept = len(channels), tuple(x.shape[a] for a in kept_axes(axis, x.shape))
+    n, kept = len(channels), tuple(x.shape[a] for a in kept_axes(axis, x.ndim))
     lines, dgamma, dbeta = [], [], []
     for channel, grad, m, v, g in zip(
         channels, upstream, parameters(mean, n, 0), parameters(var, n, 1), parameters(gamma, n, 1), strict=True
@@ -164,17 +185,15 @@ def inference_gradients(
     return Gradients(affine(x.shape, channels, lines, dy), Exact.of(kept, dgamma), rationals(kept, dbeta))
 
 
-def blend(old: Array | Exact, old_weight: fmpq, batch: Exact, batch_weight: fmpq) -> Exact:
+def blend(old: Array | Exact, old_weight: Fraction | fmpq, batch: Exact, batch_weight: Fraction | fmpq) -> Exact:
     """Weigh running statistics with a batch's, exactly: old_weight * old + batch_weight * batch, per channel.
 
     Every convention is a choice of the two weights; m/(m - 1), where a convention has it, is part of the batch's.
     """
     if not isinstance(old, Exact):
         old = rationals(batch.shape, parameters(old, len(batch.hi), 0))
-    return rationals(
-        batch.shape,
-        [old_weight * old.number(i).p + batch_weight * batch.number(i).p for i in range(len(batch.hi))],
-    )
+    before, now = rational(old_weight), rational(batch_weight)
+    return rationals(batch.shape, [before * old.number(i).p + now * batch.number(i).p for i in range(len(batch.hi))])
 
 
 def like(x: Array, dy: Array) -> Array:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from flint import arb, ctx, fmpq
 
-from refnorm._array import FORMATS, Array
+from refnorm import formats
+from refnorm.formats import FORMATS, Array
 
 Floats = npt.NDArray[np.float64]
+to_format = formats.rounded
 
 
 class Number(NamedTuple):
@@ -114,23 +117,13 @@ class Exact(NamedTuple):
             return (wide - self.hi.reshape(self.shape)) - self.lo.reshape(self.shape)
 
 
-def rational(value: float) -> fmpq:
-    """Return a finite float as a rational, exactly."""
+def rational(value: float | Fraction | fmpq) -> fmpq:
+    """Return a finite float, or a fraction, as FLINT's rational, exactly."""
+    if isinstance(value, fmpq):
+        return value
     if not math.isfinite(value):
         raise ValueError(f"exact arithmetic needs finite values, got {value!r}")
-    return fmpq(*float(value).as_integer_ratio())
-
-
-def to_format(values: Floats, kind: str) -> Floats:
-    """Round float64 values to a narrower format, to nearest, ties to even, overflow to infinity; once."""
-    bits, smallest = FORMATS[kind]
-    if kind == "float64":
-        return values.copy()
-    _, exponent = np.frexp(values)
-    place = np.maximum(exponent - 1, smallest) - (bits - 1)
-    result: Floats = np.ldexp(np.rint(np.ldexp(values, -place)), place)
-    largest = (2.0 - 2.0 ** (1 - bits)) * 2.0 ** (1 - smallest)
-    return np.where(np.abs(result) > largest, np.copysign(np.inf, values), result)
+    return fmpq(*(value if isinstance(value, Fraction) else float(value)).as_integer_ratio())
 
 
 def _nearest(r: fmpq, kind: str) -> float:

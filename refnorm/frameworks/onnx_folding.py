@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from refnorm.folding import fold_into_previous
+from refnorm.reference.folding import fold_into_previous
 
 LINEAR = ("Conv", "ConvTranspose", "Gemm")
 

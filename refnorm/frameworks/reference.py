@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import refnorm
-from refnorm._array import FORMATS, Array, ieee, round_once
 from refnorm.conventions import CONVENTIONS
-from refnorm.golden.rule import cast
+from refnorm.formats import FORMATS, Array, cast, round_once
+from refnorm.reference._layout import ieee
 
 NAME = "refnorm"
 CONVENTION = "torch"

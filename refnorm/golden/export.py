@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from refnorm.golden.cases import Case, cases
-from refnorm.golden.generate import SET
-from refnorm.golden.rule import Floats, rounded
+from refnorm.formats import Floats, rounded
+from refnorm.golden.contents import SET
+from refnorm.golden.directions import directions
+from refnorm.golden.inputs import Case, cases
 from refnorm.golden.safetensors import pack, stored
-from refnorm.golden.second_order import directions
 
 Tensors = Mapping[str, tuple[str, Floats]]  # name -> (format, values)
 Progress = Callable[[int, int, str], None]
@@ -119,12 +119,17 @@ def inputs(case: Case) -> dict[str, tuple[str, Floats]]:
     data = [*batches, ("dy", case.dy)] if case.operation == "training" else [("x", case.x), ("dy", case.dy)]
     parameters = {name: getattr(case, name) for name in ("gamma", "beta", "running_mean", "running_var")}
     tensors = {name: (case.kind, values) for name, values in data}
-    if case.count > 1 or (case.count and case.operation == "inference"):
+    if differentiable(case):
         dx, dgamma, dbeta = directions(case)
         tensors["ddx"] = (case.kind, dx)
         parameters |= {"ddgamma": dgamma, "ddbeta": dbeta}
     tensors |= {name: (case.parameters, values) for name, values in parameters.items() if values is not None}
     return tensors | {name: ("float64", np.array(getattr(case, name))) for name in ("eps", "momentum")}
+
+
+def differentiable(case: Case) -> bool:
+    """Whether gradients are asked for: in training of two values per channel or more, in inference of any."""
+    return case.count > (1 if case.operation == "training" else 0)
 
 
 def outputs(case: Case) -> dict[str, tuple[str, tuple[int, ...]]]:
@@ -140,7 +145,7 @@ def outputs(case: Case) -> dict[str, tuple[str, tuple[int, ...]]]:
     result = {"y": x}
     if case.operation == "training":
         result |= {"running_mean": parameter, "running_var": parameter}
-    if case.count > 1:
+    if differentiable(case):
         result |= {"dx": x}
         result |= {f"d{name}": parameter for name in ("gamma", "beta") if getattr(case, name) is not None}
         result |= {"jvp": x, "double_backward_ddy": x, "double_backward_dx": x}

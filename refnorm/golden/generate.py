@@ -15,39 +15,13 @@ from typing import Any
 
 from refnorm.conventions import CONVENTIONS
 from refnorm.exact import Exact
-from refnorm.golden.cases import Case, cases, expected, rule_of
+from refnorm.formats import Floats
+from refnorm.golden.contents import CONTENT, DATA, INPUTS, SAMPLES, SCHEMA, SECOND, SET, STORED, WIDE
+from refnorm.golden.directions import directions
 from refnorm.golden.flags import FLAGS
-from refnorm.golden.rule import Floats
-from refnorm.golden.second_order import directions, second_order
-from refnorm.golden.situations import ALL, FROZEN_SECOND_ORDER, SECOND_ORDER, SITUATIONS
-
-SCHEMA, SET = 1, "2026.11"
-DATA = Path(__file__).parent / "data"
-INPUTS = 24  # elements; larger inputs are built by rule
-STORED, SAMPLES = 200, 24  # elements; larger results are sampled
-
-# operation -> (operation of the case, inputs, expected results by their names in the oracle)
-CONTENT: dict[str, tuple[str, tuple[str, ...], dict[str, str]]] = {
-    "training": ("training", ("x", "gamma", "beta"), {"y": "y, training"}),
-    "backward": ("training", ("x", "gamma", "dy"), {"dx": "dx", "dgamma": "dgamma", "dbeta": "dbeta"}),
-    "running": ("training", ("batches", "running_mean", "running_var"), {"running_mean": "running mean"}),
-    "inference": ("inference", ("x", "gamma", "beta", "running_mean", "running_var"), {"y": "y, inference"}),
-    "frozen": (
-        "inference",
-        ("x", "gamma", "running_mean", "running_var", "dy"),
-        {"dx": "frozen dx", "dgamma": "frozen dgamma", "dbeta": "frozen dbeta"},
-    ),
-}
-for _prefix, _of, _statistics in (("", "training", ()), ("frozen_", "inference", ("running_mean", "running_var"))):
-    _layer, _frozen = ("x", "gamma", *_statistics), _prefix.replace("_", " ")
-    CONTENT[f"{_prefix}jvp"] = (_of, (*_layer, "dx", "dgamma", "dbeta"), {"dy": f"{_frozen}jvp"})
-    CONTENT[f"{_prefix}double_backward"] = (
-        _of,
-        (*_layer, "dy", "ddx", "ddgamma", "ddbeta"),
-        {name: f"{_frozen}double backward {name}" for name in ("ddy", "dx", "dgamma")},
-    )
-SECOND = (*SECOND_ORDER, *FROZEN_SECOND_ORDER)
-WIDE = ("x", "y", "dx", "dy", "ddx", "ddy")  # tensors of the shape and format of x
+from refnorm.golden.inputs import Case, cases, rule_of
+from refnorm.golden.situations import ALL, SITUATIONS
+from refnorm.golden.truth import expected, second_order
 
 
 @cache
@@ -67,18 +41,13 @@ def stored_cases(operation: str, kind: str | None = None) -> list[Case]:
     """Return the cases of an operation that the set holds: finite, defined, small, and not about memory layouts."""
     return [
         case
-        for case in cases(CONTENT[operation][0], kind)
+        for case in cases(CONTENT[operation].of, kind)
         if case.finite
         and case.count >= (1 if case.operation == "inference" else 2)
         and operation in case.situation.operations
         and case.situation.layout == "ordinary"
         and case.x.shape[1] <= STORED
     ]
-
-
-def identify(case: Case, operation: str) -> str:
-    """Return a case's id in the file of an operation."""
-    return case.id.replace(f"bn.{case.operation}.", f"bn.{operation}.", 1)
 
 
 def _document(operation: str, kind: str) -> str:
@@ -89,7 +58,7 @@ def _document(operation: str, kind: str) -> str:
 def _entry(operation: str, case: Case) -> dict[str, Any]:
     _, inputs, results = CONTENT[operation]
     entry: dict[str, Any] = {
-        "id": identify(case, operation),
+        "id": case.id_in(operation),
         "flags": [case.situation.name],
         "shape": list(case.x.shape),
         "parameters": case.parameters,
@@ -129,7 +98,7 @@ def _biased() -> Any:
 def _statistic(case: Case, name: str) -> Exact:
     from refnorm import exact
 
-    result: Exact = getattr(exact.training(case.x, eps=0.0), name)
+    result: Exact = getattr(exact.statistics(case.x), name)
     return result
 
 

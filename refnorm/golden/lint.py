@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from refnorm.golden.generate import DATA, WIDE, canonical, digest
-from refnorm.golden.rule import rounded
+from refnorm.formats import rounded
+from refnorm.golden.contents import DATA, WIDE
+from refnorm.golden.generate import canonical, digest
 
 NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from refnorm.conventions import CONVENTIONS
-from refnorm.golden.cases import Case, expected
-from refnorm.golden.rule import cast
+from refnorm.formats import cast
+from refnorm.golden.inputs import Case
+from refnorm.golden.truth import expected
 
 OPSET = 15
 INPUTS = ("X", "scale", "B", "input_mean", "input_var")

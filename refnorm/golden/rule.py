@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
-from refnorm.exact import to_format
-
-Floats = npt.NDArray[Any]  # float64 values
+from refnorm.formats import Floats
 
 
 def hashed(count: int, seed: int) -> npt.NDArray[np.int64]:
@@ -34,23 +30,3 @@ def uniform(shape: tuple[int, ...], seed: int) -> Floats:
     """Return multiples of 2^-15 in [-1, 1), exactly."""
     size = int(np.prod(shape, dtype=np.int64))
     return (hashed(size, seed) / 32768.0).reshape(shape)
-
-
-def numpy_dtype(kind: str) -> Any:
-    """Return NumPy's dtype of a format; bfloat16 needs the package ml_dtypes."""
-    if kind == "bfloat16":
-        import ml_dtypes
-
-        return np.dtype(ml_dtypes.bfloat16)
-    return np.dtype(kind)
-
-
-def rounded(values: Floats, kind: str) -> Floats:
-    """Round float64 values to a format, once; they stay float64."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        return to_format(np.asarray(values, dtype=np.float64), kind)
-
-
-def cast(values: Floats, kind: str) -> npt.NDArray[Any]:
-    """Round float64 values to a format, once, and store them in it."""
-    return rounded(values, kind).astype(numpy_dtype(kind))

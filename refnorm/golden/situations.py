@@ -30,7 +30,7 @@ class Situation:
     running : "far" from (0, 1), "initial": exactly (0, 1), "small": variances near eps, "huge", or "dead": one
         variance 0.
     steps : batches in a row.
-    layout : memory layout of the arrays, see `refnorm.golden.cases.arranged`.
+    layout : memory layout of the arrays, see `refnorm.golden.inputs.arranged`.
     formats : formats of x that it makes sense in.
     parameters : format of gamma, beta and running statistics where it is not that of x.
     content : "ordinary", "constant", "outlier", "integers", "nan" or "inf" (in one value of channel 0 of x), or

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from refnorm.oracle.diagnose import Finding
+from refnorm.oracle.finding import Finding
 from refnorm.oracle.report import Report
 
 Key = tuple[str, str, tuple[str, ...]]  # path, cause, quantities

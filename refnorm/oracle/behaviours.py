@@ -1,38 +1,33 @@
-"""What an implementation does where numbers do not tell: one value, no value, NaN, calls that disturb each other."""
+"""Judge what an implementation does where numbers do not tell: one value, no value, NaN and inf."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 
-from refnorm._array import Array
-from refnorm.conventions import Convention
-from refnorm.golden.cases import Case
-from refnorm.oracle.bounds import unit_roundoff
-from refnorm.oracle.judge import FUNCTIONS, Observation, Raised, Trial, elementwise, kind_of
+from refnorm.conventions.row import Convention
+from refnorm.formats import Array, unit_roundoff
+from refnorm.golden.inputs import Case
+from refnorm.oracle.ask.answers import Answer, Kind, Result, Trouble
+from refnorm.oracle.judge import Observation, observed_trouble, usable
+from refnorm.oracle.quantities import RETURNS, absent, elementwise
 
 
-def policy(trial: Trial, behaviour: str, accepted: tuple[str, ...]) -> None:
+def policy(case: Case, row: Convention, answer: Answer, accepted: tuple[str, ...]) -> Observation:
     """Judge what happens where a formula is undefined: one value per channel, an empty batch."""
-    case = trial.case
-    gamma, beta, mean, var = trial.inputs()
-    try:
-        result = trial.call("train", trial.data(case.x), gamma, beta, mean, var, case.momentum, case.eps)
-        y, new_mean, new_var, _ = trial.unpack("train", result, 4)
-        outcome = _outcome(trial, y, new_mean, new_var)
-    except Raised as raised:
-        outcome = "raises" if " raised " in str(raised) else "other"
-    trouble = "" if outcome in accepted else outcome
-    trial.seen.append(Observation(behaviour, case, policy=outcome, trouble=trouble))
+    outcome = _outcome(case, row, answer)
+    trouble = None if outcome in accepted else Trouble(Kind.POLICY, outcome)
+    return Observation(case.undefined, case, policy=outcome, trouble=trouble)
 
 
-def _outcome(trial: Trial, y: Any, mean: Any, var: Any) -> str:
+def _outcome(case: Case, row: Convention, answer: Answer) -> str:
     """Name the policy that the returned values follow."""
-    case = trial.case
+    if "train" in answer.failed:
+        return "raises" if answer.failed["train"].kind is Kind.RAISED else "other"
     try:
-        y, mean, var = (np.asarray(a, dtype=np.float64) for a in (y, mean, var))
-    except (TypeError, ValueError):
+        y, mean, var = (np.asarray(answer.results[name], dtype=np.float64) for name in RETURNS["train"])
+    except (TypeError, ValueError):  # no numbers
         return "other"
     if y.shape != case.x.shape or mean.shape != case.running_mean.shape or var.shape != case.running_var.shape:
         return "other"
@@ -49,7 +44,7 @@ def _outcome(trial: Trial, y: Any, mean: Any, var: Any) -> str:
         return bool(np.all(np.abs(a - sum(terms)) <= 8 * u * sum(np.abs(t) for t in terms)))
 
     beta = np.zeros(case.x.shape[1]) if case.beta is None else case.beta
-    weights = [float(w) for w in trial.convention.weights(case.momentum)]
+    weights = [float(w) for w in row.weights(case.momentum)]
     for old, new in (weights, weights[::-1]):  # in whichever sense: that is judged elsewhere
         if near(y.reshape(-1), beta) and near(mean, old * case.running_mean, new * case.x.reshape(-1)):
             if same_var:
@@ -59,105 +54,48 @@ def _outcome(trial: Trial, y: Any, mean: Any, var: Any) -> str:
     return "other"
 
 
-def poisoned(trial: Trial) -> None:
-    """Judge NaN or inf in one value of channel 0: seen there, and nowhere else."""
-    case, implementation = trial.case, trial.implementation
-    upstream = case.situation.content == "nan-upstream"
-    gamma, beta, mean, var = trial.inputs()
-    if case.operation == "inference":
-        if hasattr(implementation, "infer") and not upstream:
-            y = trial.call("infer", trial.data(case.x), gamma, beta, mean, var, case.eps)
-            _contained(trial, "y, inference", y, alone=True)
-        if not hasattr(implementation, "frozen"):
-            return
-        y, cache = trial.unpack("frozen", trial.call("frozen", trial.data(case.x), gamma, beta, mean, var, case.eps), 2)
-        if not upstream:
-            _contained(trial, "frozen y", y, alone=True)
-        quantities = FUNCTIONS["frozen"][1:]
-    else:
-        result = trial.call("train", trial.data(case.x), gamma, beta, mean, var, case.momentum, case.eps)
-        *forward, cache = trial.unpack("train", result, 4)
-        for quantity, actual in zip(FUNCTIONS["train"], forward, strict=True):
-            if not upstream:
-                _contained(trial, quantity, actual)
-        quantities = FUNCTIONS["backward"]
-    if hasattr(implementation, "backward"):
-        gradients = trial.unpack("backward", trial.call("backward", trial.data(case.dy), cache), 3)
-        for quantity, actual in zip(quantities, gradients, strict=True):
-            clean = not upstream and (quantity.endswith("dbeta") or quantity == "frozen dx")
-            if not clean:  # these do not depend on x
-                _contained(trial, quantity, actual, alone=quantity == "frozen dx")
-    constant = ("frozen double backward dx", "frozen double backward dgamma") if not upstream else ("jvp", "ddy")
-    for quantity, actual in trial.along("frozen " if case.operation == "inference" else "", cache):
-        if not quantity.endswith(constant):  # these do not depend on what is poisoned
-            _contained(trial, quantity, actual, alone=quantity.startswith("frozen") and elementwise(quantity))
-    if not trial.seen:
-        trial.seen.append(Observation("NaN and inf", case))
+def poisoned(case: Case, answer: Answer) -> Iterator[Observation]:
+    """Judge NaN or inf in one value of channel 0, of x or of dy: seen there, and nowhere else."""
+    for trouble in answer.failed.values():
+        yield Observation("NaN and inf", case, trouble=trouble)
+    seen = False
+    for quantity, result in answer.results.items():
+        if _depends(case, quantity) and not (result is None and absent(case, quantity)):
+            for observation in _contained(case, quantity, result):
+                seen = True
+                yield observation
+    if not seen and not answer.failed:
+        yield Observation("NaN and inf", case)
 
 
-def _contained(trial: Trial, quantity: str, actual: Any, alone: bool = False) -> None:
+def _depends(case: Case, quantity: str) -> bool:
+    """Whether a quantity depends on what is poisoned."""
+    if case.situation.content == "nan-upstream":  # on dy only gradients do, and no jvp
+        forward = (*RETURNS["train"], *RETURNS["infer"], *RETURNS["frozen"])
+        return quantity not in forward and not quantity.endswith(("jvp", "ddy"))
+    constant = ("frozen dx", "frozen double backward dx", "frozen double backward dgamma")
+    return quantity not in constant and not quantity.endswith("dbeta")
+
+
+def _contained(case: Case, quantity: str, result: Result) -> Iterator[Observation]:
     """Note if the poisoned element of channel 0 looks finite, or another channel does not."""
-    case = trial.case
-    spatial = elementwise(quantity)
-    kind, shape = kind_of(case, quantity), case.x.shape if spatial else case.running_mean.shape
-    shaped = trial.shaped(quantity, actual, shape, kind)
-    if shaped is None:
+    array, trouble = usable(case, quantity, result)
+    if trouble is not None:
+        yield observed_trouble(case, quantity, trouble)
+    if array is None:
         return
-    values = np.asarray(shaped, dtype=np.float64)
-    what = "nan in dy" if case.situation.content == "nan-upstream" else f"{case.situation.content} in x"
-    source = case.dy if case.situation.content == "nan-upstream" else case.x
-    poisoned = ~np.isfinite(source[:, 0]) if spatial else np.True_
+    values, spatial = np.asarray(array, dtype=np.float64), elementwise(quantity)
+    upstream = case.situation.content == "nan-upstream"
+    what = "nan in dy" if upstream else f"{case.situation.content} in x"
+    bad = ~np.isfinite((case.dy if upstream else case.x)[:, 0]) if spatial else np.True_
     own, others = (values[:, 0], values[:, 1:]) if spatial else (values[0], values[1:])
-    if np.any(np.isfinite(own[poisoned])):
-        trial.note("NaN and inf", f"{what} disappears: {quantity} is finite where it should not be", quantity)
-    if alone and not np.all(np.isfinite(own[~poisoned])):
-        trial.note("NaN and inf", f"{what} spreads from one value to others of {quantity}", quantity)
+    alone = spatial and quantity.startswith(("frozen", "y, inference"))  # these maps take each value on its own
+    texts = []
+    if np.any(np.isfinite(own[bad])):
+        texts.append(f"{what} disappears: {quantity} is finite where it should not be")
+    if alone and not np.all(np.isfinite(own[~bad])):
+        texts.append(f"{what} spreads from one value to others of {quantity}")
     if not np.all(np.isfinite(others)):
-        trial.note("NaN and inf", f"{what} spreads from channel 0 to others in {quantity}", quantity)
-
-
-def memory(implementation: Any, convention: Convention, case: Case) -> str:
-    """Say how calls disturb each other: results that change, buffers that are used again, caches that are not kept."""
-    trial = Trial(implementation, case, convention)
-    gamma, beta, mean, var = trial.inputs()
-    x, other, dy = trial.data(case.x), trial.data(case.x[::-1] * 0.5 + 1), trial.data(case.dy)
-    before = x.tobytes()
-    try:
-
-        def train(batch: Array) -> tuple[Any, ...]:
-            arguments = (batch, gamma, beta, mean, var, case.momentum, case.eps)
-            return trial.unpack("train", trial.call("train", *arguments), 4)
-
-        def backward(cache: Any) -> list[Any]:
-            return [np.array(g) for g in trial.unpack("backward", trial.call("backward", dy, cache), 3)]
-
-        *first, cache = train(x)
-        kept = [np.array(a) for a in first]
-        *again, cache_again = train(x)
-        if not all(map(_same, kept, again)):
-            return "the same call gives different results when repeated"
-        gradients = backward(cache_again) if hasattr(implementation, "backward") else []
-        if x.tobytes() != before:
-            return "backward writes into x, which its cache refers to"
-        train(other)
-        if not all(map(_same, kept, first)):
-            return "a later call writes into results that an earlier one returned"
-        if gradients:
-            if not all(map(_same, gradients, backward(cache))):
-                return "backward uses what the latest forward left, not the cache that it is given"
-            try:
-                if not all(map(_same, gradients, backward(cache))):
-                    return (
-                        "a second backward with the same cache gives different results: it uses up its cache silently"
-                    )
-            except Raised:
-                pass  # a cache that is used up may say so
-    except Raised:
-        return ""  # judged elsewhere
-    return ""
-
-
-def _same(a: Any, b: Any) -> bool:
-    if a is None or b is None or a.dtype == object:
-        return True
-    return bool(np.array_equal(np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64), equal_nan=True))
+        texts.append(f"{what} spreads from channel 0 to others in {quantity}")
+    for text in texts:
+        yield Observation("NaN and inf", case, trouble=Trouble(Kind.NON_FINITE, text, about=quantity))

@@ -57,27 +57,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from refnorm._array import FORMATS
 from refnorm.conventions import Convention
-from refnorm.golden.cases import Case
-from refnorm.golden.rule import Floats, rounded
-
-
-def unit_roundoff(kind: str) -> float:
-    """Return u, half the distance from 1 to the next number of a format."""
-    return 2.0 ** -FORMATS[kind][0]
-
-
-def smallest(kind: str) -> float:
-    """Return the smallest subnormal of a format."""
-    bits, exponent = FORMATS[kind]
-    return 2.0 ** (exponent - bits + 1)
-
-
-def largest(kind: str) -> float:
-    """Return the largest finite number of a format."""
-    bits, exponent = FORMATS[kind]
-    return (2.0 - 2.0 ** (1 - bits)) * 2.0 ** (1 - exponent)
+from refnorm.formats import Floats, largest, rounded, smallest, unit_roundoff
+from refnorm.golden.inputs import Case
 
 
 def _eta(kind: str) -> float:

@@ -1,20 +1,22 @@
-"""Choose the cases that apply to an implementation, and run them one after the other."""
+"""Choose the cases that apply to an implementation, ask it one after the other, and judge what it answers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from refnorm.conventions import Convention
-from refnorm.golden.cases import Case, cases
-from refnorm.oracle.behaviours import memory, poisoned, policy
-from refnorm.oracle.judge import FUNCTIONS, Observation, Raised, Trial
+from refnorm.conventions.row import Convention
+from refnorm.golden.inputs import Case, cases
+from refnorm.oracle.ask.answers import Answer, Kind, ask
+from refnorm.oracle.ask.repetition import disturbance
+from refnorm.oracle.behaviours import poisoned, policy
+from refnorm.oracle.judge import Observation, judged_numbers
 
 
-def selected(implementation: Any, convention: Convention, kinds: tuple[str, ...]) -> list[Case]:
+def selected(implementation: Any, row: Convention, kinds: tuple[str, ...]) -> list[Case]:
     """Return the cases that apply: formats asked for and offered, ranks of the convention, functions offered."""
-    offered = getattr(implementation, "dtypes", None)
-    kinds = tuple(k for k in kinds if offered is None or k in offered)
+    accepted = getattr(implementation, "dtypes", None)
+    kinds = tuple(k for k in kinds if accepted is None or k in accepted)
     training = hasattr(implementation, "train")
     inference = hasattr(implementation, "infer") or hasattr(implementation, "frozen")
     return [
@@ -22,13 +24,13 @@ def selected(implementation: Any, convention: Convention, kinds: tuple[str, ...]
         for case in cases()
         if case.kind in kinds
         and (case.kind == case.parameters or getattr(implementation, "mixed", True))
-        and case.x.ndim in convention.ranks
+        and case.x.ndim in row.ranks
         and (training if case.operation == "training" else inference)
     ]
 
 
 def observe(
-    implementation: Any, convention: Convention, chosen: list[Case], progress: Callable[[str], None] = lambda _: None
+    implementation: Any, row: Convention, chosen: list[Case], progress: Callable[[str], None] = lambda _: None
 ) -> Iterator[Observation]:
     """Judge an implementation on cases, one after the other.
 
@@ -38,10 +40,26 @@ def observe(
     """
     for case in chosen:
         progress(case.id)
-        yield from judged(implementation, convention, case)
+        yield from observed(implementation, row, case)
     for case in ordinary(chosen):
         progress(case.id)
-        yield disturbed(implementation, convention, case)
+        yield disturbed(implementation, case)
+
+
+def observed(implementation: Any, row: Convention, case: Case) -> list[Observation]:
+    """Ask an implementation about one case, and judge the answer."""
+    return judged(case, row, ask(implementation, case))
+
+
+def judged(case: Case, row: Convention, answer: Answer) -> list[Observation]:
+    """Judge the answer to one case: by numbers, or by what is accepted where there are none."""
+    seen = [Observation("arguments unchanged", case, trouble=trouble) for trouble in answer.written]
+    if not case.finite:
+        return [*seen, *poisoned(case, answer)]
+    if case.undefined:
+        accepted = row.one_value if case.undefined.startswith("one") else row.empty
+        return [*seen, policy(case, row, answer, accepted)]
+    return [*seen, *judged_numbers(case, row, answer)]
 
 
 def ordinary(chosen: list[Case]) -> list[Case]:
@@ -50,29 +68,8 @@ def ordinary(chosen: list[Case]) -> list[Case]:
     return [c for c in chosen if c.operation == "training" and c.situation.name in names][:1]
 
 
-def disturbed(implementation: Any, convention: Convention, case: Case) -> Observation:
+def disturbed(implementation: Any, case: Case) -> Observation:
     """Judge what calls do to each other, and to arrays that they were given before."""
-    trouble = memory(implementation, convention, case)
-    return Observation("arguments unchanged" if " writes into x" in trouble else "repeatability", case, trouble=trouble)
-
-
-def judged(implementation: Any, convention: Convention, case: Case) -> list[Observation]:
-    """Judge an implementation on one case."""
-    trial = Trial(implementation, case, convention)
-    try:
-        if not case.finite:
-            poisoned(trial)
-        elif case.situation.name == "one-value":
-            policy(trial, "one value per channel", convention.one_value)
-        elif case.situation.name == "empty-batch":
-            policy(trial, "empty batch", convention.empty)
-        elif case.operation == "inference":
-            trial.inference()
-        else:
-            trial.training()
-    except Raised as raised:
-        if case.eps == 0 and case.operation == "training" and not convention.zero_eps:
-            return trial.seen  # the convention lets eps = 0 be refused in training
-        quantity = "dx" if str(raised).startswith("backward") else FUNCTIONS["train"][0]
-        trial.note("NaN and inf" if not case.finite else quantity, str(raised))
-    return trial.seen
+    trouble = disturbance(implementation, case)
+    written = trouble is not None and trouble.kind is Kind.WRITTEN
+    return Observation("arguments unchanged" if written else "repeatability", case, trouble=trouble)

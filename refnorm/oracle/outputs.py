@@ -7,46 +7,26 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
-from refnorm import conventions
-from refnorm.conventions import Convention
+from refnorm.conventions.row import Convention
+from refnorm.conventions.rows import convention as row_called
 from refnorm.golden import export
-from refnorm.golden.cases import Case
-from refnorm.golden.cases import case as case_of
-from refnorm.golden.generate import WIDE
-from refnorm.golden.second_order import SECOND_ORDER
-from refnorm.oracle.diagnose import Finding
-from refnorm.oracle.folder import PROGRAM, exported, present, program
+from refnorm.golden.contents import SET
+from refnorm.golden.inputs import Case
+from refnorm.golden.inputs import case as case_of
+from refnorm.oracle.ask.answers import Kind
+from refnorm.oracle.ask.folder import PROGRAM, exported, present, program
+from refnorm.oracle.ask.reading import Written, printable
+from refnorm.oracle.ask.recorded import answer_of, due, files_of, read_case
+from refnorm.oracle.finding import Finding
 from refnorm.oracle.judge import Observation
 from refnorm.oracle.observe import judged
-from refnorm.oracle.reading import ABSENT, MISSING, UNREADABLE, Written, names, printable, read
 from refnorm.oracle.report import Cell, Report
-from refnorm.oracle.trial import GOLDEN, reproduce, verdict
+from refnorm.oracle.trial import show_observations
+from refnorm.oracle.verdict import verdict
 
-WRITES = {  # what each operation writes: name -> quantity
-    "train": {"y": "y, training", "running_mean": "running mean", "running_var": "running variance"},
-    "backward": {"dx": "dx", "dgamma": "dgamma", "dbeta": "dbeta"},
-    "infer": {"y": "y, inference"},
-    "frozen": {"y": "frozen y", "dx": "frozen dx", "dgamma": "frozen dgamma", "dbeta": "frozen dbeta"},
-    "jvp": {"jvp": "jvp"},
-    "double_backward": {q.replace(" ", "_"): q for q in SECOND_ORDER["double_backward"]},
-}
-OPERATIONS = {"training": ("train", "backward"), "inference": ("infer", "frozen")}
-FORWARD = {"training": "train", "inference": "frozen"}  # what second order belongs to
-ASKED = "A program that does not offer an operation says so in outputs/program.json; all else that is asked for counts."
-CAUSES = {
-    MISSING: ("output-missing", ASKED),
-    ABSENT: ("output-missing", ASKED),
-    UNREADABLE: ("output-unreadable", "Nothing can be compared; the notes say which file, and why."),
-}
 NUMBERS = r"\d+(, ?\d+)*"
 SHOWN = 8  # particulars that a report shows
-
-
-class ProgramError(Exception):
-    """The program says that its implementation refused a case."""
 
 
 class Judgement(Report):
@@ -73,7 +53,7 @@ def judge(
 
     Raises
     ------
-    refnorm.oracle.implementation.TargetError
+    refnorm.oracle.ask.target.TargetError
         If the directory is no export, or one of another golden set.
     ValueError
         If there is no such convention.
@@ -94,24 +74,25 @@ def judge(
     dtypes, cases = exported(root)
     files = present(root / export.OUTPUTS)
     who = program(root / export.OUTPUTS, files)
-    row = conventions.convention(convention or who.convention)
-    chosen = [c for c in cases if c.x.ndim in row.ranks and _own(c, who.operations)]
+    row = row_called(convention or who.convention)
+    chosen = [c for c in cases if c.x.ndim in row.ranks and due(c, who.operations)]
     observations: list[Observation] = []
-    surplus = sorted(map(printable, files - {PROGRAM} - _allowed(cases, who.operations)))
+    allowed = {name for c in cases if due(c, who.operations) for name in files_of(c, who.operations)}
+    surplus = sorted(map(printable, files - {PROGRAM} - allowed))
     particulars: list[str] = []
     judged_cases = 0
     for number, case in enumerate(chosen, start=1):
         if progress is not None:
             progress(number, len(chosen), case.id)
         written = read_case(root, case, files, who.operations)
-        observations += judged_case(case, written, row, who.operations)
+        observations += _judged_case(case, written, row, who.operations)
         surplus += written.surplus
         particulars += written.particulars
         judged_cases += bool(written.arrays or written.raises)
-    path = verdict("", _functions(Written(), who.operations), _alike(observations), row, judged_cases)
-    findings = (*_surplus(surplus), *map(_named, path.findings))
+    path = verdict("", who.operations, _alike(observations), row, judged_cases)
+    findings = (*_surplus(surplus), *path.findings)
     cells = (*path.cells, *(Cell("outputs", dtypes[0], "WRONG", 0.0, len(surplus)) for _ in surplus[:1]))
-    versions = {"refnorm": refnorm.__version__, "golden": GOLDEN}
+    versions = {"refnorm": refnorm.__version__, "golden": SET}
     versions |= {"target": " ".join(filter(None, (who.name, who.version))), "array": "files"}
     paths = (replace(path, findings=findings, cells=cells),)
     seconds = round(time.perf_counter() - start, 3)
@@ -124,88 +105,30 @@ def show(directory: str, case: str, quantity: str, convention: str) -> None:
     files = present(root / export.OUTPUTS)
     operations = program(root / export.OUTPUTS, files).operations
     written = read_case(root, chosen, files, operations)
-    for line in (*written.particulars, *(f"{name}: {defect}" for name, defect in written.defects.items())):
+    for line in (*written.particulars, *(f"{name}: {defect.text}" for name, defect in written.defects.items())):
         print(line)
-    reproduce(_functions(written, operations, chosen), case, quantity, convention=convention)
+    row = row_called(convention)
+    show_observations(chosen, quantity, row, _judged_case(chosen, written, row, operations))
 
 
-def _allowed(cases: list[Case], operations: Sequence[str]) -> set[str]:
-    """Return the names that outputs may have, those included that a convention's ranks leave out."""
-    return {name for c in cases if _own(c, operations) for name in names(c.id, _writes(c, operations))}
-
-
-def _own(case: Case, operations: Sequence[str]) -> list[str]:
-    """Return those of the operations that a case is for."""
-    further = SECOND_ORDER if FORWARD[case.operation] in operations else ()
-    return [o for o in (*OPERATIONS[case.operation], *further) if o in operations]
-
-
-def _writes(case: Case, operations: Sequence[str]) -> dict[str, tuple[str, int]]:
-    """Return what a program that offers these operations may write for a case: name -> (format, number of values)."""
-    own = {name for operation in _own(case, operations) for name in WRITES[operation]}
-    wide, narrow = (case.kind, case.x.size), (case.parameters, case.running_mean.size)
-    return {name: wide if name.split("_")[-1] in (*WIDE, "jvp") else narrow for name in sorted(own)}
-
-
-def read_case(root: Path, case: Case, present: set[str], operations: Sequence[str]) -> Written:
-    """Read what was written for one case; what the program says was refused is not missing."""
-    wanted = _writes(case, operations)
-    written = read(root / export.OUTPUTS, case.id, present, wanted, set(wanted) - set(export.outputs(case)))
-    unknown = sorted(set(written.raises) - {"", *operations})
-    written.surplus += [f"raises of {printable(name)} in {case.id}.json" for name in unknown]
-    answered = [o for o in operations if not {"", o} & set(written.raises)]  # what is refused need not be written
-    due = _writes(case, answered)
-    written.defects = {name: defect for name, defect in written.defects.items() if name in due}
-    return written
-
-
-def judged_case(case: Case, written: Written, row: Convention, operations: Sequence[str]) -> list[Observation]:
-    """Judge one case: what could not be read is noted, everything else is compared as what a function returns."""
-    bad: dict[str, str] = {}
-    for operation in _own(case, operations):
-        frozen = "frozen " if operation in SECOND_ORDER and case.operation == "inference" else ""
-        for name, quantity in WRITES[operation].items():
-            if name in written.defects:
-                bad[frozen + quantity] = written.defects[name]
-    noted = [Observation(quantity, case, trouble=defect) for quantity, defect in bad.items()]
-    if bad and (case.count < 2 or not written.arrays):
-        return noted
-    seen = judged(_functions(written, operations, case), row, case)
-    return noted + [o for o in seen if o.quantity not in bad and o.about not in bad]
+def _judged_case(case: Case, written: Written, row: Convention, operations: Sequence[str]) -> list[Observation]:
+    """Judge one case: what could not be read is noted, everything else is judged as what a function returns."""
+    answer, defects = answer_of(case, written, operations)
+    noted = [Observation(quantity, case, trouble=trouble) for quantity, trouble in defects.items()]
+    return noted if defects and (case.undefined or not written.arrays) else [*noted, *judged(case, row, answer)]
 
 
 def _alike(observations: list[Observation]) -> list[Observation]:
     """Give messages of a program that differ in their numbers only one text, so that they are one finding."""
     texts: dict[str, set[str]] = {}
-    raised = [o.trouble for o in observations if f" raised {ProgramError.__name__}: " in o.trouble]
-    for text in raised:
-        texts.setdefault(re.sub(NUMBERS, "N", text), set()).add(text)
-    common = {text: pattern for pattern, alike in texts.items() for text in alike if len(alike) > 1}
-    return [replace(o, trouble=common.get(o.trouble, o.trouble)) for o in observations]
-
-
-def _functions(written: Written, operations: Sequence[str], case: Case | None = None) -> Any:
-    """Return an implementation whose functions give back what was written, whatever their arguments."""
-
-    def given(operation: str, *outputs: str) -> tuple[Any, ...]:
-        for name in ("", operation):
-            if name in written.raises:
-                raise ProgramError(written.raises[name])
-        return tuple(written.arrays.get(name) for name in outputs)
-
-    of = "backward" if case is None or case.operation == "training" else "frozen"  # there is one backward for both
-    functions: dict[str, Callable[..., Any]] = {
-        "train": lambda *_: (*given("train", "y", "running_mean", "running_var"), None),
-        "backward": lambda *_: given(of, "dx", "dgamma", "dbeta"),
-        "infer": lambda *_: given("infer", "y")[0],
-        "jvp": lambda *_: given("jvp", "jvp")[0],
-        "double_backward": lambda *_: given("double_backward", *WRITES["double_backward"]),
-        "frozen": lambda *_: (*given("" if "y" in written.arrays else "frozen", "y"), None),
-    }
-    offered = set(operations)
-    if case is not None and case.operation == "inference" and "frozen" in offered:
-        offered.add("backward")
-    return SimpleNamespace(**{name: function for name, function in functions.items() if name in offered})
+    for o in observations:
+        if o.trouble is not None and o.trouble.kind is Kind.RAISED:
+            texts.setdefault(re.sub(NUMBERS, "N", o.trouble.text), set()).add(o.trouble.text)
+    common = {text: pattern for pattern, same in texts.items() for text in same if len(same) > 1}
+    return [
+        replace(o, trouble=replace(o.trouble, text=common.get(o.trouble.text, o.trouble.text))) if o.trouble else o
+        for o in observations
+    ]
 
 
 def _surplus(names: list[str]) -> list[Finding]:
@@ -215,11 +138,6 @@ def _surplus(names: list[str]) -> list[Finding]:
     title = f"{len(names)} output{'s belong' if len(names) > 1 else ' belongs'} to nothing that was asked for: {some}"
     effect = "What was meant for another case, or misspelt, is judged nowhere. Names are in INSTRUCTIONS.md."
     return [Finding("wrong", "output-surplus", title, effect, ("outputs",), tuple(names[:SHOWN]), names[0], "outputs")]
-
-
-def _named(finding: Finding) -> Finding:
-    cause, effect = CAUSES.get(finding.title, (finding.cause, finding.effect))
-    return replace(finding, cause=cause, effect=effect)
 
 
 def _notes(particulars: list[str]) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 from xml.etree import ElementTree
 
-from refnorm.oracle.diagnose import Finding
+from refnorm.oracle.finding import Finding
 
 SCHEMA = 1
 WIDTH = 110

@@ -5,23 +5,29 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from refnorm import conventions
-from refnorm.conventions import Convention
-from refnorm.golden.cases import case as case_of
-from refnorm.oracle.bounds import TIERS, WORST, Tier
-from refnorm.oracle.diagnose import diagnose, nearest
-from refnorm.oracle.implementation import Target, as_target, load, offered
-from refnorm.oracle.judge import BEHAVIOURS, FUNCTIONS, FURTHER, QUANTITIES, Observation, expected_of, kind_of
-from refnorm.oracle.observe import judged, observe, selected
-from refnorm.oracle.report import ROWS, Cell, Path, Report
+from refnorm.conventions.row import Convention
+from refnorm.conventions.rows import convention as row_called
+from refnorm.formats import FORMATS
+from refnorm.golden.contents import SET
+from refnorm.golden.inputs import Case
+from refnorm.golden.inputs import case as case_of
+from refnorm.golden.truth import truth
+from refnorm.oracle.ask.interface import offered
+from refnorm.oracle.ask.process import Loss
+from refnorm.oracle.ask.target import Target, as_target, load
+from refnorm.oracle.judge import Observation
+from refnorm.oracle.observe import observe, observed, selected
+from refnorm.oracle.quantities import kind_of
+from refnorm.oracle.report import Report
+from refnorm.oracle.verdict import verdict
 
 DTYPES = ("float64", "float32", "float16")
-GOLDEN = "2026.11"
 
 
 def check(
@@ -35,7 +41,7 @@ def check(
 
     Parameters
     ----------
-    implementation : an object or module with functions as in `refnorm.oracle.implementation`, or a target's name.
+    implementation : an object or module with functions as in `refnorm.oracle.ask.target`, or a target's name.
     convention : the row of `refnorm.conventions` to judge by; by default a framework's own, "cs231n" for a module
         written to its signatures, "torch" for everything else.
     dtypes : formats of x to try.
@@ -50,7 +56,7 @@ def check(
     ------
     ValueError
         If the convention or a dtype is unknown.
-    refnorm.oracle.implementation.TargetError
+    refnorm.oracle.ask.target.TargetError
         If there is nothing to judge.
 
     Examples
@@ -68,18 +74,18 @@ def trial(
     *,
     dtypes: Sequence[str] = DTYPES,
     progress: Callable[[int, int, str], None] | None = None,
-    lost: Mapping[str, str] = MappingProxyType({}),
+    lost: Mapping[str, Loss] = MappingProxyType({}),
 ) -> Report:
     """Judge a loaded target; see `check`.
 
     ``lost`` says what happened in a case, by its id, that the target hung or died in before: it is left out, and so are
     those of the same situation in other formats and ranks.
     """
-    row = conventions.convention(convention or target.convention)
+    row = row_called(convention or target.convention)
     rows = {name: _row(target, path, convention) for name, path in target.paths.items()}
-    unknown = [d for d in dtypes if d not in ("float64", "float32", "float16", "bfloat16")]
+    unknown = [d for d in dtypes if d not in FORMATS]
     if unknown:
-        raise ValueError(f"unknown dtype {unknown[0]!r}; use float64, float32, float16 or bfloat16")
+        raise ValueError(f"unknown dtype {unknown[0]!r}; use one of {', '.join(FORMATS)}")
     import refnorm
 
     start = time.perf_counter()
@@ -89,7 +95,7 @@ def trial(
         for name, implementation in target.paths.items()
     }
     total, done = sum(map(len, chosen.values())), 0
-    paths = []
+    paths, unheld = [], list[str]()
 
     def step(id: str) -> None:
         nonlocal done
@@ -99,25 +105,35 @@ def trial(
 
     for name, implementation in target.paths.items():
         observations = list(observe(implementation, rows[name], chosen[name], step))
-        path = verdict(name, implementation, observations, rows[name], len(chosen[name]))
+        seen = {o.case.id for o in observations}
+        missing = [c.id for c in chosen[name] if c.id not in seen] if not find_spec("flint") else []
+        unheld += missing
+        path = verdict(name, offered(implementation), observations, rows[name], len(chosen[name]) - len(missing))
         if rows[name] != row:
             path = replace(path, convention=rows[name].name)
         paths.append(path)
     versions = {
         "refnorm": refnorm.__version__,
-        "golden": GOLDEN,
+        "golden": SET,
         "target": target.version,
         "array": f"numpy {np.__version__}",
     }
     seconds = round(time.perf_counter() - start, 3)
-    notes = tuple(f"{how} in case {id}: cases like it were left out" for id, how in lost.items())
-    return Report(target.name, row.name, tuple(paths), versions, tuple(dtypes), seconds, notes, _again(target, row))
+    notes = [f"{loss.how} in case {id}: cases like it were left out" for id, loss in lost.items()]
+    if unheld:
+        notes.append(
+            f"{len(unheld)} of {total} cases were not judged, and of large arrays a sample was: their exact results are "
+            "not in the frozen set, and there is no python-flint to compute them"
+        )
+    return Report(
+        target.name, row.name, tuple(paths), versions, tuple(dtypes), seconds, tuple(notes), _call(target, row)
+    )
 
 
 def _row(target: Target, path: object, convention: str | None) -> Convention:
     """Return the row to judge a path by: the one asked for, else its own where the target declares rows."""
     own = getattr(path, "convention", target.convention) if target.declared else target.convention
-    return conventions.convention(convention or own)
+    return row_called(convention or own)
 
 
 def _situation(id: str) -> tuple[str, str]:
@@ -126,59 +142,13 @@ def _situation(id: str) -> tuple[str, str]:
     return operation, situation
 
 
-def _again(target: Target, row: Convention) -> str:
+def _call(target: Target, row: Convention) -> str:
     """Return the call that shows one finding again, to paste into a shell where the target can be named there."""
     imported, expression = target.code
     judged_as = f", convention={row.name!r}" if row.name != target.convention else ""
     call = f"refnorm.reproduce({expression or 'implementation'}, ...{judged_as})"
     statements = "; ".join(filter(None, (imported, "import refnorm", call)))
     return f'python -c "{statements}"' if expression else call
-
-
-def verdict(name: str, implementation: Any, observations: list[Observation], row: Convention, cases: int) -> Path:
-    """Return the verdict on one path of a target from everything that was observed."""
-    findings = tuple(replace(f, path=name) for f in diagnose(observations, row))
-    functions = offered(implementation)
-    seen = {o.quantity for o in observations if not o.trouble}
-    unjudged = {}
-    further = (("frozen gradients", "frozen"), ("jvp", "jvp"), ("double backward", "double_backward"))
-    for quantity, function in (*((q, f) for f in FUNCTIONS for q in FUNCTIONS[f][:3]), *further):
-        if quantity not in seen and quantity in ROWS and not seen & set(ROWS[quantity]):
-            unjudged[quantity] = "no result" if function in functions else "not offered"
-    near = nearest(observations, row) if any(f.kind == "convention" for f in findings) else None
-    return Path(name, tuple(_cells(observations, findings)), findings, unjudged, cases, near, _remarks(observations))
-
-
-def _remarks(observations: list[Observation]) -> tuple[str, ...]:
-    """Say where the formula is right and the algorithm loses more than pairwise sums would: which, and how it grows."""
-    failed = {o.quantity for o in observations if not o.passed}
-    fragile = [o for o in observations if o.tiers and o.quantity not in failed]
-    lines: dict[Tier, dict[str, list[str]]] = {}
-    for quantity, kind in dict.fromkeys((o.quantity, o.case.kind) for o in fragile):
-        those = [o for o in fragile if (o.quantity, o.case.kind) == (quantity, kind)]
-        tier = next(t for t in TIERS if t is WORST or all(t.name in o.tiers for o in those))
-        lines.setdefault(tier, {}).setdefault(quantity, []).append(kind)
-    return tuple(
-        f"fragile: right formula, computed as by {tier.name}: the error grows {tier.growth} ("
-        + "; ".join(f"{quantity}: {' '.join(kinds)}" for quantity, kinds in where.items())
-        + ")"
-        for tier, where in lines.items()
-    )
-
-
-def _cells(observations: list[Observation], findings: Sequence[Any]) -> list[Cell]:
-    cells = []
-    for quantity in (*QUANTITIES, *FURTHER, *BEHAVIOURS):
-        for dtype in dict.fromkeys(o.case.kind for o in observations):
-            own = [o for o in observations if o.quantity == quantity and o.case.kind == dtype]
-            if not own:
-                continue
-            bad = {o.case.id for o in own if not o.passed}
-            kinds = {f.kind for f in findings if quantity in f.quantities and bad & set(f.cases)}
-            state = next((k.upper() for k in ("wrong", "convention", "numerics") if k in kinds), "")
-            state = state or ("fragile" if any(o.passed and o.tiers for o in own) else "ok")
-            cells.append(Cell(quantity, dtype, state, max(o.ratio for o in own), len(own)))
-    return cells
 
 
 def reproduce(implementation: Any, case: str, quantity: str, *, convention: str | None = None, path: str = "") -> None:
@@ -203,14 +173,18 @@ def reproduce(implementation: Any, case: str, quantity: str, *, convention: str 
     if quantity == "repeatability":
         observations = list(observe(candidate, row, [chosen]))
     else:
-        observations = judged(candidate, row, chosen)
-    print(f"{case}, {quantity}, judged as {row.name}")
+        observations = observed(candidate, row, chosen)
+    show_observations(chosen, quantity, row, observations)
+
+
+def show_observations(case: Case, quantity: str, row: Convention, observations: Sequence[Observation]) -> None:
+    """Print what was observed of one quantity of a case: expected, got, error and bound, or why there is none."""
+    print(f"{case.id}, {quantity}, judged as {row.name}")
     for o in observations:
         if o.quantity != quantity:
             continue
         if o.trouble or o.policy:
-            print((o.trouble and f"found    {o.trouble}") or f"outcome  {o.policy}")
+            print(f"found    {o.trouble.text}" if o.trouble else f"outcome  {o.policy}")
             continue
-        exact = expected_of(chosen, row, quantity)
-        print(f"expected {exact.rounded(kind_of(chosen, quantity))}\ngot      {o.actual}")
+        print(f"expected {truth(case, row, quantity).rounded(kind_of(case, quantity))}\ngot      {o.actual}")
         print(f"error / bound at most {o.ratio:.3g}")

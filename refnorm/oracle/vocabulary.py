@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 from refnorm.conventions import POLICIES
 from refnorm.golden.situations import SITUATIONS
+from refnorm.oracle.circumstances import CIRCUMSTANCES
 from refnorm.oracle.deviations import DEVIATIONS
-from refnorm.oracle.diagnose import CIRCUMSTANCES
 
 
-class Cause(NamedTuple):
+class Word(NamedTuple):
     """One word of the vocabulary."""
 
     kind: str
@@ -20,7 +20,7 @@ class Cause(NamedTuple):
     seen_in: tuple[str, ...] = ()
 
 
-def vocabulary() -> dict[str, Cause]:
+def vocabulary() -> dict[str, Word]:
     """Return every cause by its stable name.
 
     Examples
@@ -28,20 +28,20 @@ def vocabulary() -> dict[str, Cause]:
     >>> vocabulary()["running-variance-biased"].kind
     'convention'
     """
-    causes: dict[str, Cause] = {}
+    causes: dict[str, Word] = {}
     for d in DEVIATIONS:
-        before = causes.get(d.name, Cause(d.kind, d.sentence, ()))
+        before = causes.get(d.name, Word(d.kind, d.sentence, ()))
         causes[d.name] = before._replace(seen_in=tuple(dict.fromkeys((*before.seen_in, *d.values))))
     for name, kind, meaning in OTHERS:
-        causes[name] = Cause(kind, meaning)
+        causes[name] = Word(kind, meaning)
     for what, policies in (("one-value-per-channel", POLICIES), ("empty-batch", POLICIES)):
         for policy, meaning in policies.items():
             kind = "wrong" if policy in ("non-finite", "other") else "convention"
-            causes[f"{what}-{policy.replace(' ', '-')}"] = Cause(kind, f"{what.replace('-', ' ')}: {meaning}")
-    for name, words, _ in CIRCUMSTANCES:
-        causes[name] = Cause("wrong", f"wrong {words}")
+            causes[f"{what}-{policy.replace(' ', '-')}"] = Word(kind, f"{what.replace('-', ' ')}: {meaning}")
+    for circumstance in CIRCUMSTANCES:
+        causes[circumstance.name] = Word("wrong", f"wrong {circumstance.words}")
     for situation in SITUATIONS:
-        causes.setdefault(f"only-{situation.name}", Cause("wrong", f"wrong only here: {situation.why}"))
+        causes.setdefault(f"only-{situation.name}", Word("wrong", f"wrong only here: {situation.why}"))
     return causes
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from refnorm.conventions import Convention
-from refnorm.golden.cases import Case
-from refnorm.golden.second_order import directions
+from refnorm.golden.directions import directions
+from refnorm.golden.inputs import Case
 
 Values = Any  # np.longdouble arrays
 
@@ -52,7 +52,7 @@ class World:
 
     @cached_property
     def ddx(self) -> Values:
-        """Direction of x (see `refnorm.golden.second_order`)."""
+        """Direction of x (see `refnorm.golden.directions`)."""
         return np.asarray(directions(self.case).dx, dtype=np.longdouble)
 
     @cached_property

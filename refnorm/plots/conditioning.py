@@ -39,11 +39,11 @@ def data(
 
     Raises
     ------
-    refnorm.oracle.implementation.TargetError
+    refnorm.oracle.ask.target.TargetError
         It cannot be loaded, hangs or dies, or does not take the format.
     """
-    from refnorm.identify import measured
-    from refnorm.oracle.implementation import TargetError
+    from refnorm.oracle.apart import measured
+    from refnorm.oracle.ask.target import TargetError
 
     order = {"do": "numerics", "target": target, "how": {"dtype": dtype, "ratios": RATIOS}}
     paths, _ = measured(order, timeout, progress)
@@ -56,7 +56,7 @@ def data(
 
 
 def collected(paths: dict[str, Any], dtype: str, ratios: Iterable[float] = RATIOS) -> dict[str, Any]:
-    """Return what `refnorm.numerics.numerics` measured, with guide lines.
+    """Return what `refnorm.oracle.measure.numerics` measured, with guide lines.
 
     Returns
     -------
@@ -81,9 +81,9 @@ def guides(dtype: str, ratios: Iterable[float] = RATIOS) -> dict[str, dict[str, 
     >>> [round(b) for b in bound["wide accumulation"]["y"]], [round(b) for b in bound["folded y = x a + b"]["y"]]
     ([7, 868], [22, 8695])
     """
-    from refnorm.box import EPS
-    from refnorm.numerics import batch
+    from refnorm.oracle.ask.box import EPS
     from refnorm.oracle.bounds import TIERS, Normalised, moments
+    from refnorm.oracle.measure.numerics import batch
 
     found: dict[str, dict[str, list[float | None]]] = {t.name: {q: [] for q in QUANTITIES} for t in TIERS}
     one, zero = np.ones(1), np.zeros(1)
@@ -101,7 +101,7 @@ def guides(dtype: str, ratios: Iterable[float] = RATIOS) -> dict[str, dict[str, 
 
 
 def _units(bound: Any, value: Any, dtype: str) -> float | None:
-    from refnorm.oracle.bounds import unit_roundoff
+    from refnorm.formats import unit_roundoff
 
     worst = float(np.max(bound) / (2 * unit_roundoff(dtype) * np.max(np.abs(value))))
     return float(f"{worst:.4g}") if np.isfinite(worst) else None

@@ -29,7 +29,7 @@ def data(
     Parameters
     ----------
     target : as for `refnorm check`, or a file NAME.json that ``refnorm check --format json`` wrote.
-    convention, dtypes, timeout, progress : as for `refnorm.oracle.worker.run`; a report has its own.
+    convention, dtypes, timeout, progress : as for `refnorm.oracle.apart.check_apart`; a report has its own.
 
     Returns
     -------
@@ -38,18 +38,18 @@ def data(
 
     Raises
     ------
-    refnorm.oracle.implementation.TargetError
+    refnorm.oracle.ask.target.TargetError
         The target cannot be judged.
     ValueError
         The file holds no report.
     OSError
         The file cannot be read.
     """
+    from refnorm.oracle.apart import check_apart
     from refnorm.oracle.report import Report
-    from refnorm.oracle.worker import run
 
     if not target.endswith(".json"):
-        return collected(run(target, convention, dtypes=dtypes, timeout=timeout, progress=progress))
+        return collected(check_apart(target, convention, dtypes=dtypes, timeout=timeout, progress=progress))
     try:
         report = Report.from_dict(json.loads(Path(target).read_text(encoding="utf-8")))
     except (KeyError, TypeError, AttributeError, ValueError) as error:

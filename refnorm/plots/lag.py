@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from refnorm.plots import COLOURS, significant
-from refnorm.running import update_running
-from refnorm.statistics import Statistics
+from refnorm.reference.running import update_running
+from refnorm.reference.statistics import Statistics
 
 MOMENTUM = (0.1, 0.01)
 SMALLEST = 0.001  # below, what is simulated takes more than ten thousand steps

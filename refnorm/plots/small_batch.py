@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from refnorm.batch_norm import batch_norm_training, batch_norm_training_backward
 from refnorm.plots import BLUE, ORANGE, SKY, significant
+from refnorm.reference.batch_norm import batch_norm_training, batch_norm_training_backward
 
 COUNTS = (2, 3, 4, 6, 8, 16, 32, 64, 128)
 LEVELS = (0.01, 0.25, 0.5, 0.75, 0.99)

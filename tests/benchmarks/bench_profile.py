@@ -18,7 +18,7 @@ import pytest
 from bench_speed import SHAPES, data
 from contestants import plain_training, refnorm_training
 
-from refnorm import _array, _formula
+from refnorm.reference import _layout as _array, _channels as _formula
 
 KINDS = {_formula._widened: "widening", _formula._selected: "masks"}  # of steps; all others are arithmetic
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from refnorm.oracle.judge import FURTHER, QUANTITIES, elementwise
+from refnorm.oracle.quantities import FURTHER, QUANTITIES, elementwise
 from refnorm.oracle.worlds import (
     FORWARD,
     Deviation,

@@ -1,0 +1,130 @@
+"""What commands share: options, progress, where a report goes, and exit statuses."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from refnorm.conventions.rows import ROWS
+from refnorm.formats import FORMATS
+
+if TYPE_CHECKING:
+    from refnorm.oracle.report import Report
+
+Progress = Callable[[int, int, str], None]
+Subparsers = Any  # what argparse's add_subparsers returns; its type is private
+CONFORMS, DEVIATES, NOT_JUDGED = 0, 1, 2
+USUAL = ("float64", "float32", "float16")
+
+
+def add_command(subparsers: Subparsers, name: str, help: str, description: str) -> argparse.ArgumentParser:
+    """Add a command, whose description keeps its lines."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        name, help=help, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    return parser
+
+
+def add_dtypes(parser: argparse.ArgumentParser) -> None:
+    """Add --dtypes."""
+    help = f"formats of x ({' '.join(USUAL)})"
+    parser.add_argument("--dtypes", nargs="+", default=list(USUAL), metavar="DTYPE", choices=list(FORMATS), help=help)
+
+
+def add_timeout(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add --timeout."""
+    help = f"limit for {what} (60)"
+    parser.add_argument("--timeout", type=float, default=60.0, metavar="SECONDS", help=help)
+
+
+def add_output(parser: argparse.ArgumentParser, formats: tuple[str, ...]) -> None:
+    """Add --format and --output."""
+    parser.add_argument("--format", choices=formats, default="text")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write there instead of to standard output")
+
+
+def add_report(parser: argparse.ArgumentParser) -> None:
+    """Add what commands that give a verdict take."""
+    rows = list(ROWS)
+    parser.add_argument("--convention", choices=rows, metavar="NAME", help=f"row to judge by: {', '.join(rows)}")
+    known = "JSON report whose findings are known and accepted"
+    parser.add_argument("--baseline", type=Path, metavar="FILE", help=known)
+    add_output(parser, ("text", "json", "markdown", "junit"))
+
+
+def verdict(options: argparse.Namespace, target: object, report_of: Callable[[Progress], Report]) -> int:
+    """Make a report, write it where and as the options ask, and return the exit status."""
+    from refnorm.oracle.ask.target import TargetError
+    from refnorm.oracle.baseline import compared, found, known
+    from refnorm.oracle.report import junit, markdown, text
+
+    try:
+        accepted = known(options.baseline) if options.baseline else set()
+        with shown_progress() as progress:
+            report = report_of(progress)
+    except (TargetError, ValueError, OSError) as error:
+        return failed(error)
+    writers: dict[str, Callable[[Any], str]] = {"text": text, "markdown": markdown, "junit": junit}
+    writers["json"] = lambda r: json.dumps(r.to_dict(), indent=2, allow_nan=False)
+    if error_text := write(writers[options.format](report), options.output):
+        return failed(error_text)
+    now = found(report)
+    lines = compared(now, accepted) if options.baseline else []
+    if options.output:
+        lines.append(f"{target} {'conforms' if report.conforms else 'deviates'}; see {options.output}")
+    for line in lines:
+        print(f"refnorm: {line}", file=sys.stderr)
+    return CONFORMS if not now - accepted else DEVIATES
+
+
+def failed(error: object) -> int:
+    """Say what went wrong, in one line, and return the exit status for it."""
+    print(f"refnorm: {error}", file=sys.stderr)
+    return NOT_JUDGED
+
+
+def write(content: str, output: Path | None) -> str:
+    """Print, or write; return what went wrong."""
+    if output is None:
+        print(content)
+        return ""
+    return replace_file((content + "\n").encode(), output)
+
+
+def replace_file(content: bytes, output: Path) -> str:
+    """Write aside and rename, so that no half of a file is ever seen; return what went wrong."""
+    aside = ""
+    try:
+        handle, aside = tempfile.mkstemp(dir=output.parent, prefix=output.name, suffix=".part")
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.chmod(aside, 0o644)
+        os.replace(aside, output)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            os.unlink(aside)
+        return f"cannot write {output}: {error.strerror}"
+    return ""
+
+
+@contextlib.contextmanager
+def shown_progress() -> Iterator[Progress]:
+    """Yield a callback that shows progress on a terminal, and nothing where standard error is not one."""
+    shown = sys.stderr.isatty()
+
+    def show(number: int, of: int, case: str) -> None:
+        if shown:
+            print(f"\r\x1b[K  {number}/{of}  {case}", end="", file=sys.stderr, flush=True)
+
+    try:
+        yield show
+    finally:
+        if shown:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)

@@ -1,0 +1,59 @@
+"""refnorm gradcheck: compare a target's gradients with numerical derivatives of its own forward."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from refnorm.cli.common import (
+    CONFORMS,
+    DEVIATES,
+    NOT_JUDGED,
+    Subparsers,
+    add_command,
+    add_output,
+    add_timeout,
+    failed,
+    shown_progress,
+    write,
+)
+
+DESCRIPTION = """\
+Compare gradients with numerical derivatives of their own forward, element by element.
+
+TARGET is a framework, a file path/to/my_bn.py, or package.module:object, as for `refnorm check`; or any module with
+forward(*inputs) -> y, cache, backward(dy, cache) -> one gradient per input, and inputs, a tuple of arrays or a function
+of a numpy.random.Generator. Checking a file runs it, in a process of its own.
+
+example:
+  refnorm gradcheck my_homework.py
+
+exit status: 0 right, 1 wrong, 2 cannot tell, or could not be run
+"""
+
+
+def add(subparsers: Subparsers) -> None:
+    """Add the command."""
+    parser = add_command(subparsers, "gradcheck", "check gradients numerically", DESCRIPTION)
+    parser.add_argument("target", metavar="TARGET")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of everything random (0)")
+    add_output(parser, ("text", "json"))
+    add_timeout(parser, "import, and for each pair")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Compare a target's gradients with numerical derivatives of its own forward."""
+    from refnorm.gradients.gradcheck import CANNOT_TELL, RIGHT
+    from refnorm.oracle.apart import gradcheck_apart
+    from refnorm.oracle.ask.target import TargetError
+
+    try:
+        with shown_progress() as progress:
+            answer = gradcheck_apart(options.target, seed=options.seed, timeout=options.timeout, progress=progress)
+    except (TargetError, ValueError, OSError) as error:
+        return failed(error)
+    content = json.dumps(answer["gradients"], indent=2) if options.format == "json" else answer["text"]
+    if error_text := write(content, options.output):
+        return failed(error_text)
+    return {RIGHT: CONFORMS, CANNOT_TELL: NOT_JUDGED}.get(answer["gradients"]["status"], DEVIATES)

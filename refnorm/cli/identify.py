@@ -1,0 +1,66 @@
+"""refnorm identify: measure which convention an implementation follows."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from refnorm.cli.common import (
+    CONFORMS,
+    DEVIATES,
+    Subparsers,
+    add_command,
+    add_output,
+    add_timeout,
+    failed,
+    shown_progress,
+    write,
+)
+
+DESCRIPTION = """\
+Measure which convention an implementation follows: weights, variance, eps, axes, what happens without enough values.
+
+TARGET is as for `refnorm check`, or a folder as for `refnorm judge`. Each number is measured from outputs alone; the
+nearest row of the table is named.
+
+example:
+  refnorm identify my_bn.py
+  refnorm identify torch --format json
+
+exit status: 0 as declared (or, for a file, as some row says), 1 different, 2 could not be measured
+"""
+
+
+def add(subparsers: Subparsers) -> None:
+    """Add the command."""
+    parser = add_command(subparsers, "identify", "measure a convention", DESCRIPTION)
+    parser.add_argument("target", metavar="TARGET")
+    add_output(parser, ("text", "json"))
+    add_timeout(parser, "import, and for each probe")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measure which convention an implementation follows, in a process of its own."""
+    from refnorm.oracle.apart import measured
+    from refnorm.oracle.ask.target import TargetError
+    from refnorm.oracle.identify import text
+    from refnorm.oracle.measure.recorded import identify_outputs
+
+    said: list[str] = []
+    try:
+        with shown_progress() as progress:
+            if Path(options.target).is_dir():
+                found = identify_outputs(options.target, progress)
+            else:
+                found, said = measured({"do": "identify", "target": options.target}, options.timeout, progress)
+    except TargetError as error:
+        return failed(error)
+    content = json.dumps(found, indent=2) if options.format == "json" else text(found)
+    if error_text := write(content, options.output):
+        return failed(error_text)
+    if said:
+        print(f"refnorm: the target printed {len(said)} lines; the first: {said[0][:120]}", file=sys.stderr)
+    return DEVIATES if any(path["differs"] for path in found["paths"]) else CONFORMS

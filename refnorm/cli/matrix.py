@@ -1,0 +1,62 @@
+"""refnorm matrix: measure every framework, each in its own environment."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from refnorm.cli.common import CONFORMS, DEVIATES, Subparsers, add_command, failed, shown_progress
+
+DESCRIPTION = """\
+Measure every framework, each in a virtual environment made from its pinned requirements, and write the table.
+
+A framework that cannot be installed, crashes, or gives no answer keeps its row, which says so. The results are one
+JSON file per framework, matrix.md and matrix.html, written as they come. Environments take about 12 GB and are kept for
+the next run; uv makes them faster, where it is installed. Caffe is compiled from its sources: that needs g++, protoc
+and the development packages of protobuf, glog, gflags, Boost, OpenBLAS and HDF5.
+
+example:
+  refnorm matrix
+  refnorm matrix torch flax --check
+
+exit status: 0 written (with --check: nothing changed), 1 changed, 2 could not be run
+"""
+
+
+def add(subparsers: Subparsers) -> None:
+    """Add the command."""
+    parser = add_command(subparsers, "matrix", "every framework", DESCRIPTION)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="frameworks (all)")
+    parser.add_argument("--check", action="store_true", help="say what changed since the results in --output")
+    parser.add_argument("--output", type=Path, default=Path("figures/matrix"), metavar="DIR", help="(figures/matrix)")
+    kept = Path("build/environments")
+    parser.add_argument("--environments", type=Path, default=kept, metavar="DIR", help=f"({kept})")
+    parser.add_argument("--jobs", type=int, default=2, metavar="N", help="frameworks at once (2)")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measure every framework at hand, each in its own environment."""
+    from refnorm.matrix import ENTRIES, changes, matrix, read, write
+
+    known = [entry.name for entry in ENTRIES]
+    if unknown := [name for name in options.names if name not in known]:
+        return failed(f"there is no framework {unknown[0]!r}; use some of {', '.join(known)}")
+    chosen = [entry for entry in ENTRIES if not options.names or entry.name in options.names]
+    start = os.times().elapsed
+    try:
+        with shown_progress() as progress:
+            keep = (lambda _: None) if options.check else (lambda results: write(results, options.output))
+            results = matrix(chosen, options.environments, progress, options.jobs, keep)
+        if options.check:
+            lines = changes(read(options.output), results)
+            print("\n".join(lines) or f"{len(results)} frameworks: as recorded in {options.output}")
+            return DEVIATES if lines else CONFORMS
+    except (OSError, ValueError) as error:
+        return failed(error)
+    errors = [f"{name}: {result['error']}" for name, result in results.items() if "error" in result]
+    print("\n".join([*errors, f"{len(results)} frameworks in {options.output}; {len(errors)} could not be measured"]))
+    spent = os.times()
+    print(f"{spent.elapsed - start:.0f} s, of processor time {spent.children_user + spent.children_system:.0f} s")
+    return CONFORMS

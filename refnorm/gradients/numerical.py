@@ -1,0 +1,184 @@
+"""Derivatives of a function that is known only by its values: differences, the complex step, and their errors."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+Floats = np.ndarray[Any, Any]
+Function = Callable[[list[Floats]], Floats]
+SAFETY = 8  # noise is the largest of a few samples, and what adds it up has some of its own
+
+
+class Move(NamedTuple):
+    """A way to move the inputs: all elements of an input along a direction, or none of them."""
+
+    inputs: list[Floats]
+    directions: list[Floats | None]
+
+    def by(self, t: complex) -> list[Floats]:
+        """Return the inputs moved by t along the directions, complex if t is."""
+        start = [a.astype(np.complex128) for a in self.inputs] if isinstance(t, complex) else self.inputs
+        return [a if d is None else a + t * d for a, d in zip(start, self.directions, strict=True)]
+
+
+class Derivative(NamedTuple):
+    """Derivatives with respect to t at t = 0 of sum(weights y), one per move.
+
+    ``error`` estimates what ``value`` is off by; ``terms`` is the sum of the magnitudes of the terms weights dy/dt.
+    """
+
+    value: Floats
+    error: Floats
+    terms: Floats
+
+
+def roundoff_of(array: Any) -> float:
+    """Return u of the format of an array, at least that of float64."""
+    dtype = np.asarray(array).dtype
+    return float(np.finfo(dtype).eps) / 2 if dtype.kind in "fc" and dtype.itemsize < 16 else 2.0**-53
+
+
+def typical(array: Floats) -> float:
+    """Return the size by which an input varies: its standard deviation, its largest value, or 1, whichever is not 0."""
+    return float(np.std(array)) or float(np.max(np.abs(array), initial=0)) or 1.0
+
+
+def element(inputs: list[Floats], k: int, index: int, step: float = 1.0) -> Move:
+    """Move one element of one input."""
+    directions: list[Floats | None] = [None] * len(inputs)
+    direction = np.zeros(inputs[k].shape)
+    direction.reshape(-1)[index] = step
+    directions[k] = direction
+    return Move(inputs, directions)
+
+
+def first_step(y_of: Function, y: Floats, inputs: list[Floats], k: int, index: int) -> float:
+    """Choose how far to move an element: the largest step, of those tried, along which y is nearly straight.
+
+    Straight means that to both sides the change of y is twice that of half the step, to a sixteenth of it: larger steps
+    bend, smaller ones drown in rounding. The search starts at an eighth of the input's size and goes down from there,
+    for further away the function may be another; where nothing is straight, it is content with the start. Only where
+    nothing moves at all are longer steps tried; 0 if they move nothing either. Powers of two are added to most elements
+    without rounding.
+    """
+    wide = y.astype(np.float64)
+
+    def change(step: float) -> Floats:
+        with np.errstate(all="ignore"):
+            result: Floats = y_of(element(inputs, k, index, step).by(1.0)).astype(np.float64) - wide
+        return result
+
+    exponent = math.floor(math.log2(typical(inputs[k]))) - 3
+    for start in (exponent, exponent + 6, exponent + 12):
+        for power in range(start, start - 60, -2):
+            step = 2.0**power
+            sides = [(change(s * step), change(s * step / 2)) for s in (1, -1)]
+            size = max(float(np.max(np.abs(whole))) for whole, _ in sides)
+            bend = max(float(np.max(np.abs(whole - 2 * half))) for whole, half in sides)
+            skew = float(np.max(np.abs(sides[0][0] + sides[1][0])))
+            if size == 0:
+                break
+            if bend <= size / 16 and skew <= size / 8:
+                return step
+        else:
+            return 2.0**start
+        if power < start:  # what moved y bent it, or the rest is noise
+            return 2.0**start
+    return 0.0
+
+
+def differences(
+    y_of: Function, y: Floats, weights: Floats, noise: Floats, moves: Sequence[Move], blur: Floats
+) -> Derivative:
+    """Differentiate by central differences of order 8, the step halved until the estimate stands still.
+
+    `scipy.differentiate.derivative` estimates the error from how the estimate moves. To this the noise of y is added,
+    over the elements that move at all, divided by the smallest step; scipy's weights of order 8 add up to less than 4,
+    and ``noise`` is the largest of a few samples: 8 times it is charged.
+    The loss is summed from changes of y, so what does not move adds no rounding. ``blur`` is, per move, the part of the
+    first step that is lost where the inputs are rounded to a narrower format on their way.
+    """
+    from scipy.differentiate import derivative
+
+    wide = y.astype(np.float64)
+    moved, terms = np.zeros((len(moves), *y.shape), bool), np.zeros(len(moves))
+
+    def change(j: int, t: float) -> Floats:
+        with np.errstate(all="ignore"):
+            result: Floats = y_of(moves[j].by(t)).astype(np.float64) - wide
+        return result
+
+    for j in range(len(moves)):
+        sides = change(j, 1.0), change(j, -1.0)
+        moved[j] = (sides[0] != 0) | (sides[1] != 0)
+        terms[j] = np.sum(np.abs(weights * (sides[0] - sides[1]))) / 2
+    rounding = np.array([np.sum(np.abs(weights) * noise * m) for m in moved])
+    scale = np.where(rounding > 0, rounding, 1.0)
+
+    def along(t: Floats, which: Floats) -> Floats:
+        pairs = zip(np.broadcast_to(which, t.shape).flat, t.flat, strict=True)
+        return np.reshape([np.sum(weights * change(j, s)) / scale[j] for j, s in pairs], t.shape)
+
+    which = np.arange(len(moves))
+    stop = {"atol": float(SAFETY), "rtol": 2.0**-40}  # in units of the noise: less is not there to be had
+    result = derivative(along, np.zeros(len(moves)), args=(which,), initial_step=1.0, tolerances=stop)
+    smallest = 2.0 ** -(result.nit + 3.0)
+    value = result.df * scale
+    blurred = SAFETY * blur / smallest * np.maximum(np.abs(value), terms)
+    return Derivative(value, result.error * scale + SAFETY * rounding / smallest + blurred, terms)
+
+
+def complex_step(y_of: Function, weights: Floats, unit: float, moves: Sequence[Move]) -> Derivative | None:
+    """Differentiate by imag(y(x + ih)) / h; None where y takes no complex input.
+
+    Nothing is subtracted, so h may be as small as it likes. A function that is not analytic, because it uses abs, conj,
+    var or casts, may answer wrongly: compare with `differences`.
+    """
+    h = 2.0**-100
+    values, terms = np.zeros(len(moves)), np.zeros(len(moves))
+    try:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("error", np.exceptions.ComplexWarning)
+            for j, move in enumerate(moves):
+                y = np.asarray(y_of(move.by(1j * h)))
+                if y.dtype.kind != "c" or y.shape != weights.shape:
+                    return None
+                slopes = weights * (y.imag / h)
+                values[j], terms[j] = np.sum(slopes), np.sum(np.abs(slopes))
+    except Exception:  # whatever foreign code raises when it meets complex numbers
+        return None
+    return Derivative(values, SAFETY * unit * terms, terms) if np.all(np.isfinite(values)) else None
+
+
+def noise_of(
+    evaluate: Callable[[list[Floats]], list[Any]],
+    here: list[Any],
+    inputs: list[Floats],
+    steps: list[Floats],
+    rng: np.random.Generator,
+) -> list[Any]:
+    """Measure what rounding does to arrays that depend on inputs: the largest of a few samples, element by element.
+
+    Once by moving the inputs by units in their last place: what a backward stable algorithm may be off by. And once by
+    moving them by 2^-22 of their steps, too little to bend anything, so that f(x + d) - 2 f(x) + f(x - d) leaves only
+    noise (the principle of Moré & Wild 2011, *Estimating computational noise*): it shows an algorithm that works in
+    fewer digits than it admits. Noise is never taken to be less than the rounding of the result itself.
+    """
+    noise: list[Any] = [None if a is None else roundoff_of(a) * np.abs(a.astype(np.float64)) for a in here]
+    for sample in range(8):
+        if sample % 2:
+            change = [2.0**-22 * step * rng.uniform(-1, 1, step.shape) for step in steps]
+            sides = [evaluate([a + s * d for a, d in zip(inputs, change, strict=True)]) for s in (1, -1)]
+        else:
+            sides = [evaluate([a + np.spacing(np.abs(a)) * rng.integers(-2, 3, a.shape) for a in inputs])] * 2
+        for k, (a, up, down) in enumerate(zip(here, *sides, strict=True)):
+            if a is not None and up.shape == down.shape == a.shape:
+                with np.errstate(all="ignore"):
+                    bend = np.abs((up.astype(np.float64) - a) + (down.astype(np.float64) - a))
+                noise[k] = np.maximum(noise[k], bend)
+    return noise

@@ -1,0 +1,92 @@
+"""The frameworks of the matrix, and a virtual environment for each, made from its pinned requirements."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import refnorm
+from refnorm.frameworks import ADAPTERS
+from refnorm.oracle.ask.target import TargetError
+
+REQUIREMENTS = Path(refnorm.__file__).parent / "frameworks" / "requirements"
+INSTALL = 1200.0  # seconds that a step of an installation may take
+QUIET: dict[str, Any] = {"capture_output": True, "text": True, "stdin": subprocess.DEVNULL}
+
+
+class Entry(NamedTuple):
+    """A framework: its target, the file of pinned requirements, and the backend for those that have several."""
+
+    target: str
+    requirements: str
+    backend: str = ""
+
+    @property
+    def name(self) -> str:
+        """Target, with its backend if it has one."""
+        return f"{self.target}-{self.backend}" if self.backend else self.target
+
+
+ENTRIES: tuple[Entry, ...] = (
+    Entry("refnorm", "onnx"),
+    Entry("torch", "torch"),
+    Entry("onnx", "onnx"),
+    Entry("onnxruntime", "onnx"),
+    Entry("flax", "jax"),
+    Entry("haiku", "jax"),
+    Entry("equinox", "jax"),
+    Entry("tensorflow", "tensorflow"),
+    Entry("tf-keras", "tensorflow"),
+    Entry("keras", "tensorflow", "tensorflow"),
+    Entry("keras", "torch", "torch"),
+    *(Entry("keras", "jax", backend) for backend in ("jax", "numpy")),  # numpy's backend imports jax
+    Entry("keras", "openvino", "openvino"),
+    Entry("tf-slim", "tf-slim"),
+    Entry("tensorlayer", "tensorlayer"),
+    *(Entry(n, n) for n in ("paddle", "mindspore", "mxnet", "chainer", "tinygrad", "mlx", "numpy-ml")),
+    *(Entry(n, n) for n in ("opencv", "openvino", "ncnn", "caffe")),
+)
+
+
+def environment(name: str, environments: Path) -> str | TargetError:
+    """Return the interpreter of an environment, made from pinned requirements if there is none like that."""
+    file = REQUIREMENTS / f"{name}.txt"
+    source = REQUIREMENTS / f"{name}-source.txt"  # an sdist that its adapter compiles a part of
+    content = file.read_text() + (source.read_text() if source.exists() else "")
+    root = environments / f"{name}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
+    python = root / ("Scripts" if os.name == "nt" else "bin") / "python"
+    if (root / "complete").exists():
+        return str(python)
+    builders = [line for line in content.splitlines() if line.startswith(("setuptools==", "wheel=="))]
+    variables = dict(os.environ)
+    if uv := shutil.which("uv"):
+        make = [uv, "venv", "-q", "--clear", "--python", sys.executable, str(root)]
+        install = [uv, "pip", "install", "-q", "--no-deps", "--python", str(python)]
+        if "PIP_FIND_LINKS" in variables:  # wheels at hand, a build of torch without CUDA among them
+            variables.setdefault("UV_FIND_LINKS", variables["PIP_FIND_LINKS"])
+    else:
+        make = [sys.executable, "-m", "venv", "--clear", str(root)]
+        install = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-deps"]
+    steps = [make, *([[*install, *builders]] if builders else []), [*install, "--no-build-isolation", "-r", str(file)]]
+    if source.exists():
+        fetch = [str(python), "-m", "pip", "download", "-q", "--no-deps", "--no-binary", ":all:", "-r", str(source)]
+        steps.append([*fetch, "-d", str(root / "source")])
+    try:
+        for step in steps:
+            subprocess.run(step, check=True, timeout=INSTALL, env=variables, **QUIET)
+        for archive in (root / "source").glob("*.tar.gz"):
+            shutil.unpack_archive(archive, root / "source", filter="data")
+        if source.exists():
+            variables["PYTHONPATH"] = str(Path(refnorm.__file__).parent.parent)
+            compiling = [str(python), "-c", f"import {ADAPTERS[name]}"]
+            subprocess.run(compiling, check=True, timeout=INSTALL, env=variables, **QUIET)
+    except (subprocess.SubprocessError, OSError) as error:
+        said = [line for line in str(getattr(error, "stderr", "") or error).splitlines() if line.strip()]
+        return TargetError(f"could not be installed: {said[-1][:200] if said else error}")
+    (root / "complete").touch()
+    return str(python)

@@ -1,0 +1,108 @@
+"""Every framework in an environment of its own, measured: its convention, its digits, and the oracle's verdict."""
+
+from __future__ import annotations
+
+import datetime
+import tempfile
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import refnorm
+from refnorm.matrix.environments import Entry, environment
+from refnorm.oracle.apart import measured
+from refnorm.oracle.ask.target import TargetError
+
+IMPORTS = 180.0  # seconds that an import or a probe may take
+CASE = 60.0  # seconds that a case of the check may take
+
+
+def matrix(
+    entries: Iterable[Entry],
+    environments: Path,
+    progress: Callable[[int, int, str], None] = lambda *_: None,
+    jobs: int = 2,
+    keep: Callable[[dict[str, dict[str, Any]]], None] = lambda _: None,
+) -> dict[str, dict[str, Any]]:
+    """Measure frameworks, each in its own environment, which is made if it is not there.
+
+    Parameters
+    ----------
+    entries : what to measure.
+    environments : directory for the virtual environments.
+    progress : called with the number of a framework, their count and its name, when it is done.
+    jobs : how many to measure at once.
+    keep : called with the results so far whenever a framework is done.
+
+    Returns
+    -------
+    dict
+        By name: target, versions, date, command and, for each path, what `refnorm.identify`, `refnorm.numerics` and
+        `refnorm.check` measured; or ``error``, for a framework that could not be installed or loaded, or that hangs
+        or dies.
+    """
+    entries = tuple(entries)
+    results: dict[str, dict[str, Any]] = {}
+    with ThreadPoolExecutor(jobs) as pool:  # first come, first served: whoever waits for an environment finds it begun
+        names = dict.fromkeys(e.requirements for e in entries)
+        pythons = {name: pool.submit(environment, name, environments) for name in names}
+        measuring = [pool.submit(lambda e: _measure(e, pythons[e.requirements].result()), e) for e in entries]
+        for number, (entry, future) in enumerate(zip(entries, measuring, strict=True), start=1):
+            results[entry.name] = future.result()
+            keep(results)
+            progress(number, len(entries), entry.name)
+    return results
+
+
+def _measure(entry: Entry, python: str | TargetError) -> dict[str, Any]:
+    """Return what was measured of one framework."""
+    base = {"target": entry.target, "refnorm": refnorm.__version__, "date": datetime.date.today().isoformat()}
+    if isinstance(python, TargetError):
+        return base | {"error": str(python)}
+    with tempfile.TemporaryDirectory() as folder:  # not where the caller stands: a folder there may shadow a module
+        variables = {"PYTHONPATH": str(Path(refnorm.__file__).parent.parent), "TMPDIR": folder, "MPLBACKEND": "Agg"}
+        variables |= {"KERAS_BACKEND": entry.backend} if entry.backend else {}
+        process: dict[str, Any] = {"python": python, "variables": variables, "folder": folder}
+        try:
+            found, _ = measured({"do": "identify", "target": entry.target}, IMPORTS, **process)
+            digits, _ = measured({"do": "numerics", "target": entry.target}, IMPORTS, **process)
+            single, _ = measured({"do": "numerics", "target": entry.target, "cores": 1}, IMPORTS, **process)
+        except TargetError as error:
+            return base | {"error": str(error)}
+        verdicts = _verdicts(entry.target, process)
+    prefix = f"KERAS_BACKEND={entry.backend} " if entry.backend else ""
+    paths = {}
+    for path in found["paths"]:
+        name = path.pop("path")
+        number = digits[name]
+        if "digest" in number:
+            threads = number.pop("digest") == single[name].get("digest")
+            number["threads"] = "same" if threads else "differ"
+        paths[name] = {**path, "numerics": number, "check": verdicts.get(name, verdicts.get("*"))}
+    return base | {
+        "versions": found["versions"],
+        "declared": found["declared"],
+        "command": f"{prefix}refnorm identify {entry.target}",
+        "paths": paths,
+    }
+
+
+def _verdicts(target: str, process: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return by path what `refnorm check` finds: row, cases, findings, and what it hung or died in; "*" if nothing."""
+    order = {"do": "check", "target": target, "convention": None, "dtypes": ["float64", "float32", "float16"]}
+    try:
+        report, _ = measured(order, CASE, **process)
+    except TargetError as error:
+        return {"*": {"error": str(error)}}
+    verdicts = {}
+    for path in report["paths"]:
+        findings = [
+            {"kind": f["kind"], "title": " ".join(f["title"].split())[:160], "cases": len(f["cases"])}
+            for f in path["findings"]
+        ]
+        conforms = path["conforms"] and not report["notes"]
+        verdicts[path["name"]] = {
+            "conforms": conforms, "cases": path["cases"], "findings": findings, "lost": report["notes"],
+        }  # fmt: skip
+    return verdicts

@@ -1,0 +1,55 @@
+"""The results of a matrix as files, and what differs between two of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from refnorm.matrix.environments import ENTRIES
+from refnorm.matrix.table import markdown, page
+
+
+def write(results: dict[str, dict[str, Any]], directory: Path) -> None:
+    """Write one JSON file per framework, the table in Markdown, and the page in HTML; each aside, then renamed."""
+    directory.mkdir(parents=True, exist_ok=True)
+    files = {f"{name}.json": json.dumps(result, indent=1) + "\n" for name, result in results.items()}
+    everything = {**read(directory), **results}
+    ordered = {e.name: everything[e.name] for e in ENTRIES if e.name in everything}
+    files |= {"matrix.md": markdown(ordered), "matrix.html": page(ordered)}
+    for name, content in files.items():
+        aside = directory / f"{name}.part"
+        aside.write_text(content, encoding="utf-8")
+        aside.replace(directory / name)
+
+
+def read(directory: Path) -> dict[str, dict[str, Any]]:
+    """Return the results that a directory holds."""
+    return {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in sorted(directory.glob("*.json"))}
+
+
+def changes(old: dict[str, dict[str, Any]], new: dict[str, dict[str, Any]]) -> list[str]:
+    """Say what differs between two sets of results, dates aside: a line per framework, path and measurement."""
+    lines = []
+    for name in new:
+        a, b = (_flat(results.get(name, {})) for results in (old, new))
+        lines += [
+            f"{name}: {key}: {a.get(key, 'absent')} -> {b.get(key, 'absent')}"
+            for key in dict.fromkeys([*a, *b])
+            if a.get(key) != b.get(key)
+        ]
+    return lines
+
+
+def _flat(result: dict[str, Any]) -> dict[str, str]:
+    found: dict[str, str] = {key: str(result[key]) for key in ("error", "declared") if key in result}
+    found |= {f"version of {k}": v for k, v in result.get("versions", {}).items()}
+    for path, data in result.get("paths", {}).items():
+        for number, m in enumerate(data["measurements"]):
+            found[f"{path} {m['name']} ({number})".strip()] = f"{m['value']} {m['note']}".strip()
+        found |= {f"{path} {k}".strip(): str(data.get(k)) for k in ("row", "nearest", "differs")}
+        found |= {f"{path} numerics, {k}".strip(): str(v) for k, v in data["numerics"].items()}
+        found |= {f"{path} check, {k}".strip(): str(v) for k, v in data.get("check", {}).items() if k != "findings"}
+        for f in data.get("check", {}).get("findings", ()):
+            found[f"{path} check, {f['kind']}: {f['title']}".strip()] = f"{f['cases']} cases"
+    return found

@@ -1,0 +1,7 @@
+"""What is measured of a black box, number by number: its convention, and how many digits it loses.
+
+measurement   one thing measured, with its key
+probes        what is asked: inputs chosen so that the outputs give a convention away
+recorded      the same from outputs that another program wrote
+numerics      errors against exact results as the mean grows, memory layouts, threads
+"""

@@ -1,0 +1,339 @@
+"""What is asked of a black box, one probe each: inputs chosen so that the outputs give a convention away."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from refnorm.conventions.rows import CONVENTIONS
+from refnorm.formats import cast
+from refnorm.golden.inputs import cases
+from refnorm.oracle.ask.answers import ask
+from refnorm.oracle.ask.box import EPS, Box, Refused
+from refnorm.oracle.behaviours import policy
+from refnorm.oracle.measure.measurement import OTHER, RAISES, Key, Measurement, ranks_of
+
+DIGITS = 5e-7  # weights are told apart to six digits
+SENSES: dict[str, Callable[[float], tuple[float, float]]] = {
+    "new": lambda a: (1 - a, a),
+    "old": lambda a: (a, 1 - a),
+    "sums": lambda a: (a / (1 + a), 1 / (1 + a)),
+}
+PLACES: dict[str, Callable[[float, float], float]] = {
+    "sqrt(var + eps)": lambda v, e: np.sqrt(v + e),
+    "sqrt(var) + eps": lambda v, e: np.sqrt(v) + e,
+    "sqrt(max(var, eps))": lambda v, e: np.sqrt(max(v, e)),
+    "sqrt(var)": lambda v, e: np.sqrt(v),
+}
+MOVED = "sqrt(moved var + eps)"
+MEANING = {"new": "weight of the new batch", "old": "weight of the old value", "sums": "factor on running sums"}
+
+Probe = Iterator[Measurement]
+
+
+def _functions(box: Box) -> Probe:
+    """Find what does not raise whatever it is given; the other probes leave out what does."""
+    for function, mode in (("train", "training"), ("infer", "inference")):
+        if hasattr(box.implementation, function):
+            if not getattr(box, f"{function}s"):
+                yield Measurement(Key(mode), mode, RAISES, box.refusals[function])
+        else:
+            yield Measurement(Key(mode), mode, "not offered")
+    yield Measurement(Key.RANKS, "ranks of x", box.ranks)
+
+
+def _running_statistics(box: Box) -> Probe:
+    """Weights from batches of mean 2 and biased variance 1; then the variance that is stored, at several counts."""
+    if not box.trains:
+        return
+    x = box.batch(*[1.0, 3.0] * 4)
+    weights = {}
+    for momentum in (0.25, 0.75, 0.9):
+        _, mean, var = box.train(x, momentum, mean=0.0, var=0.0)
+        _, mean_from_one, var_from_one = box.train(x, momentum, mean=1.0, var=1.0)
+        weights[momentum] = (float((mean_from_one - mean)[0]), float(mean[0] / 2))
+        old_in_var = float((var_from_one - var)[0])
+    near = [s for s, f in SENSES.items() if all(_close(weights[a], f(a)) for a in weights)]
+    sense = near[0] if near else "other"
+    shown = ", ".join(f"{new:.6g} at {momentum:g}" for momentum, (_, new) in weights.items())
+    yield Measurement(Key.NEW_WEIGHT, "weight of the new batch", weights[0.25][1], shown)
+    yield Measurement(Key.OLD_WEIGHT, "weight of the old value", weights[0.25][0], "at momentum 0.25")
+    yield Measurement(Key.MOMENTUM, "momentum", sense, MEANING.get(sense, "no known rule"))
+    if abs(old_in_var - weights[0.9][0]) > DIGITS:
+        note = "at momentum 0.9, not that of the old mean"
+        yield Measurement(Key.OLD_VARIANCE_WEIGHT, "weight of the old variance", old_in_var, note)
+    ks, shown = [], ""
+    for m in (2, 3, 5, 8):
+        values = np.arange(float(m))
+        _, _, var = box.train(box.batch(*values), 0.25, mean=0.0, var=0.0)
+        _, _, from_one = box.train(box.batch(*values), 0.25, mean=0.0, var=1.0)
+        weight = 1 - float((from_one - var)[0])
+        factor = float(var[0]) / weight / float(np.var(values)) if weight else float("nan")
+        ks.append(m * (1 - 1 / factor) if factor else float("nan"))
+        shown += f"{', ' if shown else ''}{factor:.6g} at m = {m}"
+    alike = max(ks) - min(ks) < 1e-4
+    k = round(float(np.mean(ks)), 4) + 0.0 if alike else "other"
+    yield Measurement(Key.CORRECTION, "running variance, k in m/(m - k)", k, f"times the biased one {shown}")
+    counts = {}
+    for rank in box.ranks if k not in ("other", 0.0) else ():
+        x = np.arange(24.0).reshape(2, 2, *[1] * (rank - 3), 6) ** 2 if rank > 2 else np.arange(24.0).reshape(12, 2)
+        _, _, var = box.train(x, 0.25, mean=0.0, var=0.0)
+        _, _, from_one = box.train(x, 0.25, mean=0.0, var=1.0)
+        factor = float((var / (1 - (from_one - var)) / np.var(x, axis=(0, *range(2, rank))))[0])
+        words = {12 / (12 - float(k)): "all values", 2 / (2 - float(k)): "samples", 1.0: "nothing: it is biased"}
+        counts[rank] = next((word for f, word in words.items() if abs(factor - f) < 1e-4), f"other, {factor:.6g}")
+    for word in dict.fromkeys(counts.values()):
+        ranks = [rank for rank, other in counts.items() if other == word]
+        yield Measurement(Key.COUNTS, "m counts", word, ranks_of(ranks), tuple(ranks))
+
+
+def _close(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
+    return all(abs(x - y) <= DIGITS for x, y in zip(a, b, strict=True))
+
+
+def _as_received(box: Box) -> Probe:
+    """Whether eps and momentum are rounded to float32 on their way; only float64 results can tell."""
+    if box.dtype != "float64":
+        return
+    narrow_work = _works_in_less(box)
+    where = "whatever the layer's format" if narrow_work else ""
+    found = "float32 or less" if narrow_work else "float64"
+    yield Measurement(Key.WORKING_FORMAT, "float64 is computed in", found, where)
+    if narrow_work:
+        return
+    for name, value in (("eps", 1e-3), ("momentum", 0.1)):
+        arrivals = {"float64": value, "float32": float(np.float32(value))}
+        arrivals |= {"float32 complement": float(1 - np.float64(np.float32(1 - value)))} if name == "momentum" else {}
+        try:
+            if name == "eps":
+                received = 1 / float(box.infer(box.batch(1.0, 1.0), value, var=0.0).flat[0]) ** 2 if box.infers else 0.0
+            else:
+                new = float(box.train(box.batch(0.0, 2.0), value)[1][0]) if box.trains else 0.0
+                kept = float(box.train(box.batch(-1.0, 1.0), value, mean=1.0)[1][0]) if box.trains else 0.0
+                received = min((new, kept, 1 / new - 1 if new else 0.0), key=lambda a: abs(a - value))
+        except Refused:
+            continue
+        if abs(received - value) < 1e-5 * value:
+            near = min(arrivals, key=lambda kind: abs(received - arrivals[kind]))
+            note = f"{value:g} arrives as {received:.12g}"
+            yield Measurement(Key(f"{name}-travels"), f"{name} travels as", near, note)
+
+
+def _works_in_less(box: Box) -> bool:
+    """Whether a float64 box loses what is 2^-40 away from the mean, as float32 does."""
+    d = 2.0**-40
+    if box.infers:
+        return not abs(box.infer(box.batch(1 + d, 1 + d), mean=1.0).flat[0]) > d / 2
+    return not np.max(np.abs(box.train(box.batch(*[1 - d, 1 + d] * 4))[0])) > d / 2
+
+
+def _first_step(box: Box) -> Probe:
+    """Find what a new layer starts from: a line through two batches gives weight, initial value and defaults."""
+    if not hasattr(box.implementation, "begin"):
+        if box.trains:
+            note = "by the caller: nothing to measure"
+            yield Measurement(Key.INITIAL_STATISTICS, "initial statistics", "given", note)
+        return
+    values = np.array([1.0, 3.0] * 4)
+    default, given = ([box.begin(box.batch(*values * k), momentum, None) for k in (1, 2)] for momentum in (None, 0.25))
+    weights = {label: float((steps[1][1] - steps[0][1])[0]) / 2 for label, steps in (("", given), ("d", default))}
+    by_default = f"{weights['d']:.6g}"
+    note = f"{by_default} by default; 0.25 given"
+    yield Measurement(Key.FIRST_WEIGHT, "first weight of the new batch", weights[""], note, short=by_default)
+    for k, name, gap in ((1, "mean", 2.0), (2, "variance", 3.0)):
+        first, second = (float(step[k][0]) for step in given)
+        slope = (second - first) / gap
+        shift = round(first - slope * (2.0 if name == "mean" else 1.0), 6) + 0.0
+        # The stored variance may be 8/7 of the biased one, and need not weigh the batch as the mean does.
+        usual = (weights[""], 0.75, 0.25)
+        weight = next((w for w, f in product(usual, (1, 8 / 7)) if abs(w * f - slope) < 1e-5), weights[""])
+        if abs(1 - weight) > DIGITS:
+            yield Measurement(Key(f"initial-{name}"), f"initial {name}", round(shift / (1 - weight), 6))
+        elif shift:
+            note = "is added to that of the first batch, at momentum 0.25"
+            yield Measurement(Key(f"initial-{name}"), f"initial {name}", shift, note)
+        else:
+            yield Measurement(Key(f"initial-{name}"), f"initial {name}", "none", "the first batch is taken as it is")
+    d = 2.0**-6
+    y = float(np.max(box.begin(box.batch(*[-d, d] * 4), None, None)[0]))
+    yield Measurement(Key.DEFAULT_EPS, "eps, by default", float(f"{(d / y) ** 2 - d * d:.3g}"), "from y of a new layer")
+
+
+def _eps(box: Box) -> Probe:
+    """Where eps is added, and the smallest that is honoured."""
+    d = 2.0**-6
+    doors: dict[str, Callable[[], float]] = {}
+    if box.trains:
+        moved = np.sqrt(float(box.train(box.batch(*[-d, d] * 4))[2][0]) + EPS)
+    if box.infers:
+        doors["inference"] = lambda: 1 / float(box.infer(box.batch(1.0, 1.0), var=d * d).flat[0])
+    if box.trains:
+        doors["training"] = lambda: d / float(np.max(box.train(box.batch(*[-d, d] * 4))[0]))
+    tolerance = 5e-3 if box.dtype == "float16" else 1e-4  # the places are 3 % apart, or more
+    for mode, divisor in doors.items():
+        found = divisor()
+        # In training an unbiased variance may normalise: 8/7 of the biased one.
+        fits = [
+            f"{place}{', unbiased var' if k else ''}"
+            for place, k in product(PLACES, (0, 1) if mode == "training" else (0,))
+            if abs(found - PLACES[place](d * d * 8 / (8 - k), EPS)) <= tolerance * found
+        ]
+        if mode == "training" and not fits and abs(found - moved) <= tolerance * found:
+            fits = [MOVED]
+        note = f"{found:.6g} at var = 2^-12, eps = 2^-10"
+        yield Measurement(Key(f"{mode}-divisor"), f"divisor in {mode}", fits[0] if fits else OTHER, note)
+    if box.infers and box.dtype != "float16":
+        y = float(box.infer(box.batch(1.0, 1.0), 1e-12, var=0.0).flat[0])
+        received = 1 / y**2 if np.isfinite(y) and y else float("nan")
+        honoured = "is honoured" if abs(received - 1e-12) < 1e-15 else "arrives so"
+        yield Measurement(Key.TINY_EPS, "eps of 1e-12", float(f"{received:.4g}"), honoured)
+
+
+def _kept_axes(box: Box) -> Probe:
+    """One value is changed, and whatever else changes shared its statistics."""
+    if not box.trains:
+        return
+    for rank in box.ranks:
+        shape = (3, 4, 2, 3, 2)[:rank]
+        x = np.random.default_rng(rank).integers(-8, 9, shape).astype(float)
+        changed = x.copy()
+        changed[(0,) * rank] += 1.5
+        at = np.argwhere(box.train(x)[0] != box.train(changed)[0])
+        kept = tuple(int(axis) for axis in range(rank) if len(at) and not at[:, axis].any())
+        name, note = f"axis with its own statistics, rank {rank}", f"{len(at)} values of {x.size} together"
+        yield Measurement(Key.KEPT_AXIS, name, kept, note, (rank,))
+
+
+def _one_value_per_channel(box: Box) -> Probe:
+    """Name, as the oracle does, what training makes of one value per channel."""
+    return _policies(box, Key.ONE_VALUE, "one value per channel")
+
+
+def _empty_batch(box: Box) -> Probe:
+    """Name, as the oracle does, what training makes of no value at all."""
+    return _policies(box, Key.EMPTY_BATCH, "empty batch")
+
+
+def _policies(box: Box, key: Key, name: str) -> Probe:
+    if not box.trains:
+        return
+    sense = _sense(box)
+    row = replace(CONVENTIONS["torch"], momentum=sense if sense in SENSES else "new")
+    seen = {}
+    for case in cases("training", box.dtype, key):
+        if case.x.ndim in box.ranks and case.parameters == case.kind:
+            seen[case.x.ndim] = policy(case, row, ask(box.implementation, case), ()).policy
+    for outcome in dict.fromkeys(seen.values()):
+        ranks = [rank for rank, other in seen.items() if other == outcome]
+        yield Measurement(key, name, outcome, ranks_of(ranks), tuple(ranks))
+
+
+def _sense(box: Box) -> str:
+    try:
+        return str(next(m.value for m in _running_statistics(box) if m.key is Key.MOMENTUM))
+    except (Refused, StopIteration):
+        return "other"
+
+
+def _nan(box: Box) -> Probe:
+    """How far one NaN in channel 0 of three reaches."""
+    x = np.arange(12.0).reshape(4, 3) ** 2
+    x[0, 0] = np.nan
+    x = x.reshape(4, 3, *[1] * (box.rank - 2))
+    doors: dict[str, Callable[[], list[Any]]] = {}
+    if box.trains:
+        doors["training"] = lambda: list(box.train(x))
+    if box.infers:
+        doors["inference"] = lambda: [box.infer(x)]
+    for mode, door in doors.items():
+        y, *statistics = door()
+        bad = ~np.isfinite(y.reshape(4, 3))
+        reach = "its value" if bad.sum() == 1 and bad[0, 0] else "its channel" if bad[:, 0].all() else "part of it"
+        reach = "all channels" if bad[:, 1:].any() else reach if bad.any() else "nothing: it disappears"
+        lost = [f"running {n}" for n, s in zip(("mean", "variance"), statistics, strict=False) if not np.isfinite(s[0])]
+        yield Measurement(Key.NAN, f"NaN in {mode} reaches", reach, "and " + ", ".join(lost) if lost else "")
+
+
+def _formats(box: Box) -> Probe:
+    """Note the formats of the statistics that come back, and what half-precision batches do to them."""
+    if not box.trains:
+        return
+    pairs = [(d, d) for d in box.dtypes]
+    if getattr(box.implementation, "mixed", True) and "float32" in box.dtypes:
+        pairs += [(d, "float32") for d in box.dtypes if d in ("float16", "bfloat16")]
+    for x_dtype, parameters in pairs:
+        name = f"x {x_dtype}, statistics {parameters}"
+        try:
+            y, mean, var = box.train(box.batch(1.0, 2.0, 3.0), dtype=x_dtype, parameters=parameters)
+        except Refused as refused:
+            yield Measurement(Key.FORMATS, name, RAISES, str(refused))
+            continue
+        back = f"y {y.dtype}, statistics {mean.dtype}" + (f" and {var.dtype}" if var.dtype != mean.dtype else "")
+        yield Measurement(Key.FORMATS, name, back)
+    near_zero = np.abs(box.train(box.batch(*[-2.0, 2.0] * 4))[0]) * np.sqrt(1 + EPS)
+    by_batch = bool(np.all(np.abs(near_zero - 1) < 1e-2))  # else y says nothing about the batch's variance
+    if "float16" in box.dtypes and by_batch:
+        narrow = {"squares": [-300.0, 300.0] * 4, "a sum": [32.0, 34.0] * 2048}
+        for what, parameters in product(narrow, dict.fromkeys(p for x, p in pairs if x == "float16")):
+            with np.errstate(all="ignore"):
+                try:
+                    results = box.train(box.batch(*narrow[what]), dtype="float16", parameters=parameters)
+                except Refused:
+                    continue
+            y = np.asarray(results[0], float)
+            sound = np.isfinite(y).all() and abs(abs(y.flat[0]) - 1) < 0.01
+            name = f"float16, statistics {parameters}, {what} beyond 65504"
+            yield Measurement(Key.HALF_SUMS, name, "survives" if sound else "overflows", short=parameters)
+    for dtype, centre in (("float32", 2.0**12), ("float64", 2.0**28)):
+        if dtype in box.dtypes and by_batch and not (dtype == box.dtype == "float64" and _works_in_less(box)):
+            y = np.asarray(box.train(box.batch(*[centre - 1, centre + 1] * 4), dtype=dtype)[0], float)
+            error = float(np.max(np.abs(np.abs(y) * np.sqrt(1 + EPS) - 1)))
+            kind = "one-pass, E[x^2] - E[x]^2" if not error < 1e-3 else "two-pass, or wider than x"
+            name = f"{dtype}, variance at mean/std 2^{int(np.log2(centre))}"
+            yield Measurement(Key.VARIANCE, name, error, kind, short=kind.partition(",")[0])
+
+
+def _evaluation(box: Box) -> Probe:
+    """Whether inference folds, looks at the batch, or writes to its statistics."""
+    if not box.infers:
+        return
+    x = box.batch(1.0, 2.0, 4.0)
+    other = x.copy()
+    other[1] = 50.0
+    alone = np.array_equal(box.infer(x)[0], box.infer(other)[0])
+    yield Measurement(Key.BATCH_IN_INFERENCE, "inference looks at the batch", "no" if alone else "yes")
+    mean, var = (cast(np.array([v]), box.dtype) for v in (0.5, 2.0))
+    before = mean.tobytes(), var.tobytes()
+    one, zero = cast(np.ones(1), box.dtype), cast(np.zeros(1), box.dtype)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        box.implementation.infer(cast(x, box.dtype), one, zero, mean, var, EPS)
+    still = before == (mean.tobytes(), var.tobytes())
+    yield Measurement(Key.STATISTICS_IN_INFERENCE, "inference moves the statistics", "no" if still else "yes")
+    # x = mean: y is beta exactly, unless beta - mean * a was rounded first.
+    mean_, beta = (float(cast(np.array([v]), box.dtype)[0]) for v in (3000.7, 0.1))
+    y = float(box.infer(box.batch(mean_, mean_), gamma=1.3, beta=beta, mean=mean_, var=0.7).flat[0])
+    folded = "folded to x a + b" if y != beta else "not folded"
+    yield Measurement(Key.FOLDING, "inference at x = mean, y - beta", y - beta, folded)
+
+
+PROBES: tuple[Callable[[Box], Probe], ...] = (
+    _functions,
+    _running_statistics,
+    _as_received,
+    _first_step,
+    _eps,
+    _kept_axes,
+    _one_value_per_channel,
+    _empty_batch,
+    _nan,
+    _formats,
+    _evaluation,
+)
+# the keys of probes that measure one thing
+ABOUT: dict[Callable[[Box], Probe], Key] = {_one_value_per_channel: Key.ONE_VALUE, _empty_batch: Key.EMPTY_BATCH}
