@@ -26,8 +26,8 @@ def data() -> dict[str, Any]:
     """Measure each algorithm in each format."""
     from algorithms import Algorithm, by_halves, folded, one_pass, welford
 
-    from refnorm.oracle.measure.numerics import numerics
     from refnorm.oracle.ask.target import Target
+    from refnorm.oracle.measure.numerics import numerics
 
     paths = {
         "one pass": Algorithm("one pass", "", by_halves, one_pass),

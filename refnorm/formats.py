@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 Array = Any  # an array of any library that follows the array API standard
-Floats = npt.NDArray[Any]  # NumPy float64 values, which may all be numbers of a narrower format
+Floats = np.ndarray[Any, Any]  # NumPy float64 values, which may all be numbers of a narrower format
 
 # significand bits and smallest normal exponent of every format that a result may be rounded to
 FORMATS = {"float64": (53, -1022), "float32": (24, -126), "bfloat16": (8, -126), "float16": (11, -14)}
@@ -46,7 +45,7 @@ def largest(kind: str) -> float:
     return (2.0 - 2.0 ** (1 - bits)) * 2.0 ** (1 - exponent)
 
 
-def rounded(values: npt.ArrayLike, kind: str) -> Floats:
+def rounded(values: Any, kind: str) -> Floats:
     """Round float64 values to a format once, to nearest, ties to even; they stay float64.
 
     The last place is read from the exponent of each value, and `numpy.rint` rounds to a multiple of it: another road
@@ -68,7 +67,7 @@ def rounded(values: npt.ArrayLike, kind: str) -> Floats:
         return limited
 
 
-def cast(values: npt.ArrayLike, kind: str) -> npt.NDArray[Any]:
+def cast(values: Any, kind: str) -> Floats:
     """Round float64 values to a format, once, and store them in it."""
     return rounded(values, kind).astype(numpy_dtype(kind))
 

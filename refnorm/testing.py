@@ -19,7 +19,7 @@ from refnorm import conventions
 from refnorm.conventions import Convention
 from refnorm.golden.inputs import Case
 from refnorm.oracle.ask.interface import FUNCTIONS, offered
-from refnorm.oracle.ask.target import Target, as_target, load
+from refnorm.oracle.ask.target import Target, as_target, load_target
 from refnorm.oracle.baseline import Key, key, known
 from refnorm.oracle.judge import Observation
 from refnorm.oracle.observe import disturbed, observed, ordinary, selected
@@ -125,7 +125,7 @@ def case_by_case(
 
 
 def _loaded(implementation: Any) -> Target:
-    return load(implementation) if isinstance(implementation, str) else as_target(implementation)
+    return load_target(implementation) if isinstance(implementation, str) else as_target(implementation)
 
 
 def _tests(path: Any, row: Convention, dtypes: Sequence[str]) -> list[tuple[str, Callable[[], list[Observation]]]]:

@@ -73,10 +73,10 @@ def deviates() -> bool:
     """Whether `refnorm check refnorm` finds anything; it stops at the first that is wrong, to save time."""
     try:
         from refnorm.conventions import convention
-        from refnorm.oracle.ask.target import load
+        from refnorm.oracle.ask.target import load_target
         from refnorm.oracle.observe import observe, selected
 
-        target = load("refnorm")
+        target = load_target("refnorm")
         for path in target.paths.values():
             for dtypes in (("float64",), ("float32", "float16")):
                 row = convention(getattr(path, "convention", target.convention))

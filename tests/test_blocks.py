@@ -1,4 +1,4 @@
-"""Blocks: that they cover every value once, and that results do not depend on how an array is cut or on threads.
+"""Blocks: that they cover every value once, that results do not depend on how an array is cut or who interrupts.
 
 Small blocks are forced on small arrays, so that every way of cutting is met: along any axis, with remainders, with
 many parts of one channel, in any memory layout. The results must keep the promise of `test_accuracy`, against exact
@@ -9,6 +9,7 @@ Not verified here: speed (`tests/benchmarks`).
 
 from __future__ import annotations
 
+import signal
 import threading
 import tracemalloc
 
@@ -17,7 +18,8 @@ import pytest
 import test_accuracy as accuracy
 
 import refnorm
-from refnorm.reference import _layout as _array, _blocks, _channels as _formula
+from refnorm.reference import _blocks, _channels
+from refnorm.reference._layout import Layout
 
 SHAPES = [
     ((40, 3, 5, 7), (0, 2, 3)),
@@ -96,7 +98,7 @@ def test_parameters_that_are_repeated_change_no_bit(monkeypatch, shape, axis, ki
     inputs = inputs._replace(x=np.asarray(inputs.x, order=order), dy=np.asarray(inputs.dy, order=order))
     repeated = []
     for slab in (_blocks.slab, lambda *_: None):
-        monkeypatch.setattr(_array, "slab", lambda *x, slab=slab: repeated.append(slab(*x)) or repeated[-1])
+        monkeypatch.setattr(_channels, "slab", lambda *x, slab=slab: repeated.append(slab(*x)) or repeated[-1])
         repeated.append({name: value.tobytes() for name, value in accuracy.training(inputs).items()})
     assert (order, kind) != ("C", "float64") or any(isinstance(at, tuple) for at in repeated)
     assert repeated[-1] == next(results for results in repeated if isinstance(results, dict))
@@ -131,7 +133,7 @@ def test_threads_compute_at_the_same_time_and_keep_the_order_of_results(monkeypa
     blocks = [_blocks.Block(..., ..., part) for part in range(64)]
     barrier = threading.Barrier(2, timeout=60)
 
-    def task(block):
+    def task(block, _):
         if block.part in (0, 32):
             barrier.wait()  # would time out if one thread took all
         return block.part
@@ -143,42 +145,39 @@ def test_threads_take_over_the_callers_floating_point_state_and_leave_it(monkeyp
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     before = np.getbufsize(), np.geterr()
     with np.errstate(divide="raise"), pytest.raises(FloatingPointError):
-        _blocks.visit([_blocks.WHOLE] * 64, lambda _: np.ones(1) / np.zeros(1))
+        _blocks.visit([_blocks.WHOLE] * 64, lambda *_: np.ones(1) / np.zeros(1))
     with np.errstate(divide="ignore"):
-        _blocks.visit([_blocks.WHOLE] * 64, lambda _: np.ones(1) / np.zeros(1))
+        _blocks.visit([_blocks.WHOLE] * 64, lambda *_: np.ones(1) / np.zeros(1))
     assert (np.getbufsize(), np.geterr()) == before
 
 
-FORMULAS = {
-    "in place": lambda x, y, a: ((x - a) * (y + a) - x * y) * a,
-    "a result that is used again": lambda x, y, a: two_from_one(x - y, a),
-    "one that is used again before it is a result": lambda x, y, a: reversed(list(two_from_one(x - y, a))),
-    "an argument is a result": lambda x, y, a: (x, y * y),
-    "the same twice": lambda x, y, a: [(x + y) * a] * 2,
-}
-
-
-def two_from_one(deviation, a):
-    yield deviation
-    yield deviation * deviation + a
-
-
-@pytest.mark.parametrize("name", FORMULAS)
 @pytest.mark.parametrize("kind", ["float64", "float32"])
 @pytest.mark.parametrize("masked", [False, True])
-def test_a_recorded_formula_gives_what_it_gives_without_recording(name, kind, masked):
+def test_the_two_operations_are_what_they_say(kind, masked, small_blocks):
     rng = np.random.default_rng(3)
-    x, y = rng.standard_normal((2, 5, 3, 4)).astype(kind)
-    a, mask = rng.standard_normal((1, 3, 1)), rng.random((5, 3, 4)) < 0.5
-    program = _formula.Program.of(FORMULAS[name], (kind != "float64",) * 2, 1, masked)
-    before = x.copy(), y.copy()
-    memory = _formula.Memory().like(x.swapaxes(0, 2), program.slots, np.dtype("float64"))
-    found = [v.copy() for v in program.run([x, y, a, *[mask] * masked], [m.swapaxes(0, 2) for m in memory])]
-    expected = FORMULAS[name](x.astype(float), y.astype(float), a)
-    expected = [expected] if isinstance(expected, np.ndarray) else list(expected)
-    for ours, plain in zip(found, expected, strict=True):
-        assert np.array_equal(ours, np.where(mask, plain, 0) if masked else plain)
-    assert np.array_equal(before, (x, y))
+    x, y = rng.standard_normal((2, 50, 3, 40)).astype(kind)
+    where = rng.random(x.shape) < 0.5 if masked else None
+    layout = Layout.of(x, 1, where)
+    factor, other, centre, constant = rng.standard_normal((4, 3))
+    before = x.tobytes(), y.tobytes()
+    a, b = np.where(layout.mask if masked else True, (x.astype(float), y.astype(float)), 0)
+    inside = where if masked else np.ones(x.shape, bool)
+
+    def along(values):
+        return values.reshape(1, 3, 1)
+
+    found = _channels.affine(layout, [(factor, x, centre), (other, y, 0.0)], constant)
+    expected = along(factor) * (a - along(centre)) + along(other) * b + along(constant)
+    assert found.dtype == kind
+    assert np.allclose(found, np.where(inside, expected, 0), rtol=0, atol=1e-13 if kind == "float64" else 1e-6)
+    assert not found[~inside].any()
+    for weights, wide in ((y, b), (None, np.where(inside, a - along(centre), 0))):
+        sums = _channels.sums(layout, x, centre, weights)
+        product = np.where(inside, wide * (a - along(centre)), 0)
+        for total, terms in zip(sums, (wide, product), strict=True):
+            assert np.allclose(total, terms.sum((0, 2)), rtol=0, atol=1e-13 * np.abs(terms).sum())
+    assert np.allclose(_channels.total(layout, x), a.sum((0, 2)), rtol=0, atol=1e-13 * np.abs(a).sum())
+    assert before == (x.tobytes(), y.tobytes())
 
 
 def test_nothing_new_is_asked_for_on_the_second_block():
@@ -191,26 +190,69 @@ def test_nothing_new_is_asked_for_on_the_second_block():
     assert peak < x.nbytes / 4  # eighths of a block, where sums go down columns
 
 
-def test_memory_grows_to_the_largest_block_and_threads_do_not_share_it():
+def test_memory_grows_to_the_largest_block():
     wide = np.dtype("float64")
-    memory = _formula.Memory()
+    memory = _blocks.Scratch()
     small = memory.like(np.zeros((2, 3)), 1, wide)[0]
     large = memory.like(np.zeros((20, 30)), 2, wide)
     assert [m.shape for m in large] == [(20, 30)] * 2
     assert np.shares_memory(large[0], memory.like(np.zeros((2, 3)), 1, wide)[0])
     assert not np.shares_memory(large[0], large[1])
     assert not np.shares_memory(large[0], small)
-    elsewhere = []
-    thread = threading.Thread(target=lambda: elsewhere.append(_formula.own_memory()))
-    thread.start()
-    thread.join()
-    assert elsewhere[0] is not _formula.own_memory() is _formula.own_memory()
+
+
+def test_calls_inside_each_other_and_beside_each_other_do_not_share_memory():
+    inner, x = [], np.zeros((64, 64, 4))
+    blocks = [_blocks.Block(..., ..., part) for part in range(2)]
+
+    def outside(block, scratch):
+        (mine,) = scratch.like(x, 1, x.dtype)
+        mine[...] = block.part
+        _blocks.visit(blocks, inside)
+        thread = threading.Thread(target=lambda: _blocks.visit(blocks, inside))
+        thread.start()
+        thread.join()
+        return mine, bool((mine == block.part).all())
+
+    def inside(block, scratch):
+        (other,) = scratch.like(x, 1, x.dtype)
+        other[...] = -1.0
+        inner.append(other)
+
+    found = _blocks.visit(blocks, outside)
+    assert all(intact for _, intact in found)
+    assert len(inner) == 8
+    assert not any(np.shares_memory(mine, other) for mine, _ in found for other in inner)
+
+
+def test_a_signal_handler_that_normalises_changes_no_bit_of_the_call_that_it_interrupts():
+    x = np.random.default_rng(5).standard_normal((400, 30, 40))
+    expected = [a.tobytes() for a in training_results(x)]
+    calls = []
+
+    def handler(*_):
+        calls.append(training_results(-3 * x[::-1])[0].shape)
+        signal.setitimer(signal.ITIMER_REAL, 0.002)  # again, once this one is done
+
+    before = signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.002)
+    try:
+        while len(calls) < 20:
+            assert [a.tobytes() for a in training_results(x)] == expected
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def training_results(x):
+    y, saved = refnorm.batch_norm_training(x)
+    return y, *refnorm.batch_norm_training_backward(x[::-1], saved)
 
 
 @pytest.mark.parametrize("value", ["", "many", "0", "-1"])
 def test_a_number_of_threads_that_is_none_is_no_error(monkeypatch, value):
     monkeypatch.setenv("OMP_NUM_THREADS", value)
-    assert _blocks.visit([_blocks.WHOLE] * 64, lambda block: block.part) == [0] * 64
+    assert _blocks.visit([_blocks.WHOLE] * 64, lambda block, _: block.part) == [0] * 64
 
 
 @pytest.mark.parametrize("count", [3, 7, 99, 4097, 2**16 + 1, 100_003])

@@ -26,12 +26,11 @@ import pytest
 from algorithms import ALGORITHMS, Algorithm
 
 from refnorm.conventions import CONVENTIONS
+from refnorm.formats import cast, largest, rounded, smallest, unit_roundoff
 from refnorm.golden.inputs import Case
-from refnorm.golden.truth import expected
-from refnorm.formats import cast, rounded
 from refnorm.golden.situations import Situation
+from refnorm.golden.truth import expected
 from refnorm.oracle.bounds import COMBINED, FOLDED, ONE_PASS, PAIRWISE, ROW_BY_ROW, TIERS, WELFORD, WIDE, Tier, bounds
-from refnorm.formats import largest, smallest, unit_roundoff
 
 Array = Any
 Rng = np.random.Generator
@@ -240,7 +239,7 @@ def ratios(case: Case, quantity: str, got: Array, tier: Tier) -> Array:
 
 @cache
 def exact_results(case: Case) -> dict[str, Any]:
-    return expected.__wrapped__(case, TORCH)
+    return expected(case, TORCH)
 
 
 @cache

@@ -1,6 +1,6 @@
 """The command line as a stranger meets it: exit statuses, formats, hostile targets, never a traceback of ours.
 
-Every test runs `python -m refnorm.cli` in a process of its own. Not verified: the look on a terminal.
+Every test runs `python -m refnorm` in a process of its own. Not verified: the look on a terminal.
 """
 
 import json
@@ -58,7 +58,7 @@ def backward(dy, cache):
 
 
 def refnorm(*arguments, cwd, timeout=60):
-    command = [sys.executable, "-m", "refnorm.cli", *arguments]
+    command = [sys.executable, "-m", "refnorm", *arguments]
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL)
     assert "Traceback" not in done.stderr + done.stdout
     return done
@@ -222,7 +222,7 @@ def test_a_baseline_that_is_no_report_is_refused(write, tmp_path):
 
 
 def test_a_reader_that_leaves_early_is_no_error(write, tmp_path):
-    script = f"{sys.executable} -m refnorm.cli conventions | head -1"
+    script = f"{sys.executable} -m refnorm conventions | head -1"
     done = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert "Traceback" not in done.stderr
 

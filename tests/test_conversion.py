@@ -13,7 +13,7 @@ from installed import framework
 
 from refnorm import State, convert
 from refnorm.conventions import ROWS, differences
-from refnorm.oracle.ask.target import load
+from refnorm.oracle.ask.target import load_target
 
 # One row of each kind, as far as carrying goes.
 KINDS = list({(row.momentum, row.correction, row.attributes): name for name, row in ROWS.items()}.values())
@@ -149,13 +149,13 @@ def test_what_cannot_be_carried_is_refused(change, source, target, options, said
 
 def implementation(name):
     framework(name)
-    return list(load(name).paths.values())[-1]
+    return list(load_target(name).paths.values())[-1]
 
 
 @pytest.mark.parametrize(("source", "target"), [("torch", "onnx"), ("torch", "onnxruntime"), ("onnx", "torch")])
 def test_real_frameworks_infer_the_same_and_store_what_the_other_would(source, target):
     a, b = implementation(source), implementation(target)
-    row_a, row_b = (load(name).convention for name in (source, target))
+    row_a, row_b = (load_target(name).convention for name in (source, target))
     m, momentum = 6, 0.25 if row_a == "torch" else 0.75
     dtype = np.float32  # what onnxruntime takes in training
     gamma, beta, zero = (v.astype(dtype) for v in (RNG.normal(size=2), RNG.normal(size=2), np.zeros(2)))

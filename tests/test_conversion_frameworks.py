@@ -17,7 +17,8 @@ import pytest
 import refnorm
 from refnorm import State, convert
 from refnorm.conventions import ROWS
-from refnorm.matrix import ENTRIES, _environment
+from refnorm.matrix import ENTRIES
+from refnorm.matrix.environments import environment
 
 PATHS = {  # framework: path, its row
     "torch": ("functional", "torch"),
@@ -51,9 +52,9 @@ BATCHES = (RNG.normal(size=(STEPS, 3, 4, 2, 4)) * [[[2.0]], [[0.5]], [[1.0]], [[
 GAMMA, BETA = RNG.uniform(-2, 2, 4).astype("float32"), RNG.normal(size=4).astype("float32")
 SCRIPT = """
 import sys, numpy as np
-from refnorm.oracle.ask.target import load
+from refnorm.oracle.ask.target import load_target
 target, path, given, out = sys.argv[1:]
-box = load(target).paths[path]
+box = load_target(target).paths[path]
 d = dict(np.load(given))
 x, gamma, beta, results = d["batches"][-1], d["gamma"], d["beta"], {}
 if hasattr(box, "train"):
@@ -81,7 +82,7 @@ pytestmark = [
 
 def run(name, **given):
     entry = next(e for e in ENTRIES if e.name == name)
-    python = _environment(entry.requirements, Path(os.environ["REFNORM_ENVIRONMENTS"]))
+    python = environment(entry.requirements, Path(os.environ["REFNORM_ENVIRONMENTS"]))
     variables = os.environ | {"PYTHONPATH": str(Path(refnorm.__file__).parent.parent), "KERAS_BACKEND": entry.backend}
     if not entry.backend:
         del variables["KERAS_BACKEND"]

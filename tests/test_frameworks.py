@@ -14,7 +14,7 @@ from installed import framework
 
 import refnorm
 from refnorm import matrix
-from refnorm.oracle.ask.target import load
+from refnorm.oracle.ask.target import load_target
 from refnorm.oracle.trial import trial
 
 SECOND = {"jvp", "double backward ddy", "double backward dx", "double backward dgamma"}
@@ -26,7 +26,7 @@ def causes(report):
 
 def test_torch_conforms_in_first_order_and_its_second_order_deviates_as_recorded():
     torch = framework("torch")
-    target = load("torch")
+    target = load_target("torch")
     assert list(target.paths) == ["functional", "module", "channels_last", "native", "decomposition"]
     report = trial(replace(target, paths={name: target.paths[name] for name in list(target.paths)[:3]}), None)
     assert all(not path.not_judged for path in report.paths)
@@ -89,7 +89,7 @@ def test_by_hand_torchs_double_backward_through_a_biass_gradient_raises_without_
 
 def test_torch_below_the_function_follows_rows_of_its_own():
     framework("torch")
-    target = load("torch")
+    target = load_target("torch")
     below = {name: target.paths[name] for name in ("native", "decomposition")}
     report = trial(replace(target, paths=below), None, dtypes=["float32"])
     for path in report.paths:
@@ -250,14 +250,14 @@ def test_by_hand_opset_15_overflows_in_half():
 def test_caffes_own_layers_follow_their_row_and_keep_sums_and_a_count():
     """Compiles for a minute: `REFNORM_CAFFE=DIR pytest -m slow tests/test_frameworks.py -k caffe`."""
     from refnorm.frameworks.caffe import Layers
-    from refnorm.oracle.identify import measured
-    from refnorm.matrix.table import judged
+    from refnorm.matrix.table import in_few_words
+    from refnorm.oracle.apart import measured
 
     found, _ = measured({"do": "identify", "target": "caffe"}, 300)
     assert [path["differs"] for path in found["paths"]] == [[]]
     verdict = matrix._verdicts("caffe", {})[""]
     assert verdict["findings"] == []
-    assert "SIGABRT" in judged(verdict)  # an empty batch fails a check of Caffe's, which ends the process
+    assert "SIGABRT" in in_few_words(verdict)  # an empty batch fails a check of Caffe's, which ends the process
     x = np.array([[0.0], [2.0]])  # mean 1, unbiased variance 2; sums 6 and 8 of weight 2, fraction 1/2
     one, zero = np.ones(1), np.zeros(1)
     _, mean, var, _ = Layers().train(x, one, zero, one * 3, one * 4, 0.5, 2.0**-10)

@@ -16,7 +16,7 @@ import pytest
 
 import refnorm
 from refnorm import batch_norm_training, batch_norm_training_backward, gradcheck
-from refnorm.gradients.numerical import complex_step, differences, element, first_step
+from refnorm.gradients.numerical import central_differences, complex_step, element, first_step
 
 
 def plain(x, gamma, beta, eps=1e-5):
@@ -384,7 +384,7 @@ def test_the_estimated_error_covers_the_error(seed):
         steps = [first_step(lambda inputs, f=f: f(inputs[0]), y, [x], 0, i) for i in range(8)]
         moves = [element([x], 0, i, step) for i, step in enumerate(steps)]
         truth = weights * slope(x) * steps
-        found = differences(lambda inputs, f=f: f(inputs[0]), y, weights, noise, moves, np.zeros(8))
+        found = central_differences(lambda inputs, f=f: f(inputs[0]), y, weights, noise, moves, np.zeros(8))
         assert np.all(np.abs(found.value - truth) <= found.error), (f, np.abs(found.value - truth) / found.error)
         stepped = complex_step(lambda inputs, f=f: f(inputs[0]), weights, 2.0**-53, moves)
         assert np.all(np.abs(stepped.value - truth) <= stepped.error)

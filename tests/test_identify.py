@@ -14,9 +14,10 @@ import pytest
 from installed import framework
 
 from refnorm.conventions import ROWS
-from refnorm.oracle.identify import identify, measured
+from refnorm.oracle.apart import measured
+from refnorm.oracle.ask.target import Target, TargetError, load_target
+from refnorm.oracle.identify import identify
 from refnorm.oracle.measure.numerics import numerics
-from refnorm.oracle.ask.target import Target, TargetError, load
 
 
 class Plain:
@@ -336,7 +337,7 @@ def test_a_box_that_always_raises_is_described_not_dropped():
 @pytest.mark.parametrize("name", ["refnorm", "torch", "onnx", "onnxruntime"])
 def test_installed_frameworks_agree_with_their_row(name):
     framework(name)
-    for identity in identify(load(name)):
+    for identity in identify(load_target(name)):
         if name == "onnx" and identity.path in ("opset 7", "opset 9"):
             assert identity.differs  # as `refnorm check onnx` says, too
         else:
@@ -345,7 +346,7 @@ def test_installed_frameworks_agree_with_their_row(name):
 
 def run(*arguments):
     return subprocess.run(
-        [sys.executable, "-m", "refnorm.cli", *arguments], capture_output=True, text=True, timeout=300
+        [sys.executable, "-m", "refnorm", *arguments], capture_output=True, text=True, timeout=300
     )
 
 

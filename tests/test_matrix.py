@@ -10,32 +10,32 @@ from pathlib import Path
 
 import pytest
 
-from refnorm import matrix
 from refnorm.conventions import ROWS
 from refnorm.frameworks import ADAPTERS
-from refnorm.matrix import ENTRIES, Entry, changes, read, write
-from refnorm.matrix.table import MODELLED, judged, markdown, page, rows
+from refnorm.matrix import ENTRIES, Entry, changes, environments, read, write
+from refnorm.matrix import frameworks as measuring
+from refnorm.matrix.table import MODELLED, html_page, in_few_words, markdown_page, rows
 
 RESULTS = Path(__file__).parent.parent / "figures" / "matrix"
 
 
 @pytest.fixture(scope="module")
 def measured_refnorm(tmp_path_factory):
-    return matrix._measure(Entry("refnorm", "onnx"), sys.executable)
+    return measuring._measure(Entry("refnorm", "onnx"), sys.executable)
 
 
 @pytest.mark.parametrize("uv", [False, True])
 def test_a_framework_that_cannot_be_installed_keeps_its_row(tmp_path, monkeypatch, uv):
     (tmp_path / "none.txt").write_text("refnorm-no-such-package==0.0.0\n")
-    monkeypatch.setattr(matrix, "REQUIREMENTS", tmp_path)
+    monkeypatch.setattr(environments, "REQUIREMENTS", tmp_path)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("UV_OFFLINE", "1")
     if not uv:
-        monkeypatch.setattr(matrix.shutil, "which", lambda _: None)
-    results = matrix.matrix([Entry("torch", "none")], tmp_path / "environments")
+        monkeypatch.setattr(environments.shutil, "which", lambda _: None)
+    results = measuring.matrix([Entry("torch", "none")], tmp_path / "environments")
     assert results["torch"]["error"].startswith("could not be installed:")
-    assert "could not be installed" in markdown(results)
-    assert "could not be installed" in page(results)
+    assert "could not be installed" in markdown_page(results)
+    assert "could not be installed" in html_page(results)
 
 
 @pytest.mark.parametrize(
@@ -49,8 +49,8 @@ def test_a_framework_that_cannot_be_installed_keeps_its_row(tmp_path, monkeypatc
 def test_a_framework_that_crashes_or_hangs_keeps_its_row(tmp_path, monkeypatch, source, said):
     file = tmp_path / "framework.py"
     file.write_text(source)
-    monkeypatch.setattr(matrix, "IMPORTS", 15.0)
-    result = matrix._measure(Entry(str(file), "onnx"), sys.executable)
+    monkeypatch.setattr(measuring, "IMPORTS", 15.0)
+    result = measuring._measure(Entry(str(file), "onnx"), sys.executable)
     assert said in result["error"]
     assert rows({"framework": result})[0][0] == "framework"
 
@@ -78,33 +78,33 @@ def batchnorm_forward(x, gamma, beta, bn_param):
 def test_a_framework_that_dies_or_hangs_in_one_case_is_judged_by_the_others(tmp_path, monkeypatch, fault, said):
     file = tmp_path / "fragile.py"
     file.write_text(FRAGILE.format(fault=fault))
-    monkeypatch.setattr(matrix, "CASE", 5.0)
-    verdict = matrix._verdicts(str(file), {"python": sys.executable, "folder": str(tmp_path)})[""]
+    monkeypatch.setattr(measuring, "CASE", 5.0)
+    verdict = measuring._verdicts(str(file), {"python": sys.executable, "folder": str(tmp_path)})[""]
     assert not verdict["conforms"]
     (lost,) = verdict["lost"]  # once for all formats and ranks
     assert said in lost
     assert "empty-batch" in lost
     assert verdict["cases"] > 50
-    assert said in judged(verdict)
+    assert said in in_few_words(verdict)
 
 
 def test_what_is_done_is_kept_before_the_next_is(tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(matrix, "_environment", lambda name, _: name)
-    monkeypatch.setattr(matrix, "_measure", lambda entry, python: {"error": f"{entry.name} in {python}"})
+    monkeypatch.setattr(measuring, "environment", lambda name, _: name)
+    monkeypatch.setattr(measuring, "_measure", lambda entry, python: {"error": f"{entry.name} in {python}"})
     both = [Entry("torch", "torch"), Entry("keras", "jax", "jax")]
-    matrix.matrix(both, tmp_path, keep=lambda results: seen.append(list(results)))
+    measuring.matrix(both, tmp_path, keep=lambda results: seen.append(list(results)))
     assert seen == [["torch"], ["torch", "keras-jax"]]
 
 
 def test_a_path_that_check_cannot_judge_says_why():
-    assert judged({"error": "it was killed"}) == "it was killed"
-    assert judged(None) == ""
-    assert judged({"conforms": True, "cases": 7, "findings": [], "lost": []}) == "conforms, 7 cases"
+    assert in_few_words({"error": "it was killed"}) == "it was killed"
+    assert in_few_words(None) == ""
+    assert in_few_words({"conforms": True, "cases": 7, "findings": [], "lost": []}) == "conforms, 7 cases"
 
 
 def test_two_runs_agree_and_a_change_is_named(measured_refnorm, tmp_path):
-    again = matrix._measure(Entry("refnorm", "onnx"), sys.executable)
+    again = measuring._measure(Entry("refnorm", "onnx"), sys.executable)
     assert changes({"refnorm": measured_refnorm}, {"refnorm": again}) == []
     other = json.loads(json.dumps(again))
     other["paths"][""]["measurements"][1]["value"] = 0.125
@@ -121,18 +121,18 @@ def test_written_results_are_read_back_and_nothing_is_left_aside(measured_refnor
 
 def test_the_page_escapes_what_a_framework_says():
     results = {"torch": {"target": "torch", "date": "2026-01-01", "error": "<script>alert(1)</script>"}}
-    assert "<script>" not in page(results)
+    assert "<script>" not in html_page(results)
 
 
 def test_a_missing_requirements_file_is_named(tmp_path):
     with pytest.raises(OSError, match=r"absent\.txt"):
-        matrix._environment("absent", tmp_path)
+        environments.environment("absent", tmp_path)
 
 
 def test_every_adapter_is_in_the_matrix_and_has_pinned_requirements():
     assert {entry.target for entry in ENTRIES} == set(ADAPTERS)
     for entry in ENTRIES:
-        lines = (matrix.REQUIREMENTS / f"{entry.requirements}.txt").read_text().split()
+        lines = (environments.REQUIREMENTS / f"{entry.requirements}.txt").read_text().split()
         assert lines, entry
         assert all("==" in line for line in lines), entry
 
@@ -152,8 +152,8 @@ def test_the_committed_results_are_whole():
             check = set(path["check"])
             assert check == {"error"} or check >= {"conforms", "cases", "findings", "lost"}, name
     ordered = {entry.name: results[entry.name] for entry in ENTRIES}
-    assert (RESULTS / "matrix.md").read_text() == markdown(ordered)
-    assert (RESULTS / "matrix.html").read_text() == page(ordered)
+    assert (RESULTS / "matrix.md").read_text() == markdown_page(ordered)
+    assert (RESULTS / "matrix.html").read_text() == html_page(ordered)
     assert sum(len(result.get("paths", {})) for result in results.values()) >= 30
     assert {name for name, _ in MODELLED} <= set(ROWS)
 

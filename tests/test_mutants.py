@@ -21,8 +21,8 @@ from mutants import INVENTED, REAL, VARIANTS, Correct
 import refnorm
 from refnorm.conventions import POLICIES
 from refnorm.golden.situations import SITUATIONS
+from refnorm.oracle.circumstances import CIRCUMSTANCES
 from refnorm.oracle.deviations import DEVIATIONS
-from refnorm.oracle.diagnose import CIRCUMSTANCES
 from refnorm.oracle.report import Report
 
 BUGS = 41  # in the project's list of real bugs
@@ -49,7 +49,7 @@ TROUBLES = {
         for policy in POLICIES
     ),
 }
-VOCABULARY = TROUBLES | {d.name for d in DEVIATIONS} | {name for name, _, _ in CIRCUMSTANCES}
+VOCABULARY = TROUBLES | {d.name for d in DEVIATIONS} | {circumstance.name for circumstance in CIRCUMSTANCES}
 VOCABULARY |= {f"only-{situation.name}" for situation in SITUATIONS}
 
 named = pytest.mark.parametrize("name", CAUSES)

@@ -21,10 +21,10 @@ from mutants import Correct
 import refnorm
 from refnorm import golden
 from refnorm.conventions import CONVENTIONS, POLICIES, differences
+from refnorm.oracle.ask.target import TargetError, load_target
 from refnorm.oracle.bounds import ONE_PASS, PAIRWISE, ROW_BY_ROW, WIDE, bounds
 from refnorm.oracle.deviations import DEVIATIONS
-from refnorm.oracle.ask.target import TargetError, load
-from refnorm.oracle.judge import FURTHER, QUANTITIES
+from refnorm.oracle.quantities import FURTHER, QUANTITIES
 from refnorm.oracle.report import Report, junit, markdown
 
 FAST = ("float64",)
@@ -500,7 +500,7 @@ def test_missing_frameworks_are_one_clear_line(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "onnx", None)
     monkeypatch.delitem(__import__("sys").modules, "refnorm.frameworks.onnx", raising=False)
     with pytest.raises(TargetError, match="onnx is not installed"):
-        load("onnx")
+        load_target("onnx")
 
 
 def test_expected_values_know_the_travelling_format_of_eps():
@@ -514,9 +514,9 @@ def test_expected_values_know_the_travelling_format_of_eps():
 def test_the_page_of_causes_is_what_the_code_says():
     from pathlib import Path
 
-    from refnorm.oracle.vocabulary import page
+    from refnorm.oracle.vocabulary import causes_page
 
-    assert (Path(__file__).parents[1] / "tutorials" / "causes.md").read_text(encoding="utf-8") == page()
+    assert (Path(__file__).parents[1] / "tutorials" / "causes.md").read_text(encoding="utf-8") == causes_page()
 
 
 @pytest.mark.parametrize("name", ["fwd_square_instead_of_sqrt", "bwd_dgamma_not_summed", "inf_uses_initial_statistics"])

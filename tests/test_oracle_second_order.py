@@ -17,16 +17,16 @@ from test_frameworks import SECOND, framework
 import refnorm
 from refnorm.conventions import CONVENTIONS
 from refnorm.frameworks.reference import Reference
+from refnorm.golden.directions import directions
 from refnorm.golden.inputs import case as case_of
 from refnorm.golden.inputs import cases
-from refnorm.golden.directions import directions
 from refnorm.golden.truth import expected as all_expected
-from refnorm.oracle.second_bounds import second_bounds
-from refnorm.oracle.deviations.directions import RIGHT, SECOND_ORDER_DEVIATIONS
+from refnorm.oracle.ask.target import as_target, load_target
 from refnorm.oracle.check_gradients import cause_of, check_gradients, pairs
-from refnorm.oracle.ask.target import as_target, load
-from refnorm.oracle.judge import FURTHER
-from refnorm.oracle.observe import judged
+from refnorm.oracle.deviations.double_backward import RIGHT, SECOND_ORDER_DEVIATIONS
+from refnorm.oracle.observe import observed
+from refnorm.oracle.quantities import FURTHER
+from refnorm.oracle.second_bounds import second_bounds
 from refnorm.oracle.worlds import world
 
 ROW = CONVENTIONS["torch"]
@@ -96,9 +96,10 @@ def failures(implementation, chosen):
     """Return the second-order quantities that fail, with the cases."""
     found = {}
     for case in chosen:
-        for o in judged(implementation, ROW, case):
-            if (o.quantity in FURTHER or o.about in FURTHER) and not o.passed:
-                found.setdefault(o.about or o.quantity, []).append(case.id)
+        for o in observed(implementation, ROW, case):
+            about = o.trouble.about if o.trouble else ""
+            if (o.quantity in FURTHER or about in FURTHER) and not o.passed:
+                found.setdefault(about or o.quantity, []).append(case.id)
     return found
 
 
@@ -279,10 +280,10 @@ def test_nan_shows_in_its_channel_alone_and_in_a_frozen_layer_in_its_element_alo
     poisoned = [c for c in cases(dtype="float64") if c.situation.name in ("nan", "inf", "nan-upstream")]
     assert len(poisoned) == 6
     for case in poisoned:
-        assert [o.trouble for o in judged(by_name.Forward(), ROW, case)] == [""], case.id
+        assert [o.trouble for o in observed(by_name.Forward(), ROW, case)] == [None], case.id
         convicted = {"training": by_name.nan_spreads_in_double_backward, "inference": by_name.nan_to_zero}
         if case.situation.name != "nan-upstream" or case.operation == "training":
-            assert any(o.trouble for o in judged(convicted[case.operation](), ROW, case)), case.id
+            assert any(o.trouble for o in observed(convicted[case.operation](), ROW, case)), case.id
 
 
 def test_raising_is_a_finding_and_stops_nothing_else():
@@ -375,7 +376,7 @@ def test_flax_as_recorded():
     flax = framework("flax")
     if not flax.__version__.startswith("0.12."):
         pytest.skip(f"the record is of flax 0.12, this is {flax.__version__}")
-    paths = load("flax").paths
+    paths = load_target("flax").paths
     ids = ("two-values.1", "large-mean.3", "gamma-absent.1")
     chosen = [case_of(f"bn.training.float64.{id}") for id in ids]
     chosen += [case_of(f"bn.{of}.float16.mixed-precision.2") for of in ("training", "inference")]
@@ -389,7 +390,7 @@ def test_flax_as_recorded():
 
 
 def test_gradcheck_covers_jvp_and_double_backward():
-    report = check_gradients(load("refnorm"))
+    report = check_gradients(load_target("refnorm"))
     assert report.passed, str(report)
     assert sum(title.startswith("double backward of") for title in report.verdicts) == 10
     assert all(

@@ -16,8 +16,8 @@ from scipy import integrate, stats
 from test_cli import GOOD, altered, refnorm
 
 from refnorm.cli import main
-from refnorm.oracle.measure.numerics import numerics
 from refnorm.oracle.ask.target import Target
+from refnorm.oracle.measure.numerics import numerics
 from refnorm.plots import PLOTS, conditioning, conformance, lag, module, rendered, significant, small_batch
 
 SMALL = ("small-batch", "--counts", "2", "4", "--samples", "500")

@@ -13,7 +13,7 @@ from refnorm.cli import main
 from refnorm.conventions import ROWS
 from refnorm.golden.export import export
 from refnorm.oracle.ask.target import TargetError
-from refnorm.oracle.measure.recorded import identify_outputs
+from refnorm.oracle.measure.from_files import identify_outputs
 
 ALIKE = list({(row.momentum, row.correction): name for name, row in reversed(ROWS.items())}.values())
 

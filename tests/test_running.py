@@ -19,8 +19,8 @@ import pytest
 from flint import fmpq
 
 from refnorm import Statistics, cumulative_update, exact, update_running, update_sums
-from refnorm.formats import FORMATS
 from refnorm.conventions import CONVENTIONS
+from refnorm.formats import FORMATS
 
 U = Fraction(1, 2**53)
 C = 4

@@ -93,7 +93,7 @@ def test_a_baseline_makes_known_findings_expected_and_no_others(tmp_path, blocks
     command = [
         sys.executable,
         "-m",
-        "refnorm.cli",
+        "refnorm",
         "check",
         "my_bn:BatchNorm",
         "--format",

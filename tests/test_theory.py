@@ -92,8 +92,8 @@ def test_errors_grow_with_the_mean_as_the_tiers_say():
 def test_the_errors_of_an_algorithm_are_measured_again():
     from algorithms import Algorithm, by_halves, one_pass
 
-    from refnorm.oracle.measure.numerics import numerics
     from refnorm.oracle.ask.target import Target
+    from refnorm.oracle.measure.numerics import numerics
 
     target = Target("algorithms", "torch", "", {"one pass": Algorithm("one pass", "", by_halves, one_pass)})
     again = numerics(target, dtype="float16", ratios=(1, 20, 50))["one pass"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from refnorm.cli.common import Progress, Subparsers, add_command, add_dtypes, add_report, add_timeout, verdict
+from refnorm.cli.common import Progress, Subparsers, add_command, add_dtypes, add_report, add_timeout, give_verdict
 from refnorm.oracle.apart import check_apart
 from refnorm.oracle.report import Report
 
@@ -42,4 +42,4 @@ def run(options: argparse.Namespace) -> int:
         target, row, limit = options.target, options.convention, options.timeout
         return check_apart(target, row, dtypes=options.dtypes, array=options.array, timeout=limit, progress=progress)
 
-    return verdict(options, options.target, report)
+    return give_verdict(options, options.target, report)

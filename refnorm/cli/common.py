@@ -59,10 +59,10 @@ def add_report(parser: argparse.ArgumentParser) -> None:
     add_output(parser, ("text", "json", "markdown", "junit"))
 
 
-def verdict(options: argparse.Namespace, target: object, report_of: Callable[[Progress], Report]) -> int:
+def give_verdict(options: argparse.Namespace, target: object, report_of: Callable[[Progress], Report]) -> int:
     """Make a report, write it where and as the options ask, and return the exit status."""
     from refnorm.oracle.ask.target import TargetError
-    from refnorm.oracle.baseline import compared, found, known
+    from refnorm.oracle.baseline import against_baseline, keys_of, known
     from refnorm.oracle.report import junit, markdown, text
 
     try:
@@ -73,10 +73,10 @@ def verdict(options: argparse.Namespace, target: object, report_of: Callable[[Pr
         return failed(error)
     writers: dict[str, Callable[[Any], str]] = {"text": text, "markdown": markdown, "junit": junit}
     writers["json"] = lambda r: json.dumps(r.to_dict(), indent=2, allow_nan=False)
-    if error_text := write(writers[options.format](report), options.output):
+    if error_text := deliver(writers[options.format](report), options.output):
         return failed(error_text)
-    now = found(report)
-    lines = compared(now, accepted) if options.baseline else []
+    now = keys_of(report)
+    lines = against_baseline(now, accepted) if options.baseline else []
     if options.output:
         lines.append(f"{target} {'conforms' if report.conforms else 'deviates'}; see {options.output}")
     for line in lines:
@@ -90,7 +90,7 @@ def failed(error: object) -> int:
     return NOT_JUDGED
 
 
-def write(content: str, output: Path | None) -> str:
+def deliver(content: str, output: Path | None) -> str:
     """Print, or write; return what went wrong."""
     if output is None:
         print(content)

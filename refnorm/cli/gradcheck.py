@@ -13,9 +13,9 @@ from refnorm.cli.common import (
     add_command,
     add_output,
     add_timeout,
+    deliver,
     failed,
     shown_progress,
-    write,
 )
 
 DESCRIPTION = """\
@@ -54,6 +54,6 @@ def run(options: argparse.Namespace) -> int:
     except (TargetError, ValueError, OSError) as error:
         return failed(error)
     content = json.dumps(answer["gradients"], indent=2) if options.format == "json" else answer["text"]
-    if error_text := write(content, options.output):
+    if error_text := deliver(content, options.output):
         return failed(error_text)
     return {RIGHT: CONFORMS, CANNOT_TELL: NOT_JUDGED}.get(answer["gradients"]["status"], DEVIATES)

@@ -14,9 +14,9 @@ from refnorm.cli.common import (
     add_command,
     add_output,
     add_timeout,
+    deliver,
     failed,
     shown_progress,
-    write,
 )
 
 DESCRIPTION = """\
@@ -46,8 +46,8 @@ def run(options: argparse.Namespace) -> int:
     """Measure which convention an implementation follows, in a process of its own."""
     from refnorm.oracle.apart import measured
     from refnorm.oracle.ask.target import TargetError
-    from refnorm.oracle.identify import text
-    from refnorm.oracle.measure.recorded import identify_outputs
+    from refnorm.oracle.identify import identity_text
+    from refnorm.oracle.measure.from_files import identify_outputs
 
     said: list[str] = []
     try:
@@ -58,8 +58,8 @@ def run(options: argparse.Namespace) -> int:
                 found, said = measured({"do": "identify", "target": options.target}, options.timeout, progress)
     except TargetError as error:
         return failed(error)
-    content = json.dumps(found, indent=2) if options.format == "json" else text(found)
-    if error_text := write(content, options.output):
+    content = json.dumps(found, indent=2) if options.format == "json" else identity_text(found)
+    if error_text := deliver(content, options.output):
         return failed(error_text)
     if said:
         print(f"refnorm: the target printed {len(said)} lines; the first: {said[0][:120]}", file=sys.stderr)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from refnorm.cli.common import Subparsers, add_command, add_report, verdict
+from refnorm.cli.common import Subparsers, add_command, add_report, give_verdict
 
 DESCRIPTION = """\
 Judge the outputs that a program in any language wrote beside exported inputs.
@@ -34,4 +34,4 @@ def run(options: argparse.Namespace) -> int:
     """Judge what a program wrote beside exported inputs."""
     from refnorm.oracle.outputs import judge
 
-    return verdict(options, options.directory, lambda p: judge(options.directory, options.convention, progress=p))
+    return give_verdict(options, options.directory, lambda p: judge(options.directory, options.convention, progress=p))

@@ -1,4 +1,4 @@
-"""A convention: what one framework means by momentum, which variance it stores, what it does where the paper is mute."""
+"""A convention: what a framework means by momentum, which variance it stores, what it does where the paper is mute."""
 
 from __future__ import annotations
 
@@ -69,6 +69,7 @@ class Convention:
 
         Examples
         --------
+        >>> from refnorm.conventions import CONVENTIONS
         >>> CONVENTIONS["torch"].weights(0.25), CONVENTIONS["keras"].weights(0.25)
         ((Fraction(3, 4), Fraction(1, 4)), (Fraction(1, 4), Fraction(3, 4)))
         """
@@ -90,6 +91,7 @@ class Convention:
         Examples
         --------
         >>> import numpy as np
+        >>> from refnorm.conventions import CONVENTIONS
         >>> batch = Statistics.of(np.array([[1.0], [3.0]]))           # mean 2, biased variance 1, unbiased 2
         >>> zero, one = np.array([0.0]), np.array([1.0])
         >>> CONVENTIONS["torch"].update(zero, one, batch, momentum=0.25)

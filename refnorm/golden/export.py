@@ -70,7 +70,7 @@ def export(
     """
     if form not in FORMS:
         raise ValueError(f"unknown format {form!r}; use one of {', '.join(FORMS)}")
-    chosen = exported(dtypes)
+    chosen = exported_cases(dtypes)
     final = Path(directory).resolve()
     if final.exists() and not final.is_dir():
         raise FileExistsError(f"{directory} is a file; name a directory")
@@ -96,7 +96,7 @@ def export(
     return len(entries)
 
 
-def exported(dtypes: Sequence[str]) -> list[Case]:
+def exported_cases(dtypes: Sequence[str]) -> list[Case]:
     """Return the cases that an export holds: those about numbers, not memory layouts."""
     unknown = [d for d in dtypes if d not in (*DTYPES, "bfloat16")]
     if unknown or not dtypes:

@@ -210,7 +210,7 @@ def canonical(document: dict[str, Any], spread: str = "cases") -> str:
     return block(fields, "{}") + "\n"
 
 
-def write(directory: Path = DATA) -> None:
+def write_set(directory: Path = DATA) -> None:
     """Write every file aside, then rename."""
     directory.mkdir(parents=True, exist_ok=True)
     for name, text in files().items():
@@ -237,5 +237,5 @@ if __name__ == "__main__":
             or f"{len(files())} files reproduced"
         )
         sys.exit(bool(wrong))
-    write()
+    write_set()
     print(f"{len(files())} files, {sum(len(text.encode()) for text in files().values())} bytes in {DATA}")

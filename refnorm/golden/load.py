@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -99,7 +99,7 @@ def load(operation: str | None = None, dtype: str | None = None) -> tuple[Frozen
     return tuple(case for pair in pairs for case in held(*pair).values())
 
 
-@lru_cache(maxsize=None)
+@cache
 def held(operation: str, kind: str) -> dict[str, Frozen]:
     """Return what one file holds, by id."""
     document = _document(f"bn.{operation}.{kind}.json")

@@ -1,4 +1,4 @@
-"""Is any backward the derivative of its forward?
+"""Tell whether any backward is the derivative of its forward.
 
 gradcheck    compare, element by element, and give a verdict
 point        one forward and its backward at one point: what is measured of them

@@ -92,7 +92,7 @@ def first_step(y_of: Function, y: Floats, inputs: list[Floats], k: int, index: i
     return 0.0
 
 
-def differences(
+def central_differences(
     y_of: Function, y: Floats, weights: Floats, noise: Floats, moves: Sequence[Move], blur: Floats
 ) -> Derivative:
     """Differentiate by central differences of order 8, the step halved until the estimate stands still.
@@ -137,7 +137,7 @@ def complex_step(y_of: Function, weights: Floats, unit: float, moves: Sequence[M
     """Differentiate by imag(y(x + ih)) / h; None where y takes no complex input.
 
     Nothing is subtracted, so h may be as small as it likes. A function that is not analytic, because it uses abs, conj,
-    var or casts, may answer wrongly: compare with `differences`.
+    var or casts, may answer wrongly: compare with `central_differences`.
     """
     h = 2.0**-100
     values, terms = np.zeros(len(moves)), np.zeros(len(moves))

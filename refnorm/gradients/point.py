@@ -13,8 +13,8 @@ from refnorm.gradients.numerical import (
     Derivative,
     Floats,
     Move,
+    central_differences,
     complex_step,
-    differences,
     element,
     first_step,
     noise_of,
@@ -187,7 +187,7 @@ class Point:
     def derivative(self, moves: list[Move]) -> tuple[Derivative, str]:
         """Differentiate by the complex step where differences confirm it, by differences elsewhere."""
         blur = np.array([self._blur(move) for move in moves])
-        by_differences = differences(self.y_of, self.y, self.dy, self.noise, moves, blur)
+        by_differences = central_differences(self.y_of, self.y, self.dy, self.noise, moves, blur)
         by_complex = complex_step(self.y_of, self.dy, self.unit, moves)
         if by_complex is None:
             return by_differences, "differences"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from refnorm.matrix.environments import ENTRIES
-from refnorm.matrix.table import markdown, page
+from refnorm.matrix.table import html_page, markdown_page
 
 
 def write(results: dict[str, dict[str, Any]], directory: Path) -> None:
@@ -16,7 +16,7 @@ def write(results: dict[str, dict[str, Any]], directory: Path) -> None:
     files = {f"{name}.json": json.dumps(result, indent=1) + "\n" for name, result in results.items()}
     everything = {**read(directory), **results}
     ordered = {e.name: everything[e.name] for e in ENTRIES if e.name in everything}
-    files |= {"matrix.md": markdown(ordered), "matrix.html": page(ordered)}
+    files |= {"matrix.md": markdown_page(ordered), "matrix.html": html_page(ordered)}
     for name, content in files.items():
         aside = directory / f"{name}.part"
         aside.write_text(content, encoding="utf-8")

@@ -79,7 +79,7 @@ def _row(name: str, result: dict[str, Any], data: dict[str, Any]) -> tuple[str, 
     return (
         name, momentum, variance, start, eps, of(Key.ONE_VALUE), of(Key.EMPTY_BATCH),
         _half(measured.get(Key.HALF_SUMS, ())), " / ".join(sorted(set(short(Key.VARIANCE)))), where, digits, layout,
-        verdict, judged(data.get("check")),
+        verdict, in_few_words(data.get("check")),
     )  # fmt: skip
 
 
@@ -89,12 +89,12 @@ def _half(sums: Sequence[Measurement]) -> str:
     return " / ".join(f"{kind}: {worst[kind]}" for kind in sorted(worst))
 
 
-def judged(check: dict[str, Any] | None) -> str:
+def in_few_words(check: dict[str, Any] | None) -> str:
     """Return a verdict in a few words: conforms, or how many findings of each kind.
 
     Examples
     --------
-    >>> judged({"conforms": False, "lost": [], "findings": [{"kind": "wrong"}, {"kind": "numerics"}]})
+    >>> in_few_words({"conforms": False, "lost": [], "findings": [{"kind": "wrong"}, {"kind": "numerics"}]})
     'deviates: 1 wrong, 1 numerics'
     """
     if not check:
@@ -108,7 +108,7 @@ def judged(check: dict[str, Any] | None) -> str:
     return f"deviates: {', '.join([*counts, *check['lost']])}"
 
 
-def found(results: dict[str, dict[str, Any]]) -> list[tuple[str, list[str]]]:
+def findings_by_path(results: dict[str, dict[str, Any]]) -> list[tuple[str, list[str]]]:
     """Return, for each path that deviates, what `refnorm check` found: a line per finding."""
     lists = []
     for name, result in results.items():
@@ -132,7 +132,7 @@ row of the path; the findings themselves stand below. Remade by `refnorm matrix`
 """
 
 
-def markdown(results: dict[str, dict[str, Any]]) -> str:
+def markdown_page(results: dict[str, dict[str, Any]]) -> str:
     """Return the table in Markdown."""
     lines = ["# Conventions, measured", "", HEAD, f"| {' | '.join(COLUMNS)} |", f"|{' --- |' * len(COLUMNS)}"]
     lines += [f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in rows(results)]
@@ -141,12 +141,12 @@ def markdown(results: dict[str, dict[str, Any]]) -> str:
         version = result.get("versions", {}).get("target", "")
         lines.append(f"| {name} | {version} | {result['date']} | `{result.get('command', '')}` |")
     lines += ["", "## What `refnorm check` finds"]
-    for path, findings in found(results):
+    for path, findings in findings_by_path(results):
         lines += ["", f"{path}:", "", *(f"- {line}" for line in findings)]
     return "\n".join(lines) + "\n"
 
 
-def page(results: dict[str, dict[str, Any]]) -> str:
+def html_page(results: dict[str, dict[str, Any]]) -> str:
     """Return the table as one HTML page without scripts."""
     style = (
         "body{font:14px system-ui,sans-serif;margin:1.5rem}table{border-collapse:collapse}"
@@ -160,7 +160,7 @@ def page(results: dict[str, dict[str, Any]]) -> str:
     )
     lists = "".join(
         f"<h3>{html.escape(path)}</h3>\n<ul>{''.join(f'<li>{html.escape(line)}</li>' for line in lines)}</ul>\n"
-        for path, lines in found(results)
+        for path, lines in findings_by_path(results)
     )
     runs = "".join(
         f"<tr><th scope=row>{html.escape(name)}</th><td>{html.escape(r.get('versions', {}).get('target', ''))}</td>"

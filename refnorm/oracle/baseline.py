@@ -11,7 +11,7 @@ from refnorm.oracle.report import Report
 Key = tuple[str, str, tuple[str, ...]]  # path, cause, quantities
 
 
-def found(report: Report) -> set[Key]:
+def keys_of(report: Report) -> set[Key]:
     """Return the findings of a report, each as path, cause and quantities."""
     return set(map(key, report.findings))
 
@@ -27,12 +27,12 @@ def known(baseline: Path) -> set[Key]:
         ) from error
 
 
-def compared(now: set[Key], before: set[Key]) -> list[str]:
+def against_baseline(now: set[Key], before: set[Key]) -> list[str]:
     """Say how many findings are known, new and gone, and name those that are new or gone.
 
     Examples
     --------
-    >>> compared({("", "raises", ("dx",))}, set())
+    >>> against_baseline({("", "raises", ("dx",))}, set())
     ['0 known, 1 new, 0 gone', 'new: raises (dx)']
     """
     lines = [f"{len(now & before)} known, {len(now - before)} new, {len(before - now)} gone"]

@@ -208,7 +208,7 @@ class Normalised(NamedTuple):
         return result
 
 
-def moments(x: Floats, kind: str, tier: Tier) -> tuple[Floats, tuple[Floats, ...]]:
+def bounded_moments(x: Floats, kind: str, tier: Tier) -> tuple[Floats, tuple[Floats, ...]]:
     """Return x - mean, and mean and variance of a batch followed by the bounds of both."""
     u, axes, m = unit_roundoff(kind), _axes(x), x.size // x.shape[1]
     mean = x.mean(axes)
@@ -226,7 +226,7 @@ def _training(case: Case, convention: Convention, tier: Tier) -> dict[str, Float
     factor, eps = float(convention.factor(m)), convention.travelled(case.eps)
     running = [(old, np.zeros(x.shape[1])) for old in (case.running_mean, case.running_var)]
     for batch in case.batches:
-        centred, (mean, var, d_mean, d_var) = moments(batch, kind, tier)
+        centred, (mean, var, d_mean, d_var) = bounded_moments(batch, kind, tier)
         new = (mean, d_mean), (factor * var, factor * ((1 + 3 * u) * d_var + 3 * u * var) + eta)
         running = [_blend(*pair, case, convention) for pair in zip(running, new, strict=True)]
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from refnorm import conventions
 from refnorm.gradients.gradcheck import CANNOT_TELL, RIGHT, WRONG, Comparison, Verdict, gradcheck
-from refnorm.oracle.ask.target import Target, adapters, as_target, imported, load
+from refnorm.oracle.ask.target import Target, adapters, as_target, imported, load_target
 from refnorm.oracle.diagnose import diagnose
 from refnorm.oracle.observe import observed, selected
 from refnorm.oracle.report import plain_data
@@ -91,7 +91,7 @@ def as_gradient_target(target: str) -> Target:
         if all(hasattr(found, name) for name in ("forward", "backward", "inputs")):
             return Target(target, "torch", "", {"": found})
         return as_target(found, target)
-    return load(target)
+    return load_target(target)
 
 
 def check_gradients(
@@ -110,8 +110,8 @@ def check_gradients(
 
     Examples
     --------
-    >>> from refnorm.oracle.ask.target import load
-    >>> report = check_gradients(load("refnorm"))
+    >>> from refnorm.oracle.ask.target import load_target
+    >>> report = check_gradients(load_target("refnorm"))
     >>> report.status, len(report.verdicts)
     ('right', 25)
     """

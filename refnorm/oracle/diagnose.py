@@ -31,7 +31,7 @@ Explained = list[tuple[Cause, list[Observation]]]
 def diagnose(observations: Sequence[Observation], row: Convention) -> list[Finding]:
     """Group what failed into findings, each with the cause that explains it."""
     causes: dict[Cause, list[Observation]] = {}
-    observations = [o for o in observations if not _redundant(o, observations)]
+    observations = _without_repetitions(observations)
     deviations: list[Deviation] = []  # that were found, in the order of the quantities
     for quantity in (*QUANTITIES, *FURTHER, *BEHAVIOURS):
         seen = [o for o in observations if o.quantity == quantity]
@@ -45,17 +45,23 @@ def diagnose(observations: Sequence[Observation], row: Convention) -> list[Findi
     return sorted((finding(cause, own) for cause, own in causes.items()), key=lambda f: order[f.kind])
 
 
-def _redundant(o: Observation, observations: Sequence[Observation]) -> bool:
-    """Whether a behaviour only repeats what ordinary results say already."""
-    if o.policy:  # no call of the function gives anything usable
-        results = [p for p in observations if p.quantity == "y, training"]
-        return bool(results) and all(p.trouble is not None for p in results)
-    modified = any(p.quantity == "arguments unchanged" and p.trouble is not None for p in observations)
-    if o.quantity == "repeatability":
-        return modified
-    if o.quantity == "NaN and inf" and o.trouble is not None and o.trouble.kind is not Kind.RAISED:
-        return modified or any(p.quantity == o.trouble.about and not p.passed for p in observations)
-    return False
+def _without_repetitions(observations: Sequence[Observation]) -> list[Observation]:
+    """Leave out behaviours that only repeat what ordinary results say already."""
+    failed = {o.quantity for o in observations if not o.passed}
+    modified = any(o.quantity == "arguments unchanged" and o.trouble is not None for o in observations)
+    results = [o for o in observations if o.quantity == "y, training"]
+    unusable = bool(results) and all(o.trouble is not None for o in results)
+
+    def repeats(o: Observation) -> bool:
+        if o.policy:  # no call of the function gives anything usable
+            return unusable
+        if o.quantity == "repeatability":
+            return modified
+        if o.quantity == "NaN and inf" and o.trouble is not None and o.trouble.kind is not Kind.RAISED:
+            return modified or o.trouble.about in failed
+        return False
+
+    return [o for o in observations if not repeats(o)]
 
 
 def _numbers(quantity: str, seen: Sequence[Observation], row: Convention, deviations: list[Deviation]) -> Explained:

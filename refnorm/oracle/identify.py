@@ -68,8 +68,8 @@ def identify(
 
     Examples
     --------
-    >>> from refnorm.oracle.ask.target import load
-    >>> found, *others = identify(load("refnorm"))
+    >>> from refnorm.oracle.ask.target import load_target
+    >>> found, *others = identify(load_target("refnorm"))
     >>> found["momentum"], found["running variance, k in m/(m - k)"], found.nearest[0]
     ('new', 1.0, 'torch')
     """
@@ -158,7 +158,7 @@ def summary(target: Target, identities: list[Identity]) -> dict[str, Any]:
     }
 
 
-def text(summary: dict[str, Any]) -> str:
+def identity_text(summary: dict[str, Any]) -> str:
     """Return a summary as lines for a terminal."""
     versions, declared = summary["versions"], summary["declared"]
     head = f"refnorm {versions['refnorm']} · {versions['target'] or summary['target']}"

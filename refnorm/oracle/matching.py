@@ -11,7 +11,7 @@ from refnorm.conventions.row import Convention
 from refnorm.formats import largest, unit_roundoff
 from refnorm.golden.truth import truth
 from refnorm.oracle.deviations import candidates
-from refnorm.oracle.deviations.directions import RIGHT
+from refnorm.oracle.deviations.double_backward import RIGHT
 from refnorm.oracle.judge import Observation, bound_of
 from refnorm.oracle.worlds import Deviation, Values, World, world
 

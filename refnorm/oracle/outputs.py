@@ -23,7 +23,7 @@ from refnorm.oracle.judge import Observation
 from refnorm.oracle.observe import judged
 from refnorm.oracle.report import Cell, Report
 from refnorm.oracle.trial import show_observations
-from refnorm.oracle.verdict import verdict
+from refnorm.oracle.verdict import path_verdict
 
 NUMBERS = r"\d+(, ?\d+)*"
 SHOWN = 8  # particulars that a report shows
@@ -89,7 +89,7 @@ def judge(
         surplus += written.surplus
         particulars += written.particulars
         judged_cases += bool(written.arrays or written.raises)
-    path = verdict("", who.operations, _alike(observations), row, judged_cases)
+    path = path_verdict("", who.operations, _alike(observations), row, judged_cases)
     findings = (*_surplus(surplus), *path.findings)
     cells = (*path.cells, *(Cell("outputs", dtypes[0], "WRONG", 0.0, len(surplus)) for _ in surplus[:1]))
     versions = {"refnorm": refnorm.__version__, "golden": SET}

@@ -27,7 +27,7 @@ from refnorm.conventions import Convention
 from refnorm.formats import Floats, largest, smallest, unit_roundoff
 from refnorm.golden.directions import Directions, directions
 from refnorm.golden.inputs import Case
-from refnorm.oracle.bounds import WORST, Normalised, Tier, moments
+from refnorm.oracle.bounds import WORST, Normalised, Tier, bounded_moments
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +118,7 @@ def _formulas(case: Case, moves: Directions, inv_std: Carried, x_hat: Carried, f
 def _batch(case: Case, convention: Convention, tier: Tier) -> tuple[Carried, Carried, Floats]:
     """Return 1 / sqrt(var + eps) and x_hat of the batch with their errors, and where they are judged."""
     x, kind, axes = case.x, case.kind, tuple(a for a in range(case.x.ndim) if a != 1)
-    centred, statistics = moments(x, kind, tier)
+    centred, statistics = bounded_moments(x, kind, tier)
     n = Normalised.of(x, centred, statistics, convention.travelled(case.eps), kind, tier)
     judged = (np.max(np.abs(x), axis=axes, keepdims=True) ** 2 <= largest(kind)) & _judged(n.s**2, kind)
     return *_start(n, x, kind, tier.h(case.count, n.u)), judged

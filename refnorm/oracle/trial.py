@@ -20,12 +20,12 @@ from refnorm.golden.inputs import case as case_of
 from refnorm.golden.truth import truth
 from refnorm.oracle.ask.interface import offered
 from refnorm.oracle.ask.process import Loss
-from refnorm.oracle.ask.target import Target, as_target, load
+from refnorm.oracle.ask.target import Target, as_target, load_target
 from refnorm.oracle.judge import Observation
 from refnorm.oracle.observe import observe, observed, selected
 from refnorm.oracle.quantities import kind_of
 from refnorm.oracle.report import Report
-from refnorm.oracle.verdict import verdict
+from refnorm.oracle.verdict import path_verdict
 
 DTYPES = ("float64", "float32", "float16")
 
@@ -64,7 +64,7 @@ def check(
     >>> check("refnorm", dtypes=["float32"]).conforms
     True
     """
-    target = load(implementation) if isinstance(implementation, str) else as_target(implementation)
+    target = load_target(implementation) if isinstance(implementation, str) else as_target(implementation)
     return trial(target, convention, dtypes=dtypes, progress=progress)
 
 
@@ -108,7 +108,7 @@ def trial(
         seen = {o.case.id for o in observations}
         missing = [c.id for c in chosen[name] if c.id not in seen] if not find_spec("flint") else []
         unheld += missing
-        path = verdict(name, offered(implementation), observations, rows[name], len(chosen[name]) - len(missing))
+        path = path_verdict(name, offered(implementation), observations, rows[name], len(chosen[name]) - len(missing))
         if rows[name] != row:
             path = replace(path, convention=rows[name].name)
         paths.append(path)
@@ -122,8 +122,8 @@ def trial(
     notes = [f"{loss.how} in case {id}: cases like it were left out" for id, loss in lost.items()]
     if unheld:
         notes.append(
-            f"{len(unheld)} of {total} cases were not judged, and of large arrays a sample was: their exact results are "
-            "not in the frozen set, and there is no python-flint to compute them"
+            f"{len(unheld)} of {total} cases were not judged, and of large arrays a sample was: the frozen set does not "
+            "hold the rest, and there is no python-flint to compute it"
         )
     return Report(
         target.name, row.name, tuple(paths), versions, tuple(dtypes), seconds, tuple(notes), _call(target, row)
@@ -167,7 +167,7 @@ def reproduce(implementation: Any, case: str, quantity: str, *, convention: str 
     got      [0.08390431 3.36702199 1.54164298]
     error / bound at most 0
     """
-    target = load(implementation) if isinstance(implementation, str) else as_target(implementation)
+    target = load_target(implementation) if isinstance(implementation, str) else as_target(implementation)
     candidate = target.paths[path] if path in target.paths else next(iter(target.paths.values()))
     chosen, row = case_of(case), _row(target, candidate, convention)
     if quantity == "repeatability":

@@ -19,7 +19,8 @@ CAUSES = {
     Kind.UNUSABLE: ("result-unusable", "Nothing can be compared."),
     Kind.MISSING: (
         "output-missing",
-        "A program that does not offer an operation says so in outputs/program.json; all else that is asked for counts.",
+        "A program that does not offer an operation says so in outputs/program.json; all else that is asked for "
+        "counts.",
     ),
     Kind.UNREADABLE: ("output-unreadable", "Nothing can be compared; the notes say which file, and why."),
 }

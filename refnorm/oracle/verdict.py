@@ -14,7 +14,9 @@ from refnorm.oracle.quantities import BEHAVIOURS, FURTHER, QUANTITIES, RETURNS
 from refnorm.oracle.report import ROWS, Cell, Path
 
 
-def verdict(name: str, functions: Sequence[str], observations: list[Observation], row: Convention, cases: int) -> Path:
+def path_verdict(
+    name: str, functions: Sequence[str], observations: list[Observation], row: Convention, cases: int
+) -> Path:
     """Return the verdict on one path of a target, which offers these functions, from everything that was observed."""
     findings = tuple(replace(f, path=name) for f in diagnose(observations, row))
     seen = {o.quantity for o in observations if o.trouble is None}

@@ -73,7 +73,7 @@ OTHERS = (
 )
 
 
-def page() -> str:
+def causes_page() -> str:
     """Return the page of causes, in Markdown."""
     lines = [
         "# Causes",
@@ -94,6 +94,6 @@ def page() -> str:
 if __name__ == "__main__":
     target = Path(__file__).parents[2] / "tutorials" / "causes.md"
     if sys.argv[1:] == ["--check"]:
-        sys.exit(target.read_text(encoding="utf-8") != page())
-    target.write_text(page(), encoding="utf-8")
+        sys.exit(target.read_text(encoding="utf-8") != causes_page())
+    target.write_text(causes_page(), encoding="utf-8")
     print(f"{len(vocabulary())} causes in {target}")

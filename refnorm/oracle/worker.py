@@ -11,10 +11,10 @@ import sys
 from typing import Any
 
 from refnorm.oracle.ask.process import Loss, Progress
-from refnorm.oracle.ask.target import TargetError, load
+from refnorm.oracle.ask.target import TargetError, load_target
 
 
-def main(order: str) -> None:
+def work(order: str) -> None:
     """Do what is ordered in this process."""
     protocol = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what the target prints goes where the parent keeps it
@@ -44,7 +44,7 @@ def _done(wish: dict[str, Any], step: Progress) -> Any:
 
         found = check_gradients(as_gradient_target(wish["target"]), seed=wish["seed"], progress=step)
         return {"gradients": found.to_dict(), "text": str(found)}
-    loaded = load(wish["target"], array=wish.get("array", "numpy"))
+    loaded = load_target(wish["target"], array=wish.get("array", "numpy"))
     lost = {case: Loss(*loss) for case, loss in wish.get("lost", {}).items()}
     if wish["do"] == "identify":
         from refnorm.oracle.identify import identify, summary
@@ -60,4 +60,4 @@ def _done(wish: dict[str, Any], step: Progress) -> Any:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    work(sys.argv[1])

@@ -122,7 +122,7 @@ def world(case: Case, convention: Convention) -> World:
     """Return the definition's world of a case: batch statistics in training, running ones in inference."""
     x = np.asarray(case.x, dtype=np.longdouble)
     shape = (1, -1) + (1,) * (x.ndim - 2)
-    mean, var = moments(x, tuple(a for a in range(x.ndim) if a != 1))
+    mean, var = mean_and_var(x, tuple(a for a in range(x.ndim) if a != 1))
     if case.operation == "inference":
         mean, var = (np.asarray(a, dtype=np.longdouble).reshape(shape) for a in (case.running_mean, case.running_var))
     gamma = np.ones(x.shape[1]) if case.gamma is None else case.gamma
@@ -132,7 +132,7 @@ def world(case: Case, convention: Convention) -> World:
     return World(case, convention, x, mean, var, convention.travelled(case.eps), gamma, beta, upstream)
 
 
-def moments(x: Values, axes: tuple[int, ...]) -> tuple[Values, Values]:
+def mean_and_var(x: Values, axes: tuple[int, ...]) -> tuple[Values, Values]:
     """Return mean and biased variance over axes, kept as size 1."""
     mean = x.mean(axes, keepdims=True)
     mean = mean + (x - mean).mean(axes, keepdims=True)
@@ -229,7 +229,7 @@ def given(w: World) -> tuple[Values, Values]:
     mean, var = (np.asarray(a, dtype=np.longdouble) for a in (w.case.running_mean, w.case.running_var))
     old, new = (float(v) for v in w.convention.weights(w.case.momentum))
     for batch in w.case.batches[:-1]:
-        batch_mean, batch_var = moments(np.asarray(batch, dtype=np.longdouble), w.axes)
+        batch_mean, batch_var = mean_and_var(np.asarray(batch, dtype=np.longdouble), w.axes)
         mean = old * mean + new * batch_mean.reshape(-1)
         var = old * var + new * float(w.convention.factor(w.m)) * batch_var.reshape(-1)
     return mean.reshape(shape), var.reshape(shape)
@@ -249,7 +249,7 @@ class Step:
 
 
 def _at(w: World, step: Step) -> World:
-    mean, var = moments(step.x, w.axes)
+    mean, var = mean_and_var(step.x, w.axes)
     return replace(w, x=step.x, mean=mean, var=var)
 
 
@@ -262,7 +262,7 @@ def running(
     m_old, v_old = (np.asarray(a, dtype=np.longdouble) for a in (case.running_mean, case.running_var))
     for batch in case.batches:
         x = np.asarray(batch, dtype=np.longdouble)
-        mean, var = moments(x, w.axes)
+        mean, var = mean_and_var(x, w.axes)
         step = Step(x, m_old, v_old, mean.reshape(-1), var.reshape(-1), w.m, w.eps)
         old, new = parts(step)
         result = old_weight * old + new_weight * new

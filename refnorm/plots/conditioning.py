@@ -82,7 +82,7 @@ def guides(dtype: str, ratios: Iterable[float] = RATIOS) -> dict[str, dict[str, 
     ([7, 868], [22, 8695])
     """
     from refnorm.oracle.ask.box import EPS
-    from refnorm.oracle.bounds import TIERS, Normalised, moments
+    from refnorm.oracle.bounds import TIERS, Normalised, bounded_moments
     from refnorm.oracle.measure.numerics import batch
 
     found: dict[str, dict[str, list[float | None]]] = {t.name: {q: [] for q in QUANTITIES} for t in TIERS}
@@ -91,7 +91,7 @@ def guides(dtype: str, ratios: Iterable[float] = RATIOS) -> dict[str, dict[str, 
         x = batch((256, 1), ratio, dtype)
         for tier in TIERS:
             with np.errstate(all="ignore"):
-                centred, trained = moments(x, dtype, tier)
+                centred, trained = bounded_moments(x, dtype, tier)
                 given = (trained[0], trained[1], zero, zero)
                 for quantity, four in (("y", trained), ("inference", given)):
                     n = Normalised.of(x, centred, four, EPS, dtype, tier)

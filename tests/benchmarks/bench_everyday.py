@@ -63,7 +63,7 @@ def test_exact(benchmark, lines, numbers):
 
 def test_check(benchmark, lines, numbers, tmp_path):
     (tmp_path / "plain_bn.py").write_text(PLAIN)
-    command = [sys.executable, "-m", "refnorm.cli", "check", str(tmp_path / "plain_bn.py")]
+    command = [sys.executable, "-m", "refnorm", "check", str(tmp_path / "plain_bn.py")]
     status = subprocess.run(command, capture_output=True, text=True)
     assert status.returncode in (0, 1), status.stderr
     seconds = best(lambda: subprocess.run(command, capture_output=True), 3)

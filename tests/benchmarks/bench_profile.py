@@ -13,14 +13,16 @@ from __future__ import annotations
 import functools
 import math
 import time
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from bench_speed import SHAPES, data
 from contestants import plain_training, refnorm_training
 
-from refnorm.reference import _layout as _array, _channels as _formula
+from refnorm.reference import _channels
 
-KINDS = {_formula._widened: "widening", _formula._selected: "masks"}  # of steps; all others are arithmetic
+KINDS = {"subtract": "arithmetic", "multiply": "arithmetic", "add": "arithmetic", "copyto": "widening"}
 
 
 class Stopwatch:
@@ -40,22 +42,13 @@ class Stopwatch:
         return run
 
     def install(self, monkeypatch) -> None:
-        """Time the sums, the rounding, and every step of every formula."""
-
-        class Timed(_formula.Program):
-            @classmethod
-            @functools.cache
-            def of(cls, *arguments):
-                program = _formula.Program.of(*arguments)
-                parts = [([self.step(step) for step in steps], number) for steps, number in program.parts]
-                return program._replace(parts=parts)
-
-        monkeypatch.setattr(_array, "Program", Timed)
-        monkeypatch.setattr(_array, "round_once", self.timed("rounding", _array.round_once))
-        monkeypatch.setattr(_array.Layout, "_sum", self.timed("sums", _array.Layout._sum))
-
-    def step(self, step):
-        return step._replace(operation=self.timed(KINDS.get(step.operation, "arithmetic"), step.operation))
+        """Time the sums, the rounding, and every operation on a block."""
+        numpy = {name: getattr(np, name) for name in dir(np) if not name.startswith("__")}
+        numpy |= {name: self.timed(kind, numpy[name]) for name, kind in KINDS.items()}
+        numpy["add"].reduce = np.add.reduce
+        monkeypatch.setattr(_channels, "np", SimpleNamespace(**numpy))
+        monkeypatch.setattr(_channels, "round_once", self.timed("rounding", _channels.round_once))
+        monkeypatch.setattr(_channels, "_sum", self.timed("sums", _channels._sum))
 
 
 def best(run, rounds, spent=None):

@@ -41,7 +41,7 @@ def exported(root: Path) -> tuple[tuple[str, ...], list[Case]]:
         listed = {entry["id"]: (entry["inputs"], entry["sha256"]) for entry in manifest["cases"] if form != "onnx"}
         if form not in export.FORMS or manifest["refnorm_export"] != export.SCHEMA or not isinstance(dtypes, list):
             raise ValueError("format, dtypes or schema are not known")
-        cases = export.exported(dtypes)
+        cases = export.exported_cases(dtypes)
     except (ValueError, KeyError, TypeError) as error:
         reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
         raise TargetError(f"{root} is no export ({export.MANIFEST}: {printable(reason)}); {again}") from None

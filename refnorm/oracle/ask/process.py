@@ -43,7 +43,7 @@ def apart(
     variables: Mapping[str, str] = MappingProxyType({}),
     folder: str | None = None,
 ) -> tuple[Any, list[str]]:
-    """Have a child process do what `refnorm.oracle.worker` can; return its result, and what the target printed, by lines.
+    """Have a child process do what `refnorm.oracle.worker` can; return its result, and the lines that were printed.
 
     Parameters
     ----------

@@ -55,7 +55,7 @@ class Written:
     particulars: list[str] = field(default_factory=list)
 
 
-def read(
+def read_outputs(
     directory: Path, id: str, present: set[str], wanted: Mapping[str, tuple[str, int]], optional: set[str]
 ) -> Written:
     """Read the outputs of one case.

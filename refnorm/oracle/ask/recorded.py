@@ -10,7 +10,7 @@ from refnorm.golden.contents import WIDE
 from refnorm.golden.directions import SECOND_ORDER
 from refnorm.golden.inputs import Case
 from refnorm.oracle.ask.answers import Answer, Kind, Trouble
-from refnorm.oracle.ask.reading import Written, names, printable, read
+from refnorm.oracle.ask.reading import Written, names, printable, read_outputs
 
 WRITES = {  # what each operation writes: name -> quantity
     "train": {"y": "y, training", "running_mean": "running mean", "running_var": "running variance"},
@@ -45,7 +45,7 @@ def _outputs(case: Case, operations: Sequence[str]) -> dict[str, tuple[str, int]
 def read_case(root: Path, case: Case, present: set[str], operations: Sequence[str]) -> Written:
     """Read what was written for one case; what the program says was refused is not missing."""
     wanted = _outputs(case, operations)
-    written = read(root / export.OUTPUTS, case.id, present, wanted, set(wanted) - set(export.outputs(case)))
+    written = read_outputs(root / export.OUTPUTS, case.id, present, wanted, set(wanted) - set(export.outputs(case)))
     unknown = sorted(set(written.raises) - {"", *operations})
     written.surplus += [f"raises of {printable(name)} in {case.id}.json" for name in unknown]
     answered = [o for o in operations if not {"", o} & set(written.raises)]  # what is refused need not be written

@@ -69,7 +69,7 @@ def adapters() -> dict[str, str]:
     return known
 
 
-def load(target: str, array: str = "numpy") -> Target:
+def load_target(target: str, array: str = "numpy") -> Target:
     """Load a target: a framework's name, ``path/to/file.py``, or ``package.module:object``. Loading a file runs it.
 
     ``array`` is the array library for the target ``refnorm``: every other target gets NumPy arrays.

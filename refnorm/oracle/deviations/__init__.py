@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from refnorm.oracle.deviations.directions import SECOND_ORDER_DEVIATIONS
+from refnorm.oracle.deviations.double_backward import SECOND_ORDER_DEVIATIONS
 from refnorm.oracle.deviations.forward import FORWARD_DEVIATIONS
 from refnorm.oracle.deviations.gradients import GRADIENTS_DEVIATIONS
-from refnorm.oracle.deviations.running import RUNNING_DEVIATIONS
+from refnorm.oracle.deviations.running_statistics import RUNNING_DEVIATIONS
 from refnorm.oracle.worlds import Deviation
 
 DEVIATIONS: tuple[Deviation, ...] = (

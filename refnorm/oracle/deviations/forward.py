@@ -17,7 +17,7 @@ from refnorm.oracle.worlds import (
     given,
     gradient,
     inverse_std,
-    moments,
+    mean_and_var,
     statistics_of,
 )
 
@@ -38,7 +38,7 @@ SPLITS = (1, 2, 4)
 
 def _shards(w: World, split: int) -> list[tuple[float, Values, Values, Values]]:
     """Return share, mean, variance and values of the shards."""
-    return [(len(part) / len(w.x), *moments(part, w.axes), part) for part in _parts(w.x, split)]
+    return [(len(part) / len(w.x), *mean_and_var(part, w.axes), part) for part in _parts(w.x, split)]
 
 
 def _equally(split: int) -> Callable[[World], tuple[Values, Values]]:
@@ -90,7 +90,7 @@ def _cycling(w: World) -> Values:
 
 
 def _batch(w: World) -> tuple[Values, Values]:
-    return moments(w.x, w.axes)
+    return mean_and_var(w.x, w.axes)
 
 
 def _updated(correction: float | None) -> Callable[[World], tuple[Values, Values]]:
@@ -112,7 +112,7 @@ def _moved(old: float) -> Callable[[World], tuple[Values, Values]]:
 
 
 def _over(axes: Callable[[int], tuple[int, ...]]) -> Callable[[World], tuple[Values, Values]]:
-    return lambda w: moments(w.x, axes(w.x.ndim))
+    return lambda w: mean_and_var(w.x, axes(w.x.ndim))
 
 
 def _eps_minimum(w: World) -> Values:

@@ -7,13 +7,13 @@ from functools import partial
 
 import numpy as np
 
-from refnorm.oracle.worlds import Deviation, Values, World, given, gradient, moments
+from refnorm.oracle.worlds import Deviation, Values, World, given, gradient, mean_and_var
 
 EPS = "Outputs differ wherever the variance is not far above eps; with large variances the mistake is invisible."
 
 
 def _batch(w: World) -> tuple[Values, Values]:
-    return moments(w.x, w.axes)
+    return mean_and_var(w.x, w.axes)
 
 
 def _world_of(w: World, statistics: tuple[Values, Values]) -> World:

@@ -45,8 +45,8 @@ def numerics(
 
     Examples
     --------
-    >>> from refnorm.oracle.ask.target import load
-    >>> found = numerics(load("refnorm"))[""]
+    >>> from refnorm.oracle.ask.target import load_target
+    >>> found = numerics(load_target("refnorm"))[""]
     >>> max(found["y"]) <= 1, found["layouts"]
     (True, [])
     """

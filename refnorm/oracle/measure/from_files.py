@@ -66,7 +66,7 @@ def identify_outputs(
         progress(number, len(chosen), case.id)
         written = read_case(root, case, files, who.operations)
         answer, defects = answer_of(case, written, who.operations)
-        if case.undefined and (written.arrays or written.raises) and not defects:
+        if case.undefined and (answer.results or answer.failed) and not defects:
             outcome = policy(case, row, answer, ()).policy
             policies.setdefault(case.undefined, {}).setdefault(outcome, []).append(case.x.ndim)
         elif case.finite and case.count > 1:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from refnorm.oracle.worlds import Deviation, Step, Values, World, moments, running_update
+from refnorm.oracle.worlds import Deviation, Step, Values, World, mean_and_var, running_update
 
 FAR = "Inference after training does not match what training computed."
 
@@ -31,7 +31,7 @@ def _about_running_mean(w: World) -> Values:
     old, new = (float(v) for v in w.convention.weights(w.case.momentum))
     mean, var = (np.asarray(a, dtype=np.longdouble) for a in (w.case.running_mean, w.case.running_var))
     for batch in w.case.batches:
-        batch_mean, batch_var = (a.reshape(-1) for a in moments(np.asarray(batch, dtype=np.longdouble), w.axes))
+        batch_mean, batch_var = (a.reshape(-1) for a in mean_and_var(np.asarray(batch, dtype=np.longdouble), w.axes))
         mean = old * mean + new * batch_mean
         var = old * var + new * float(w.convention.factor(w.m)) * (batch_var + (batch_mean - mean) ** 2)
     return var
@@ -42,7 +42,7 @@ def _mixture(w: World) -> Values:
     old, new = (float(v) for v in w.convention.weights(w.case.momentum))
     mean, var = (np.asarray(a, dtype=np.longdouble) for a in (w.case.running_mean, w.case.running_var))
     for batch in w.case.batches:
-        batch_mean, batch_var = (a.reshape(-1) for a in moments(np.asarray(batch, dtype=np.longdouble), w.axes))
+        batch_mean, batch_var = (a.reshape(-1) for a in mean_and_var(np.asarray(batch, dtype=np.longdouble), w.axes))
         var = old * var + new * float(w.convention.factor(w.m)) * batch_var + old * new * (batch_mean - mean) ** 2
         mean = old * mean + new * batch_mean
     return var
@@ -55,7 +55,7 @@ def _std_averaged(power: float) -> Callable[[World], Values]:
         old, new = (float(v) for v in w.convention.weights(w.case.momentum))
         std = np.sqrt(np.asarray(w.case.running_var, dtype=np.longdouble))
         for batch in w.case.batches:
-            batch_var = moments(np.asarray(batch, dtype=np.longdouble), w.axes)[1].reshape(-1)
+            batch_var = mean_and_var(np.asarray(batch, dtype=np.longdouble), w.axes)[1].reshape(-1)
             std = old * std + new * np.sqrt(batch_var) * float(w.convention.factor(w.m)) ** power
         return std**2
 
