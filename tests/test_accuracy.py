@@ -376,6 +376,7 @@ def test_results_beyond_the_format_are_infinite_and_those_below_are_subnormal(ki
     largest = (2.0 - 2.0 ** (1 - bits)) * 2.0 ** (1 - smallest)
     gamma = np.array([largest, -largest, 2.0 ** (smallest - 2), 2.0 ** (smallest + 3 - bits)])
     inputs = case(kind, 1, 16, (9, 4), 1, 1e-5, no_beta=True)._replace(gamma=gamma.astype(dtype_of(kind)))
+    inputs = inputs._replace(x=inputs.x * np.array([16, 16, 1, 1], inputs.x.dtype))  # std > 1: gamma / std is finite
     y = training(inputs)["y"].astype(np.float64)
     expected = exact.training(inputs.x, inputs.gamma, eps=inputs.eps).y.rounded(kind)
     assert np.isinf(expected[:, :2]).any()
@@ -383,6 +384,17 @@ def test_results_beyond_the_format_are_infinite_and_those_below_are_subnormal(ki
     with np.errstate(invalid="ignore"):  # inf - inf
         near = np.abs(y - expected) <= (0 if kind != "float64" else (2 + C) * U64 * np.abs(expected) + 2.0**-1074)
     assert np.all((y == expected) | near)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_slope_beyond_float64_gives_no_finite_number_that_is_wrong(sign):
+    """gamma / sqrt(var + eps) is one factor, as the docstring says; gamma x_hat may be finite where it is not."""
+    gamma = sign * np.array([1.7e308, 1.0])
+    x = np.array([[1.0, 2.0], [1.25, 3.0], [1.5, 7.0]])
+    y, saved = refnorm.batch_norm_training(x, gamma)
+    assert not np.isfinite(y[:, 0]).any()
+    assert np.isfinite(y[:, 1]).all()
+    assert not np.isfinite(refnorm.batch_norm_training_backward(x[::-1], saved)[0][:, 0]).any()
 
 
 @pytest.mark.parametrize("kind", ["float32", "float16", "bfloat16"])

@@ -228,7 +228,7 @@ def test_every_tie_is_rounded_once_and_to_even(library, kind):
         assert result.dtype == DTYPES[kind]
         result = result.astype(np.float64)
     same = (result == expected) & (np.signbit(result) == np.signbit(expected)) | (np.isnan(result) & np.isnan(expected))
-    if library.module == "jax" and kind != "float16":  # XLA's cast flushes subnormal numbers
+    if library.module in ("jax", "cupy") and kind != "float16":  # XLA and CuPy (issue 8382) flush subnormals in casts
         same |= (np.abs(values) < 2.0**-126) & (result == 0)
     assert values[~same].tolist() == []
 

@@ -16,6 +16,7 @@ from typing import Any
 from refnorm.conventions import CONVENTIONS
 from refnorm.exact import Exact
 from refnorm.formats import Floats
+from refnorm.golden.canonical import canonical, digest
 from refnorm.golden.contents import CONTENT, DATA, INPUTS, SAMPLES, SCHEMA, SECOND, SET, STORED, WIDE
 from refnorm.golden.directions import directions
 from refnorm.golden.flags import FLAGS
@@ -164,11 +165,6 @@ def _released(texts: dict[str, str]) -> str:
     return canonical({"schema": SCHEMA, "ids": dict(sorted(ids.items()))}, "ids")
 
 
-def digest(entry: dict[str, Any]) -> str:
-    """Return twelve hexadecimal digits of a case's SHA-256."""
-    return hashlib.sha256(json.dumps(entry, sort_keys=True).encode()).hexdigest()[:12]
-
-
 def _manifest(texts: dict[str, str]) -> str:
     entries = {}
     for name in sorted(texts):
@@ -187,27 +183,6 @@ def _number(value: float) -> Any:
     if math.isinf(value):
         return "Infinity" if value > 0 else "-Infinity"
     return value
-
-
-def canonical(document: dict[str, Any], spread: str = "cases") -> str:
-    """Serialise in the canonical form: one line per field, arrays and inner objects on one line each."""
-
-    def line(value: Any) -> str:
-        return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-
-    def block(items: Iterable[str], brackets: str) -> str:
-        return brackets[0] + "\n" + ",\n".join(items) + "\n" + brackets[1]
-
-    fields = []
-    for key, value in document.items():
-        if key != spread:
-            fields.append(f"{line(key)}: {line(value)}")
-        elif isinstance(value, list):
-            entries = (block((f"{line(k)}: {line(v)}" for k, v in entry.items()), "{}") for entry in value)
-            fields.append(f"{line(key)}: {block(entries, '[]')}")
-        else:
-            fields.append(f"{line(key)}: {block((f'{line(k)}: {line(v)}' for k, v in value.items()), '{}')}")
-    return block(fields, "{}") + "\n"
 
 
 def write_set(directory: Path = DATA) -> None:

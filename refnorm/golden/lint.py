@@ -13,7 +13,7 @@ import numpy as np
 
 from refnorm.formats import rounded
 from refnorm.golden.contents import DATA, WIDE
-from refnorm.golden.generate import canonical, digest
+from refnorm.golden.canonical import canonical, digest
 
 NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 

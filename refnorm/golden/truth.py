@@ -1,8 +1,9 @@
 """The truth about a case: what a convention demands of it, read from the frozen set, or computed by `refnorm.exact`.
 
-The frozen set suffices for most of it, and needs nothing but NumPy. What it does not hold, such as the running
-statistics of every convention, cases about memory layouts and all of a large array, is computed exactly, which needs
-python-flint; the tests prove that both say the same.
+Float64 results stand in the frozen set with what rounding took away, those of narrower formats to half a unit in the
+last place. Where python-flint is at hand, these are computed exactly, so that half a unit decides nothing, and with
+them what the set does not hold: running statistics of every convention, cases about memory layouts, all of a large
+array. Without it the frozen set decides alone. The tests prove that both say the same.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from refnorm.conventions.row import Convention
 from refnorm.golden.contents import CONTENT
 from refnorm.golden.directions import SECOND_ORDER, directions
 from refnorm.golden.inputs import Case
-from refnorm.golden.load import Enclosure, held
+from refnorm.golden.frozen import Enclosure, held
 
 if TYPE_CHECKING:
     from refnorm.exact import Exact
@@ -32,7 +33,7 @@ class NotHeld(Exception):
 
 
 def truth(case: Case, row: Convention, quantity: str) -> Exact | Enclosure:
-    """Return what one quantity of a case must be, by the oracle's names: frozen where the set has all of it.
+    """Return what one quantity of a case must be, by the oracle's names: frozen where the set has all digits of it.
 
     Raises
     ------
@@ -47,7 +48,7 @@ def truth(case: Case, row: Convention, quantity: str) -> Exact | Enclosure:
     array([-0.95843315, -2.47000504,  1.59020615])
     """
     kept = _frozen(case, row, quantity)
-    if kept is not None and kept.whole:
+    if kept is not None and kept.whole and kept.sharp:
         return kept
     try:
         return _computed(case, row, quantity)

@@ -42,13 +42,13 @@ def affine(layout: Layout, terms: Sequence[Term], constant: PerChannel = 0.0) ->
         total = out if layout.dtype != layout.wide else result[at]
         for number, (factor, array, centre) in enumerate(spread):
             part = spare if number else total
-            _deviation(layout, array[at], _in(centre, block), part)
-            np.multiply(part, _in(factor, block), out=part)
+            deviation = _deviation(layout, array[at], _in(centre, block), part)
+            np.multiply(deviation, _in(factor, block), out=part)
             if number:
                 np.add(total, part, out=total)
         if not _is_zero(last):
             np.add(total, _in(last, block), out=total)
-        _select(layout, total, block)
+        _selected(layout, total, block, total)
         if total is out:
             result[at] = round_once(np, total, layout.dtype)
 
@@ -63,17 +63,16 @@ def sums(layout: Layout, x: Array, centre: PerChannel, weights: Array | None = N
     """
 
     def parts(block: Block, scratch: Scratch) -> tuple[Array, Array]:
-        deviation, spare = scratch.like(x[block.index], 2, layout.wide)
-        _deviation(layout, x[block.index], _in(spread, block), deviation)
-        _select(layout, deviation, block)
-        own = deviation if weights is None else _taken(layout, weights[block.index], spare, block)
-        first = _summed(layout, own)
-        return first, _summed(layout, np.multiply(deviation, own, out=deviation))
+        product, spare = scratch.like(x[block.index], 2, layout.wide)
+        deviation = _taken(layout, x, _in(spread, block), block, product)
+        factor = deviation if weights is None else _taken(layout, weights, 0.0, block, spare)
+        first = _summed(layout, factor)
+        return first, _summed(layout, np.multiply(deviation, factor, out=product))
 
     def plain() -> tuple[Array, Array]:
         deviation = layout.select(layout.wide_of(x) - layout.along(centre))
-        own = deviation if weights is None else layout.select(layout.wide_of(weights))
-        return _summed(layout, own), _summed(layout, deviation * own)
+        factor = deviation if weights is None else layout.select(layout.wide_of(weights))
+        return _summed(layout, factor), _summed(layout, deviation * factor)
 
     blocks = _blocks(layout, x)
     spread = _spread(layout, centre, x) if blocks != [WHOLE] else centre
@@ -86,7 +85,7 @@ def total(layout: Layout, values: Array) -> Array:
 
     def part(block: Block, scratch: Scratch) -> tuple[Array]:
         (spare,) = scratch.like(values[block.index], 1, layout.wide)
-        return (_summed(layout, _taken(layout, values[block.index], spare, block)),)
+        return (_summed(layout, _taken(layout, values, 0.0, block, spare)),)
 
     (result,) = _by_blocks(
         layout, _blocks(layout, values), part, lambda: (_summed(layout, layout.select(layout.wide_of(values))),)
@@ -118,29 +117,27 @@ def _by_blocks(
     return [layout.xp.reshape(values, layout.kept_shape) for values in merged]
 
 
-def _deviation(layout: Layout, x: Array, centre: PerChannel, out: Array) -> None:
-    """Write x - centre, in the wide dtype."""
-    if x.dtype == layout.wide and not _is_zero(centre):
-        np.subtract(x, centre, out=out)
-        return
+def _deviation(layout: Layout, x: Array, centre: PerChannel, out: Array) -> Array:
+    """Return x - centre in the wide dtype: written to out, or x itself where there is nothing to write."""
+    if x.dtype == layout.wide:
+        return x if _is_zero(centre) else np.subtract(x, centre, out=out)
     np.copyto(out, x)
-    if not _is_zero(centre):
-        np.subtract(out, centre, out=out)
+    return out if _is_zero(centre) else np.subtract(out, centre, out=out)
 
 
-def _taken(layout: Layout, values: Array, spare: Array, block: Block) -> Array:
-    """Return values in the wide dtype, 0 where masked: as they are, or in the spare memory."""
-    if values.dtype == layout.wide and layout.mask is None:
+def _selected(layout: Layout, values: Array, block: Block, out: Array) -> Array:
+    """Return values with 0 wherever the mask says that they do not count: selected, never multiplied."""
+    if layout.mask is None:
         return values
-    np.copyto(spare, values)
-    _select(layout, spare, block)
-    return spare
+    if values is not out:
+        np.copyto(out, values)
+    np.copyto(out, 0, where=~layout.mask[block.index])
+    return out
 
 
-def _select(layout: Layout, values: Array, block: Block) -> None:
-    """Write 0 wherever the mask says that a value does not count: selected, never multiplied."""
-    if layout.mask is not None:
-        np.copyto(values, 0, where=~layout.mask[block.index])
+def _taken(layout: Layout, x: Array, centre: PerChannel, block: Block, out: Array) -> Array:
+    """Return x - centre in one block, wide, 0 where masked: written to out, or x itself where that is all."""
+    return _selected(layout, _deviation(layout, x[block.index], centre, out), block, out)
 
 
 def _spread(layout: Layout, values: PerChannel, x: Array) -> PerChannel:

@@ -59,6 +59,11 @@ def batch_norm_training(
         A shape does not fit, eps is negative or not finite, axis is out of range, or a channel has no values (with a
         mask: raised on NumPy arrays; elsewhere that channel is NaN).
 
+    Notes
+    -----
+    gamma / sqrt(var + eps) is one factor, which saves a pass over the array. Only float64 parameters can take it out of
+    float64: beyond 1.8e308 y is inf or NaN, even where gamma x_hat would be finite; below 2.2e-308 it loses digits.
+
     Examples
     --------
     >>> import numpy as np
@@ -136,7 +141,7 @@ def input_gradient(layout: Layout, dy: Array, saved: Saved, dgamma: Array, dbeta
     scale = layout.parameter(gamma, "gamma", 1.0) * inv_std
     slope = scale * inv_std * dgamma / statistics.count  # of x_hat mean(dy x_hat), times gamma inv_std, in x
 
-    return affine(layout, [(scale, dy, dbeta / statistics.count), (-slope, x, statistics.mean)], tail * slope)
+    return affine(layout, [(scale, dy, 0.0), (-slope, x, statistics.mean)], tail * slope - scale * dbeta / statistics.count)
 
 
 @ieee

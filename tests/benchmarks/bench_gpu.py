@@ -1,6 +1,6 @@
 """How fast refnorm is on a GPU: against torch with cuDNN and without, and against copying the same bytes.
 
-    pip install --editable '.[test,gpu]' torch && python tests/benchmarks/bench_gpu.py --record figures/gpu.json
+    pip install --editable '.[test,gpu]' torch && python tests/benchmarks/bench_gpu.py
 
 prints, for ImageNet-like sizes, the time of refnorm on CuPy over torch's (goal: at most 1.5 at equal precision), and
 how much of the bandwidth of a device-to-device copy is reached by the bytes that must move (goal: above 0.5): training
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import itertools
 import json
 import time
 from collections.abc import Callable
@@ -146,14 +147,17 @@ def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
     parser.add_argument("--record", type=Path, metavar="FILE", help="write what was measured there, as JSON")
     asked = parser.parse_args(arguments)
     shapes = [(max(2, shape[0] // asked.scale), *shape[1:]) for shape in SHAPES]
-    results = [measure(asked.on, shape, dtype, asked.rounds) for dtype in ("float32", "float64") for shape in shapes]
-    print(f"{'':28}{'':10}{'over cuDNN':>12}{'over native':>12}{'of the copy':>12}")
-    for result in results:
+    results = []
+    print(f"{'':28}{'':10}{'over cuDNN':>12}{'over native':>12}{'of the copy':>12}", flush=True)
+    for dtype, shape in itertools.product(("float32", "float64"), shapes):
+        result = measure(asked.on, shape, dtype, asked.rounds)
+        results.append(result)
         for what in PASSES:
             row = [result[what][key] for key in list(result[what])[1:]]
-            print(f"{result['dtype']:9}{tuple(result['shape'])!s:19}{what:10}" + "".join(f"{v:12.2f}" for v in row))
-    if asked.record:
-        asked.record.write_text(json.dumps({"versions": versions(asked.on), "results": results}, indent=1) + "\n")
+            numbers = "".join(f"{v:12.2f}" for v in row)
+            print(f"{result['dtype']:9}{tuple(result['shape'])!s:19}{what:10}{numbers}", flush=True)
+        if asked.record:  # after each shape, so that a run that is cut off keeps what it has
+            asked.record.write_text(json.dumps({"versions": versions(asked.on), "results": results}, indent=1) + "\n")
     return results
 
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from refnorm import exact
 from refnorm.formats import Floats, rounded
 from refnorm.golden.inputs import arranged
 from refnorm.golden.rule import uniform
 from refnorm.oracle.ask.box import EPS, Box, Refused
 from refnorm.oracle.ask.process import Loss
-from refnorm.oracle.ask.target import Target
+from refnorm.oracle.ask.target import Target, TargetError
 
 RATIOS = (0, 1, 10, 100, 1000, 10_000, 100_000, 1_000_000)
 LAYOUTS = ("fortran", "channels-last", "sliced", "reversed")
@@ -50,6 +50,8 @@ def numerics(
     >>> max(found["y"]) <= 1, found["layouts"]
     (True, [])
     """
+    if not find_spec("flint"):
+        raise TargetError("errors are measured against exact results, which need python-flint; pip install python-flint")
     results: dict[str, dict[str, Any]] = {}
     for number, (name, implementation) in enumerate(target.paths.items(), start=1):
         step = f"numerics of {name or target.name}"
@@ -74,6 +76,8 @@ def batch(shape: tuple[int, ...], ratio: float, dtype: str) -> Floats:
 @np.errstate(all="ignore")  # what overflows, or is 0/0, is no finite result
 def _errors(box: Box, dtype: str, ratio: float) -> dict[str, float | None]:
     """Return errors on 256 values per channel."""
+    from refnorm import exact
+
     x = batch((16, 2, *[1] * (box.rank - 3), 16) if box.rank > 2 else (256, 2), ratio, dtype)
     if not np.all(np.isfinite(x)):  # the format does not hold such a mean
         return {}

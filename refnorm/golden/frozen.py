@@ -15,7 +15,7 @@ from refnorm.golden.contents import CONTENT, DATA, WIDE
 from refnorm.golden.rule import hashed
 
 NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
-REST_DIGITS = 1e-6  # relative: `rest` is written with six digits
+REST_DIGITS = 2.0**-17  # relative: `rest` is written with six significant digits
 
 
 class Enclosure(NamedTuple):
@@ -35,6 +35,11 @@ class Enclosure(NamedTuple):
     def whole(self) -> bool:
         """Whether every element is known, and finite."""
         return bool(np.all(np.isfinite(self.hi)))
+
+    @property
+    def sharp(self) -> bool:
+        """Whether every element is known to far more digits than float64 has."""
+        return bool(np.all(self.bound <= 2.0**-64 * np.abs(self.hi) + 2.0**-1074))
 
     def rounded(self, kind: str = "float64") -> Floats:
         """Return the numbers rounded to a format; NaN where they are not held."""
