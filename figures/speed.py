@@ -14,8 +14,15 @@ ALT = (
     "alone, with Python for nothing. Right: nanoseconds per value against the number of values; lowest, one product."
 )
 PANELS = ("training, float64", "training, float32", "inference, float64", "inference, float32")
-COLOURS = ("#0072B2", "#56B4E9", "#009E73", "#E69F00", "#D55E00")  # Okabe & Ito's, told apart without colour vision
-MARKERS = "osD^v"
+COLOURS = (
+    "#0072B2",
+    "#56B4E9",
+    "#009E73",
+    "#E69F00",
+    "#D55E00",
+    "#CC79A7",
+)  # of Okabe & Ito
+MARKERS = "osD^vP"
 FLOOR = "plain NumPy, floor"
 TICKS = (0.25, 0.5, 1, 2, 4, 8, 16, 32)
 

@@ -1,6 +1,6 @@
 """refnorm: the golden reference of batch normalization.
 
-The reference, pure functions over arrays of any array API library:
+The reference, pure functions over arrays of any array API library (``refnorm/reference``):
 
     batch_norm_training, batch_norm_training_backward      normalise by the batch's statistics
     batch_norm_inference, batch_norm_inference_backward    normalise by given statistics
@@ -8,7 +8,7 @@ The reference, pure functions over arrays of any array API library:
     batch_norm_..._jvp, batch_norm_..._double_backward     forward mode; the gradient of the backward: second order
     Statistics                                             of a batch, merged, corrected
     update_running, cumulative_update, update_sums         running averages of statistics, running sums
-    shard_statistics, batch_norm_synchronised, ...          one batch spread over workers
+    shard_statistics, batch_norm_synchronised, ...         one batch spread over workers
     population_statistics                                  of a data set, streamed, resumable, distributed
     fold_into_previous, fold_into_next                     absorb batch normalization into a linear map
     unfold_from_previous                                   and take it out again
@@ -19,7 +19,14 @@ The oracle, which judges any implementation against exact numbers (imported when
     check(implementation, convention)                      a Report: conforms, findings, text, JSON
     reproduce(implementation, case, quantity)              one finding again
     convert(state, source, target), State                  a trained layer carried from one convention to another
-    exact, conventions, golden                             the truth, the table of conventions, the cases
+
+The wings, in the order in which data flow:
+
+    reference, gradients        what a student reads, and a checker of any gradient
+    conventions, exact, golden  the table of conventions, the truth, the frozen cases
+    oracle, testing             the judge, and its place in a test suite
+    frameworks, matrix          adapters, and all of them measured
+    plots, cli                  pictures of your own numbers, and the commands
 """
 
 from typing import Any

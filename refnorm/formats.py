@@ -56,15 +56,14 @@ def rounded(values: Any, kind: str) -> Floats:
     >>> rounded([1 / 3, 70000.0, 1e-9], "float16")         # beyond 65504 there is inf, below 2^-25 there is 0
     array([0.33325195,        inf, 0.        ])
     """
-    values = np.asarray(values, dtype=np.float64)
+    wide: Floats = np.asarray(values, dtype=np.float64)
     if kind == "float64":
-        return values.copy()
+        return wide.copy()
     bits, exponent = FORMATS[kind]
     with np.errstate(over="ignore", invalid="ignore"):
-        place = np.maximum(np.frexp(values)[1] - 1, exponent) - (bits - 1)
-        result = np.ldexp(np.rint(np.ldexp(values, -place)), place)
-        limited: Floats = np.where(np.abs(result) > largest(kind), np.copysign(np.inf, values), result)
-        return limited
+        place = np.maximum(np.frexp(wide)[1] - 1, exponent) - (bits - 1)
+        result: Floats = np.ldexp(np.rint(np.ldexp(wide, -place)), place)
+        return np.where(np.abs(result) > largest(kind), np.copysign(np.inf, wide), result)
 
 
 def cast(values: Any, kind: str) -> Floats:

@@ -77,7 +77,7 @@ def test_the_same_holds_under_other_conventions_where_they_ask_for_the_same_numb
 
 @pytest.mark.parametrize("row", ["keras", "caffe", "haiku", "torch"])
 def test_running_statistics_of_other_conventions_are_enclosed(row):
-    """From the batch's frozen mean and variance; the widths of narrow formats are theirs, of float64 next to nothing."""
+    """From the batch's frozen mean and variance: as wide as their format, in float64 next to nothing."""
     seen = 0
     for case in refnorm.golden.cases("training"):
         for quantity in ("running mean", "running variance"):

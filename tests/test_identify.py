@@ -345,9 +345,7 @@ def test_installed_frameworks_agree_with_their_row(name):
 
 
 def run(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "refnorm", *arguments], capture_output=True, text=True, timeout=300
-    )
+    return subprocess.run([sys.executable, "-m", "refnorm", *arguments], capture_output=True, text=True, timeout=300)
 
 
 HOMEWORK = """\

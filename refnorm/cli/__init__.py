@@ -1,6 +1,7 @@
 """The command line: one file for each command.
 
-check identify gradcheck conventions matrix plot judge golden
+``check``, ``identify``, ``gradcheck``, ``conventions``, ``judge``, ``golden``, ``matrix`` and ``plot`` each add
+themselves to the parser and run; ``common`` is what they share.
 """
 
 from __future__ import annotations

@@ -1,9 +1,11 @@
 """What frameworks mean by batch normalization: a row for each convention, the table, and what changes between two.
 
-row           Convention: momentum, stored variance, one value per channel, empty batch, how numbers travel
-rows          the table itself
-conversion    State and convert: a trained layer carried from one convention to another; differences, in words
-averages      averages of variances, and what they lack
+One file each::
+
+    row           Convention: momentum, stored variance, one value per channel, empty batch, how numbers travel
+    rows          the table itself
+    conversion    State and convert: a trained layer carried from one convention to another; differences, in words
+    averages      averages of variances, and what they lack
 """
 
 from refnorm.conventions.averages import average_of_variances

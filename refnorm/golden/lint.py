@@ -6,14 +6,16 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator
+from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from refnorm.formats import rounded
-from refnorm.golden.contents import DATA, WIDE
 from refnorm.golden.canonical import canonical, digest
+from refnorm.golden.contents import DATA, WIDE
 
 NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
@@ -58,25 +60,34 @@ def _file(path: Path, entry: Any, documents: dict[str, Any]) -> Iterator[str]:
         yield f"it has {len(raw)} bytes, MANIFEST.json says {entry.get('bytes')}"
     if path.suffix != ".json":
         return
-    try:
-        document = documents[path.name] = json.loads(raw)
-    except ValueError as error:
-        yield f"it is no JSON: {error}"
+    problems, document = _content(path.name, raw)
+    yield from problems
+    if document is None:
         return
-    if path.name == "schema.json":
-        return
-    spread = next((key for key in ("cases", "flags", "ids") if key in document), "")
-    if canonical(document, spread) != raw.decode():
-        yield "not in canonical form"
+    documents[path.name] = document
     if path.name.startswith("bn."):
         cases = document.get("cases", [])
         if len(cases) != entry.get("cases") or not cases:
             yield f"it has {len(cases)} cases, MANIFEST.json says {entry.get('cases')}"
-        for case in cases:
-            for where, tensor in _tensors(case):
-                wide = where.split(".")[-1] in WIDE or where.startswith("batches")
-                kind = document["dtype"] if wide else case.get("parameters", document["dtype"])
-                yield from (f"{case.get('id')}, {where}: {what}" for what in _tensor(tensor, kind))
+
+
+@lru_cache(maxsize=256)  # what has not changed need not be looked at twice
+def _content(name: str, raw: bytes) -> tuple[tuple[str, ...], Any]:
+    """Return what is wrong with a file in itself, and the document; None if it is no JSON."""
+    try:
+        document = json.loads(raw)
+    except ValueError as error:
+        return (f"it is no JSON: {error}",), None
+    if name == "schema.json":
+        return (), document
+    spread = next((key for key in ("cases", "flags", "ids") if key in document), "")
+    problems = ["not in canonical form"] if canonical(document, spread) != raw.decode() else []
+    for case in document.get("cases", []) if name.startswith("bn.") else []:
+        for where, tensor in _tensors(case):
+            wide = where.split(".")[-1] in WIDE or where.startswith("batches")
+            kind = document["dtype"] if wide else case.get("parameters", document["dtype"])
+            problems += [f"{case.get('id')}, {where}: {what}" for what in _tensor(tensor, kind)]
+    return tuple(problems), document
 
 
 def _tensors(case: Any, where: str = "") -> Iterator[tuple[str, Any]]:
@@ -155,15 +166,21 @@ def _flags(documents: dict[str, Any]) -> Iterator[str]:
 
 
 def _schema(documents: dict[str, Any]) -> Iterator[str]:
-    try:
-        import jsonschema
-    except ImportError:
+    if not find_spec("jsonschema"):
         yield "schema.json: not checked, because jsonschema is missing; pip install jsonschema"
         return
     if "schema.json" not in documents:
         return
-    validator = jsonschema.Draft202012Validator(documents["schema.json"])
+    schema = json.dumps(documents["schema.json"])
     for name, document in documents.items():
-        if name.startswith("bn."):
-            for error in list(validator.iter_errors(document))[:1]:
-                yield f"{name}: does not follow schema.json: {error.message[:200]}"
+        if name.startswith("bn.") and (first := _first_violation(schema, json.dumps(document))):
+            yield f"{name}: does not follow schema.json: {first}"
+
+
+@lru_cache(maxsize=256)
+def _first_violation(schema: str, document: str) -> str:
+    """Say where a document does not follow a schema; "" if it does."""
+    import jsonschema
+
+    validator = jsonschema.Draft202012Validator(json.loads(schema))
+    return next((error.message[:200] for error in validator.iter_errors(json.loads(document))), "")

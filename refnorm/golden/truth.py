@@ -17,8 +17,8 @@ import numpy as np
 from refnorm.conventions.row import Convention
 from refnorm.golden.contents import CONTENT
 from refnorm.golden.directions import SECOND_ORDER, directions
-from refnorm.golden.inputs import Case
 from refnorm.golden.frozen import Enclosure, held
+from refnorm.golden.inputs import Case
 
 if TYPE_CHECKING:
     from refnorm.exact import Exact

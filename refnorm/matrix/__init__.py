@@ -1,9 +1,11 @@
 """Every framework at hand, each in an environment of its own, as one table.
 
-environments   the frameworks, and a virtual environment for each
-frameworks     what is measured of them
-records        the results as files, and what changed
-table          the results as one page, in Markdown and HTML
+One file each::
+
+    environments   the frameworks, and a virtual environment for each
+    frameworks     what is measured of them
+    records        the results as files, and what changed
+    table          the results as one page, in Markdown and HTML
 """
 
 from refnorm.matrix.environments import ENTRIES, Entry

@@ -1,4 +1,20 @@
-"""The oracle: puts an implementation on trial and says in words what is wrong with it."""
+"""The oracle: puts an implementation on trial and says in words what is wrong with it.
+
+In the order in which data flow::
+
+    ask/            how real code is called, alone or in a process of its own, and what comes back
+    quantities      what is judged, by name
+    judge           an answer compared with exact results (bounds, second_bounds: how far right ones may be off)
+    behaviours      what is judged where numbers do not tell
+    observe         the cases that apply, asked and judged
+    measure/        what can be read off a black box, number by number
+    diagnose        from what failed to findings (matching, deviations/, worlds: formulas that are not the definition;
+                    circumstances, troubles: what has no formula; finding; vocabulary: every cause)
+    identify        the convention of a black box
+    verdict, report what was found, for people and for machines (baseline: what is known and accepted)
+    trial           from a target to its report (apart, worker: in a process of its own; outputs: from files)
+    check_gradients a target's gradients against its own forward
+"""
 
 from refnorm.oracle.trial import check, reproduce
 

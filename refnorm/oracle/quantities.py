@@ -37,7 +37,8 @@ def kind_of(case: Case, quantity: str) -> str:
 
 def shape_of(case: Case, quantity: str) -> tuple[int, ...]:
     """Return the shape that a quantity must have."""
-    return case.x.shape if elementwise(quantity) else case.running_mean.shape
+    shape: tuple[int, ...] = case.x.shape if elementwise(quantity) else case.running_mean.shape
+    return shape
 
 
 def absent(case: Case, quantity: str) -> bool:

@@ -122,8 +122,8 @@ def trial(
     notes = [f"{loss.how} in case {id}: cases like it were left out" for id, loss in lost.items()]
     if unheld:
         notes.append(
-            f"{len(unheld)} of {total} cases were not judged, and of large arrays a sample was: the frozen set does not "
-            "hold the rest, and there is no python-flint to compute it"
+            f"{len(unheld)} of {total} cases were not judged, and of large arrays a sample was: the frozen set does "
+            "not hold the rest, and there is no python-flint to compute it"
         )
     return Report(
         target.name, row.name, tuple(paths), versions, tuple(dtypes), seconds, tuple(notes), _call(target, row)

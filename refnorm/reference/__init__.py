@@ -1,5 +1,7 @@
 """The reference: what a student reads; pure functions over arrays of any array API library.
 
+In the order of reading::
+
     batch_norm      training and inference, each forward with its backward right under it: start here
     statistics      Statistics(count, mean, var): of a batch, merged, corrected
     running         running averages of statistics

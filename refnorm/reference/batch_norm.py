@@ -139,9 +139,11 @@ def input_gradient(layout: Layout, dy: Array, saved: Saved, dgamma: Array, dbeta
     x, gamma, _, statistics, tail, eps, _ = saved
     inv_std = 1 / layout.xp.sqrt(statistics.var + eps)
     scale = layout.parameter(gamma, "gamma", 1.0) * inv_std
-    slope = scale * inv_std * dgamma / statistics.count  # of x_hat mean(dy x_hat), times gamma inv_std, in x
+    slope = scale * inv_std * dgamma / statistics.count  # gamma inv_std x_hat mean(dy x_hat), per x - mean
 
-    return affine(layout, [(scale, dy, 0.0), (-slope, x, statistics.mean)], tail * slope - scale * dbeta / statistics.count)
+    # scale dy - slope (x - mean - tail) - scale mean(dy): the tail and the mean of dy are one constant
+    constant = tail * slope - scale * dbeta / statistics.count
+    return affine(layout, [(scale, dy, 0.0), (-slope, x, statistics.mean)], constant)
 
 
 @ieee

@@ -17,10 +17,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from contestants import INFERENCE, TRAINING
+from contestants import DOUBLE_BACKWARD, INFERENCE, TRAINING
 
-SHAPES = [(256, 512), (64, 64, 14, 14), (32, 256, 28, 28), (2, 64, 256, 256), (64, 64, 112, 112)]
-MAPS = {"training": TRAINING, "inference": INFERENCE}
+SHAPES = [(256, 512), (64, 64, 14, 14), (32, 64, 56, 56), (32, 256, 28, 28), (2, 64, 256, 256), (64, 64, 112, 112)]
+MAPS = {"training": TRAINING, "inference": INFERENCE, "double backward": DOUBLE_BACKWARD}
 
 
 def data(shape: tuple[int, ...], dtype: str) -> tuple[np.ndarray, ...]:

@@ -1,7 +1,7 @@
 """Batch normalization by other hands, for the benchmarks: each maps (x, dy, gamma, beta) to what is to be timed.
 
-`training` holds forward plus backward, `inference` forward only. A contestant that cannot be imported or lacks a dtype
-returns None instead of something to call, and is not timed.
+`TRAINING` holds forward plus backward, `INFERENCE` forward only, `DOUBLE_BACKWARD` what its name says. A contestant
+that cannot be imported or lacks a dtype returns None instead of something to call, and is not timed.
 """
 
 from __future__ import annotations
@@ -57,6 +57,39 @@ def refnorm_training(threads: int) -> Callable[..., Run]:
         return run
 
     return prepare
+
+
+def plain_double_backward(x, dy, gamma, beta) -> Run:
+    """Write it as its formulas stand in the docstring of refnorm's, x_hat kept from the forward."""
+    axes, along = (0, *range(2, x.ndim)), (1, -1, *(1,) * (x.ndim - 2))
+    ddx, ddgamma, ddbeta, gamma = np.roll(dy, 1), beta.reshape(along), gamma.reshape(along), gamma.reshape(along)
+    inv_std = 1 / np.sqrt(x.var(axis=axes, keepdims=True) + x.dtype.type(EPS))
+    x_hat = (x - x.mean(axis=axes, keepdims=True)) * inv_std
+
+    def average(values):
+        return values.mean(axis=axes, keepdims=True)
+
+    def residual(values):
+        return values - average(values) - x_hat * average(values * x_hat)
+
+    def run():
+        p_dy, p_ddx = residual(dy), residual(ddx)
+        ddy = gamma * inv_std * p_ddx + ddgamma * x_hat + ddbeta
+        moved = average(ddx * x_hat) * p_dy + average(dy * x_hat) * p_ddx + average(ddx * p_dy) * x_hat
+        return ddy, (ddgamma * p_dy - gamma * inv_std * moved) * inv_std, (ddx * p_dy).sum(axis=axes)
+
+    return run
+
+
+def refnorm_double_backward(x, dy, gamma, beta) -> Run:
+    _, saved = refnorm.batch_norm_training(x, gamma, beta, eps=EPS)
+    ddx = np.roll(dy, 1)
+
+    def run():
+        with _threads(1):
+            return refnorm.batch_norm_training_double_backward(ddx, beta, gamma, dy, saved)
+
+    return run
 
 
 def refnorm_inference(threads: int) -> Callable[..., Run]:
@@ -212,6 +245,7 @@ TRAINING = {
     "torch, 2 threads": torch_training(2),
     "JAX jit": jax_training,
 }
+DOUBLE_BACKWARD = {"refnorm, 1 thread": refnorm_double_backward, "plain NumPy": plain_double_backward}
 INFERENCE = {
     "refnorm, 1 thread": refnorm_inference(1),
     "refnorm, 2 threads": refnorm_inference(2),

@@ -1,10 +1,12 @@
 """How an implementation on trial is asked: found, called on the cases, and heard; nothing here judges.
 
-target        what can be judged, and how it is loaded: a framework, a file, an object
-interface     the functions that an implementation offers (cs231n: the assignment's signatures, read as those)
-answers       call an implementation on a case, and collect what comes back
-repetition    what calls do to each other
-box           one implementation behind one door, for probes
-process       all that in a process of its own
-folder        the same from files that a foreign program wrote (reading: files that may be hostile)
+From the name of a target to its answers::
+
+    target        what can be judged, and how it is loaded: a framework, a file, an object
+    interface     the functions that an implementation offers (cs231n: the assignment's signatures, read as those)
+    answers       call an implementation on a case, and collect what comes back
+    repetition    what calls do to each other
+    box           one implementation behind one door, for probes
+    process       all that in a process of its own
+    folder        answers in files that a foreign program wrote (recorded: which; reading: files that may be hostile)
 """

@@ -51,7 +51,7 @@ def numerics(
     (True, [])
     """
     if not find_spec("flint"):
-        raise TargetError("errors are measured against exact results, which need python-flint; pip install python-flint")
+        raise TargetError("errors are measured against exact results; pip install python-flint")
     results: dict[str, dict[str, Any]] = {}
     for number, (name, implementation) in enumerate(target.paths.items(), start=1):
         step = f"numerics of {name or target.name}"
