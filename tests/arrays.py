@@ -1,9 +1,9 @@
 """Which array libraries are at hand, and how a NumPy array travels to each and back.
 
 NumPy and array-api-strict are always there, the latter also on a device that is not the CPU, where every hidden
-transfer is an error. torch, JAX (without and with 64-bit types), dask.array and CuPy are used when importable; a test
-on a missing one is skipped, with the reason. ``REFNORM_ARRAYS=cupy`` (a comma-separated list of names) makes libraries
-required: a test on a missing one then fails. `tests/on_gpu` does that on a machine with a GPU.
+transfer is an error. torch, JAX (without and with 64-bit types), dask.array and CuPy are used where they are installed;
+for each that is not, one test of `test_arrays` is skipped and says so. ``REFNORM_ARRAYS=cupy`` (a comma-separated list
+of names) makes libraries required: every test on a missing one then fails. `tests/on_gpu` does that where a GPU is.
 
 Not covered: torch and JAX arrays on a GPU.
 """
@@ -17,6 +17,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import ml_dtypes
@@ -64,24 +65,24 @@ class Library:
 
 def on_every_library(test: Callable) -> Callable:
     """Run a test once per library, given as its argument ``library``."""
-    return _parametrized(test, "library", [pytest.param(library, id=library.name) for library in LIBRARIES])
+    return _parametrized(test, "library", [pytest.param(library, id=library.name) for library in at_hand()])
 
 
 def on_every_library_but_numpy(test: Callable) -> Callable:
     """Run a test once per library whose values are not at hand without a transfer."""
-    return _parametrized(test, "library", [pytest.param(library, id=library.name) for library in LIBRARIES[1:]])
+    return _parametrized(test, "library", [pytest.param(library, id=library.name) for library in at_hand()[1:]])
 
 
 def on_every_format(test: Callable) -> Callable:
     """Run a test once per library and format that it has, its arguments ``library`` and ``kind``."""
     return _parametrized(
-        test, ("library", "kind"), [_pair(library, k) for library in LIBRARIES for k in library.formats]
+        test, ("library", "kind"), [_pair(library, k) for library in at_hand() for k in library.formats]
     )
 
 
 def on_every_narrow_format(test: Callable) -> Callable:
     """Run a test as `on_every_format`, without the format that the library computes in."""
-    pairs = [_pair(library, k) for library in LIBRARIES for k in library.formats if k != library.wide]
+    pairs = [_pair(library, k) for library in at_hand() for k in library.formats if k != library.wide]
     return _parametrized(test, ("library", "kind"), pairs)
 
 
@@ -179,6 +180,12 @@ LIBRARIES = (
     Library("dask.array", "dask.array", FORMATS, "float64", _dask, _dask_to_numpy),
     Library("cupy", "cupy", FORMATS[:3], "float64", _cupy, lambda array: array.get(), _cupy_has_a_device),
 )
+
+
+def at_hand() -> list[Library]:
+    """Return the libraries that tests run on: those that are installed, or required."""
+    return [library for library in LIBRARIES if library.name in REQUIRED or find_spec(library.module.partition(".")[0])]
+
 
 if unknown := REQUIRED - {library.name for library in LIBRARIES}:
     raise ValueError(f"REFNORM_ARRAYS names {sorted(unknown)}; known are {[library.name for library in LIBRARIES]}")

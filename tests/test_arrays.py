@@ -241,6 +241,16 @@ def test_the_rounding_test_objects_to_rounding_twice():
     assert np.count_nonzero((twice != expected) & np.isfinite(values)) > 10_000
 
 
+@pytest.mark.parametrize("name", [library.name for library in LIBRARIES])
+def test_a_library_is_tested_wherever_it_is_installed(name):
+    if name not in {library.name for library in arrays.at_hand()}:
+        pytest.skip(f"{name} is not installed: all tests on its arrays are left out")
+    marks = [mark for mark in test_every_tie_is_rounded_once_and_to_even.pytestmark if mark.name == "parametrize"]
+    ids = [param.id for mark in marks for param in mark.args[1]]
+    library = next(library for library in LIBRARIES if library.name == name)
+    assert [i for i in ids if i.startswith(f"{name}-")] or library.formats == (library.wide,)
+
+
 def test_a_missing_library_is_skipped_with_the_reason_and_fails_where_it_is_required(monkeypatch):
     missing = dataclasses.replace(LIBRARIES[0], name="missing", module="no_such_module")
     with pytest.raises(pytest.skip.Exception, match=r"missing is not usable here: ModuleNotFoundError"):

@@ -6,7 +6,10 @@ Not verified: other versions, GPUs, every path of a framework.
 """
 
 import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -264,3 +267,14 @@ def test_caffes_own_layers_follow_their_row_and_keep_sums_and_a_count():
     assert (mean.item(), var.item()) == ((0.5 * 3 + 1) / 1.5, (0.5 * 4 + 2) / 1.5)
     y = Layers().infer_blobs(x, one, zero, one * 6, one * 8, 2.0, 0.0)
     assert y.ravel().tolist() == [-1.5, -0.5]  # (x - 3) / 2
+
+
+def test_the_first_page_shows_what_check_says():
+    recorded()
+    page = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    command, *shown = page.split("$ refnorm check onnx", 1)[1].split("```", 1)[0].splitlines()
+    done = subprocess.run([sys.executable, "-m", "refnorm", "check", "onnx"], capture_output=True, text=True)
+    assert done.returncode == 1
+    said = done.stdout.splitlines()
+    assert [line for line in shown if line and line not in said] == []
+    assert f"of {len(said)} lines" in command

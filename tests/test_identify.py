@@ -382,7 +382,10 @@ def test_a_bad_target_is_one_line(tmp_path):
     assert "Traceback" not in outcome.stderr
 
 
-@pytest.mark.parametrize(("fault", "said"), [("time.sleep(60)", "no answer in"), ("os.abort()", "SIGABRT")])
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [pytest.param("time.sleep(60)", "no answer in", marks=pytest.mark.slow), ("os.abort()", "SIGABRT")],
+)
 def test_a_probe_that_hangs_or_dies_costs_that_probe_alone(tmp_path, fault, said):
     file = tmp_path / "fragile.py"
     guard = f"    if not x.size:\n        {fault}\n"

@@ -42,7 +42,7 @@ def test_a_framework_that_cannot_be_installed_keeps_its_row(tmp_path, monkeypatc
     ("source", "said"),
     [
         ("import os\nos.abort()", "SIGABRT"),
-        ("import time\ntime.sleep(60)", "gave no answer"),
+        pytest.param("import time\ntime.sleep(60)", "gave no answer", marks=pytest.mark.slow),
         ("exit(3)", "SystemExit"),
     ],
 )
@@ -74,7 +74,10 @@ def batchnorm_forward(x, gamma, beta, bn_param):
 """
 
 
-@pytest.mark.parametrize(("fault", "said"), [("os.abort()", "SIGABRT"), ("time.sleep(60)", "no answer in 5 s")])
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [("os.abort()", "SIGABRT"), pytest.param("time.sleep(60)", "no answer in 5 s", marks=pytest.mark.slow)],
+)
 def test_a_framework_that_dies_or_hangs_in_one_case_is_judged_by_the_others(tmp_path, monkeypatch, fault, said):
     file = tmp_path / "fragile.py"
     file.write_text(FRAGILE.format(fault=fault))
@@ -103,6 +106,7 @@ def test_a_path_that_check_cannot_judge_says_why():
     assert in_few_words({"conforms": True, "cases": 7, "findings": [], "lost": []}) == "conforms, 7 cases"
 
 
+@pytest.mark.slow
 def test_two_runs_agree_and_a_change_is_named(measured_refnorm, tmp_path):
     again = measuring._measure(Entry("refnorm", "onnx"), sys.executable)
     assert changes({"refnorm": measured_refnorm}, {"refnorm": again}) == []

@@ -46,6 +46,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _row(row: Convention) -> list[str]:
+    """Describe one row, a line for each of its fields."""
     weight = {"new": "weight of the new batch", "old": "weight of the old value", "sums": "factor on running sums"}
     stored = "unbiased, m/(m - 1) times the biased one" if row.correction else "biased"
     zero = "" if row.zero_eps else "; eps = 0 may be refused in training"
@@ -64,6 +65,7 @@ def _row(row: Convention) -> list[str]:
 
 
 def _table() -> list[str]:
+    """Return the whole table, a line for each row."""
     head = (
         f"{'name':<13}{'momentum weighs':<17}{'running variance':<18}{'one value':<24}{'empty batch':<40}{'attributes'}"
     )

@@ -127,6 +127,7 @@ def rational(value: float | Fraction | fmpq) -> fmpq:
 
 
 def _nearest(r: fmpq, kind: str) -> float:
+    """Round a rational to the nearest number of a format, ties to even, by integer division."""
     bits, smallest = FORMATS[kind]
     n, d = abs(int(r.p)), int(r.q)
     place = max(n.bit_length() - d.bit_length(), smallest) - (bits - 1)  # of the last bit, at most one too high

@@ -84,10 +84,10 @@ class Functional:
 
     def _record(self, x: Any, gamma: Any, beta: Any, mean: Any, var: Any, **options: Any) -> Tape:
         leaves = (self._layout(_tensor(x)).requires_grad_(), _parameter(gamma), _parameter(beta))
-        again = partial(self._again, mean.clone(), var.clone(), options)
+        again = partial(self._forward_on_leaves, mean.clone(), var.clone(), options)
         return Tape(self._call(*leaves, mean, var, **options), leaves, again)
 
-    def _again(self, mean: Any, var: Any, options: Any, x: Any, gamma: Any, beta: Any) -> torch.Tensor:
+    def _forward_on_leaves(self, mean: Any, var: Any, options: Any, x: Any, gamma: Any, beta: Any) -> torch.Tensor:
         return self._call(x, gamma, beta, mean.clone(), var.clone(), **options)
 
     def _layout(self, tensor: torch.Tensor) -> torch.Tensor:
@@ -105,7 +105,7 @@ class Module(Functional):
         module.weight, module.bias, module.running_mean, module.running_var = gamma, beta, mean, var
         return module(x)
 
-    def _again(self, mean: Any, var: Any, options: Any, x: Any, gamma: Any, beta: Any) -> torch.Tensor:
+    def _forward_on_leaves(self, mean: Any, var: Any, options: Any, x: Any, gamma: Any, beta: Any) -> torch.Tensor:
         module = self._module(x, gamma, beta, mean, options)
         state = {"weight": gamma, "bias": beta, "running_mean": mean.clone(), "running_var": var.clone()}
         for name in ("weight", "bias"):

@@ -163,6 +163,7 @@ def fingerprint(case: Case) -> str:
 
 
 def _write_inputs(directory: Path, form: str, chosen: list[Case], progress: Progress | None) -> list[dict[str, Any]]:
+    """Write one file per case, and return what the manifest says of each."""
     directory.mkdir()
     entries = []
     for number, case in enumerate(chosen, start=1):

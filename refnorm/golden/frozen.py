@@ -128,6 +128,7 @@ def _manifest() -> dict[str, Any]:
 
 
 def _case(entry: dict[str, Any], operation: str, kind: str) -> Frozen:
+    """Read one entry of a file."""
     inputs: dict[str, Any] = {}
     for name in CONTENT[operation].inputs:
         given = entry[name]
@@ -171,6 +172,7 @@ def _values(tensor: dict[str, Any], kind: str) -> Floats:
 
 
 def _enclosure(tensor: dict[str, Any], kind: str) -> Enclosure:
+    """Read a result: all of it, or the sample that is stored."""
     shape = tuple(tensor["shape"])
     at = tensor.get("at", slice(None))
     hi, lo, bound = (np.full(math.prod(shape), fill) for fill in (np.nan, 0.0, 0.0))

@@ -57,6 +57,7 @@ def _document(operation: str, kind: str) -> str:
 
 
 def _entry(operation: str, case: Case) -> dict[str, Any]:
+    """Return what a file says of one case: inputs, and the exact results of one operation."""
     _, inputs, results = CONTENT[operation]
     entry: dict[str, Any] = {
         "id": case.id_in(operation),

@@ -149,6 +149,7 @@ def case(id: str) -> Case:
 
 @lru_cache(maxsize=4096)
 def _built(id: str, operation: str, kind: str, situation: Situation, seed: int) -> Case:
+    """Build the inputs of one case by the integer rule."""
     channels = situation.shape[1]
     parameters = situation.parameters or kind
     batches = tuple(_values(situation, kind, 100 * seed + step) for step in range(situation.steps))
@@ -187,6 +188,7 @@ def _per_channel(channels: int, rank: int) -> tuple[Floats, Floats]:
 
 
 def _values(situation: Situation, kind: str, seed: int) -> Floats:
+    """Return one batch of x, rounded to its format."""
     shape = situation.shape
     u = uniform(shape, seed)
     if situation.content == "integers":  # multiples of 1/4 about an exact mean: plain sums are exact in any order
@@ -233,6 +235,7 @@ def rule_of(case: Case, name: str, step: int = 0) -> dict[str, Any]:
 
 
 def _parameters(situation: Situation, channels: int, seed: int) -> tuple[Floats, Floats, Floats, Floats]:
+    """Return gamma, beta, and the running mean and variance, before they are rounded to their format."""
     c = np.arange(channels)
     u = [uniform((channels,), 100 * seed + k) for k in (60, 61, 62, 63)]
     gamma = 0.75 + 0.5 * u[0]

@@ -51,6 +51,7 @@ def lint(directory: Path = DATA) -> list[str]:
 
 
 def _file(path: Path, entry: Any, documents: dict[str, Any]) -> Iterator[str]:
+    """Say what is wrong with one file, and keep its document."""
     raw = path.read_bytes()
     if not path.name.startswith("bn.") and entry.get("cases") != 0:
         yield f"MANIFEST.json says that it holds {entry.get('cases')} cases"
@@ -99,6 +100,7 @@ def _tensors(case: Any, where: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _tensor(tensor: dict[str, Any], kind: str) -> Iterator[str]:
+    """Say what is wrong with one array: its length, its numbers, what rounding took away."""
     size = math.prod(tensor["shape"])
     if "rule" in tensor:
         return
@@ -132,6 +134,7 @@ def _manifest(manifest: dict[str, Any], listed: dict[str, Any], documents: dict[
 
 
 def _ids(documents: dict[str, Any]) -> Iterator[str]:
+    """Say which ids stand twice, are gone, or were given to another case."""
     released = documents.get("released.json", {}).get("ids", {})
     seen: dict[str, str] = {}
     for name, document in documents.items():
@@ -148,6 +151,7 @@ def _ids(documents: dict[str, Any]) -> Iterator[str]:
 
 
 def _flags(documents: dict[str, Any]) -> Iterator[str]:
+    """Say which flags are not defined, not used, or say nothing."""
     flags = documents.get("flags.json", {}).get("flags", {})
     used = {
         flag: name

@@ -57,6 +57,7 @@ class Situation:
 
 
 def _large_mean() -> list[Situation]:
+    """Return means of growing size in each format, in several ranks."""
     why = "E[x^2] - E[x]^2 cancels when mean/std is large: the variance is noise, and y with it"
     by_format = {"float64": (2.0**6, 2.0**13, 2.0**20), "float32": (2.0**6, 2.0**10, 2.0**14, 2.0**20)}
     by_format |= {"float16": (2.0**4, 2.0**7), "bfloat16": (2.0**3, 2.0**5)}

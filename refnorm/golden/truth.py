@@ -149,6 +149,7 @@ def _moments(case: Case) -> tuple[Any, ...]:
 
 @lru_cache(maxsize=4096)
 def _second_order(case: Case, eps: float) -> dict[str, Exact]:
+    """Compute the jvp and the double backward of a case along its directions."""
     from refnorm import exact
 
     moves = directions(case)

@@ -118,6 +118,7 @@ class Point:
         return ""
 
     def _upstream(self, dy: Any) -> Floats:
+        """Return the upstream gradient: random, or as given, with a note if it proves nothing."""
         if dy is None:
             if self.y.size == 1:
                 self.notes.append(

@@ -42,6 +42,7 @@ def changes(old: dict[str, dict[str, Any]], new: dict[str, dict[str, Any]]) -> l
 
 
 def _flat(result: dict[str, Any]) -> dict[str, str]:
+    """Return everything that was measured of a framework as text by name, to be compared."""
     found: dict[str, str] = {key: str(result[key]) for key in ("error", "declared") if key in result}
     found |= {f"version of {k}": v for k, v in result.get("versions", {}).items()}
     for path, data in result.get("paths", {}).items():

@@ -43,6 +43,7 @@ def rows(results: dict[str, dict[str, Any]]) -> list[tuple[str, ...]]:
 
 
 def _row(name: str, result: dict[str, Any], data: dict[str, Any]) -> tuple[str, ...]:
+    """Return the cells of one path of a framework."""
     measured: dict[Key, list[Measurement]] = {}
     for m in map(Measurement.from_dict, data["measurements"]):
         measured.setdefault(m.key, []).append(m)

@@ -221,6 +221,7 @@ def bounded_moments(x: Floats, kind: str, tier: Tier) -> tuple[Floats, tuple[Flo
 
 
 def _training(case: Case, convention: Convention, tier: Tier) -> dict[str, Floats]:
+    """Bound what training and its backward return."""
     kind, u, eta = case.kind, unit_roundoff(case.kind), _eta(case.kind)
     x, g, m, h, axes = case.x, case.dy, case.count, tier.h(case.count, u), _axes(case.x)
     factor, eps = float(convention.factor(m)), convention.travelled(case.eps)
@@ -246,6 +247,7 @@ def _training(case: Case, convention: Convention, tier: Tier) -> dict[str, Float
 
 
 def _inference(case: Case, convention: Convention, tier: Tier) -> dict[str, Floats]:
+    """Bound what inference and its backward return; the statistics are given, and exact."""
     kind = min(case.kind, case.parameters, key=unit_roundoff)  # parameters are not rounded to the format of x
     x, g, m, h = case.x, case.dy, case.count, tier.h(case.count, unit_roundoff(kind))
     moments = case.running_mean, case.running_var, np.zeros(x.shape[1]), np.zeros(x.shape[1])

@@ -161,6 +161,7 @@ def pairs(implementation: Any, convention: str, seed: int) -> Iterator[Pair]:
 def _batch_norm(
     implementation: Any, situation: str, shape: tuple[int, ...], scale: float, mean: float, eps: float, seed: int
 ) -> Iterator[Pair]:
+    """Yield the pairs of one situation: training and frozen, each with its double backward if there is one."""
     rng = np.random.default_rng(seed)
     channels = shape[1]
     along = (1, -1) + (1,) * (len(shape) - 2)

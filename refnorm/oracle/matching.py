@@ -54,19 +54,20 @@ def matching_deviation(
 
 
 def _possible(quantity: str, given: Sequence[Deviation]) -> Iterator[Deviation]:
+    """Yield what may explain a quantity: what was found before, then single deviations, then pairs."""
     yield from (d for d in given if quantity in d.values)
     if quantity in RIGHT:
-        yield from (replace(d, values={quantity: _in(d.change, RIGHT[quantity])}) for d in given if d.change)
+        yield from (replace(d, values={quantity: _in_world(d.change, RIGHT[quantity])}) for d in given if d.change)
     yield from sorted(candidates(quantity), key=lambda d: d.change is not None)  # first what touches nothing else
     for first in given:
         if first.change is None or quantity.split()[-1] not in ("dx", "dgamma", "dbeta", "jvp", "ddy"):
             continue
         for second in candidates(quantity):
             if second.change is None:
-                yield replace(second, values={quantity: _in(first.change, second.values[quantity])})
+                yield replace(second, values={quantity: _in_world(first.change, second.values[quantity])})
 
 
-def _in(change: Callable[[World], World], value: Callable[[World], Values]) -> Callable[[World], Values]:
+def _in_world(change: Callable[[World], World], value: Callable[[World], Values]) -> Callable[[World], Values]:
     return lambda w: value(change(w))
 
 

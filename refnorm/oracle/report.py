@@ -193,6 +193,7 @@ def text(report: Report) -> str:
 
 
 def _table(path: Path, report: Report) -> list[str]:
+    """Return the table of a path: a row for each result, a column for each format."""
     width = 16
     title = path.name if path.name else "quantity"
     lines = [f"  {title:<22}" + "".join(f"{d:<{width}}" for d in report.dtypes).rstrip()]
@@ -216,6 +217,7 @@ def _table(path: Path, report: Report) -> list[str]:
 
 
 def _described(finding: Finding, number: int, report: Report, path: Path) -> list[str]:
+    """Return a finding as lines: title, where it was seen, the clearest number, effect, how to see it again."""
     label = f"{finding.kind} · {len(finding.cases)} case{'s' if len(finding.cases) > 1 else ''}"
     lines = textwrap.wrap(f"{number}  {finding.title}", WIDTH, subsequent_indent="   ")
     fits = len(lines[-1]) + len(label) + 2 <= WIDTH

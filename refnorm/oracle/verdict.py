@@ -47,6 +47,7 @@ def _remarks(observations: list[Observation]) -> tuple[str, ...]:
 
 
 def _cells(observations: list[Observation], findings: Sequence[Finding]) -> list[Cell]:
+    """Return a cell for each quantity and format that was judged."""
     cells = []
     for quantity in (*QUANTITIES, *FURTHER, *BEHAVIOURS):
         for dtype in dict.fromkeys(o.case.kind for o in observations):

@@ -42,12 +42,12 @@ def affine(layout: Layout, terms: Sequence[Term], constant: PerChannel = 0.0) ->
         total = out if layout.dtype != layout.wide else result[at]
         for number, (factor, array, centre) in enumerate(spread):
             part = spare if number else total
-            deviation = _deviation(layout, array[at], _in(centre, block), part)
-            np.multiply(deviation, _in(factor, block), out=part)
+            deviation = _deviation(layout, array[at], _here(centre, block), part)
+            np.multiply(deviation, _here(factor, block), out=part)
             if number:
                 np.add(total, part, out=total)
         if not _is_zero(last):
-            np.add(total, _in(last, block), out=total)
+            np.add(total, _here(last, block), out=total)
         _selected(layout, total, block, total)
         if total is out:
             result[at] = round_once(np, total, layout.dtype)
@@ -64,8 +64,8 @@ def sums(layout: Layout, x: Array, centre: PerChannel, weights: Array | None = N
 
     def parts(block: Block, scratch: Scratch) -> tuple[Array, Array]:
         product, spare = scratch.like(x[block.index], 2, layout.wide)
-        deviation = _taken(layout, x, _in(spread, block), block, product)
-        factor = deviation if weights is None else _taken(layout, weights, 0.0, block, spare)
+        deviation = _counted(layout, x, _here(spread, block), block, product)
+        factor = deviation if weights is None else _counted(layout, weights, 0.0, block, spare)
         first = _summed(layout, factor)
         return first, _summed(layout, np.multiply(deviation, factor, out=product))
 
@@ -85,7 +85,7 @@ def total(layout: Layout, values: Array) -> Array:
 
     def part(block: Block, scratch: Scratch) -> tuple[Array]:
         (spare,) = scratch.like(values[block.index], 1, layout.wide)
-        return (_summed(layout, _taken(layout, values, 0.0, block, spare)),)
+        return (_summed(layout, _counted(layout, values, 0.0, block, spare)),)
 
     (result,) = _by_blocks(
         layout, _blocks(layout, values), part, lambda: (_summed(layout, layout.select(layout.wide_of(values))),)
@@ -135,7 +135,7 @@ def _selected(layout: Layout, values: Array, block: Block, out: Array) -> Array:
     return out
 
 
-def _taken(layout: Layout, x: Array, centre: PerChannel, block: Block, out: Array) -> Array:
+def _counted(layout: Layout, x: Array, centre: PerChannel, block: Block, out: Array) -> Array:
     """Return x - centre in one block, wide, 0 where masked: written to out, or x itself where that is all."""
     return _selected(layout, _deviation(layout, x[block.index], centre, out), block, out)
 
@@ -151,7 +151,7 @@ def _spread(layout: Layout, values: PerChannel, x: Array) -> PerChannel:
     return result
 
 
-def _in(values: PerChannel, block: Block) -> PerChannel:
+def _here(values: PerChannel, block: Block) -> PerChannel:
     return values if isinstance(values, float) else values[block.channels]
 
 

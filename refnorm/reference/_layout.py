@@ -54,6 +54,7 @@ class Layout:
         return layout if where is None else layout._masked(where)
 
     def _masked(self, where: Array) -> Layout:
+        """Return the layout with a mask, and with counts that differ between channels."""
         xp = self.xp
         if namespace(where, "where") is not xp or where.dtype != xp.bool:
             raise TypeError(f"where must be a boolean array of the library of x, got {_describe(where)}")

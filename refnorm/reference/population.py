@@ -116,6 +116,7 @@ def _chunks(x: Array, axis: Axes) -> tuple[Iterator[Array], int]:
 
 
 def _merged_by_dask(x: Array, axis: Axes) -> Statistics:
+    """Merge the statistics of the chunks of a dask array, as a tree of its tasks."""
     from dask.delayed import delayed
 
     kept = kept_axes(axis, x.shape)
@@ -129,6 +130,7 @@ def _merged_by_dask(x: Array, axis: Axes) -> Statistics:
 
 
 def _save(path: str, axis: Axes, done: int, partial: list[tuple[int, Statistics]]) -> None:
+    """Write what has been merged so far aside, then rename."""
     if not all(array_api_compat.is_numpy_array(statistics.mean) for _, statistics in partial):
         raise TypeError(f"checkpoint {path} can hold NumPy statistics only; convert the batches, or go without")
     aside = f"{path}.partial"
@@ -148,6 +150,7 @@ def _save(path: str, axis: Axes, done: int, partial: list[tuple[int, Statistics]
 
 
 def _load(path: str, axis: Axes) -> tuple[int, list[tuple[int, Statistics]]]:
+    """Read a checkpoint; ValueError, with what to do, if it is damaged or of another axis."""
     try:
         with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
             old_axis, done, level = file["axis"], int(file["done"]), file["level"]

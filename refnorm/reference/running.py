@@ -122,6 +122,7 @@ def update_sums(
 
 
 def _blend(running: Array, batch: Array, old_weight: float, new_weight: float, name: str) -> Array:
+    """Return old_weight running + new_weight batch, computed wide and rounded once to the dtype of running."""
     xp = namespace(running, name)
     if dtype_name(running.dtype) not in FORMATS:
         raise TypeError(f"{name} is {dtype_name(running.dtype)}, expected a floating-point array")

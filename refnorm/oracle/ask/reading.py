@@ -167,6 +167,7 @@ def document(raw: bytes) -> dict[str, Any]:
 
 
 def _from_json(value: Any, kind: str) -> npt.NDArray[Any]:
+    """Return the array that a JSON value describes; Unreadable if it describes none."""
     if not isinstance(value, dict) or not {"shape", "data"} <= set(value) <= {"shape", "data", "dtype"}:
         raise Unreadable('an array is {"shape": [...], "data": [...]}, with "dtype" if you like, and nothing else')
     shape, data, own = value["shape"], value["data"], value.get("dtype", kind)

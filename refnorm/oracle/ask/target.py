@@ -116,6 +116,7 @@ def _on(adapter: Any, array: str) -> dict[str, Any]:
 
 
 def _import_file(path: Path) -> Any:
+    """Run a Python file as a module of its own."""
     if not path.is_file():
         raise TargetError(f"there is no file {path}; give the path of a Python file, or package.module:object")
     spec = importlib.util.spec_from_file_location(path.stem, path)
@@ -130,6 +131,7 @@ def _import_file(path: Path) -> Any:
 
 
 def _imported(target: str, action: Any, done: str = "imported") -> Any:
+    """Run foreign code at its import; whatever it raises becomes a TargetError that says where."""
     try:
         return action()
     except KeyboardInterrupt:

@@ -121,6 +121,7 @@ def _one(box: Box, x: Any, dtype: str) -> Any:
 
 
 def _layouts(box: Box, dtype: str) -> list[str]:
+    """Name the memory layouts whose y differs from that of C order."""
     if not box.ranks or dtype == "bfloat16":
         return []
     x = uniform((6, 3, *[5] * (box.rank - 2)), 11).astype(dtype)

@@ -220,6 +220,7 @@ def _empty_batch(box: Box) -> Probe:
 
 
 def _policies(box: Box, key: Key, name: str) -> Probe:
+    """Measure, rank by rank, what training does where there is no formula."""
     if not box.trains:
         return
     sense = _sense(box)
