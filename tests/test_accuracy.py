@@ -53,7 +53,12 @@ def label(value: Any) -> str:
     return f"{value:.0e}" if isinstance(value, float) else f"2^{value.bit_length() - 1}"
 
 
-every_condition = pytest.mark.parametrize(("kind", "ratio"), CONDITIONS, ids=label)
+EXTREMES = [(kind, ratio) for kind, ratios in MEAN_OVER_STD.items() for ratio in (ratios[0], ratios[-1])]
+every_condition = pytest.mark.parametrize(
+    ("kind", "ratio"),
+    [pytest.param(*at, marks=() if at in EXTREMES else pytest.mark.slow) for at in CONDITIONS],
+    ids=label,
+)
 every_format = pytest.mark.parametrize("kind", MEAN_OVER_STD)
 
 

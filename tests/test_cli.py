@@ -97,7 +97,7 @@ def test_a_correct_file_conforms_with_status_0(write, tmp_path):
     ],
 )  # fmt: skip
 def test_a_wrong_file_is_convicted_with_a_plain_sentence(write, tmp_path, old, new, quantity, sentence):
-    done = refnorm("check", write("wrong.py", altered(old, new)), cwd=tmp_path)
+    done = refnorm("check", write("wrong.py", altered(old, new)), "--dtypes", "float64", cwd=tmp_path)
     assert done.returncode == 1
     assert sentence in done.stdout
     assert f"seen in {quantity}" in done.stdout

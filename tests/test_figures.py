@@ -33,10 +33,11 @@ def test_other_data_are_noticed():
     assert differing == {"kills.json", "kills.md", "kills.svg"}
 
 
-def test_the_kills_of_some_mutants_are_as_committed():
+@pytest.mark.parametrize("many", [1, pytest.param(6, marks=pytest.mark.slow)])
+def test_the_kills_of_some_mutants_are_as_committed(many):
     data = stored("kills")
     names = [*data["bugs"], *data["invented"]]
-    for name in random.sample(names, 6):
+    for name in random.sample(names, many):
         ratios, causes = kills.trial(name)
         assert causes == data["causes"][name]
         for id in data["cases"]:

@@ -389,6 +389,7 @@ def test_flax_as_recorded():
 # gradcheck of implementations
 
 
+@pytest.mark.slow  # the doctest of check_gradients runs the same trial
 def test_gradcheck_covers_jvp_and_double_backward():
     report = check_gradients(load_target("refnorm"))
     assert report.passed, str(report)

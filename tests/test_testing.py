@@ -96,6 +96,8 @@ def test_a_baseline_makes_known_findings_expected_and_no_others(tmp_path, blocks
         "refnorm",
         "check",
         "my_bn:BatchNorm",
+        "--dtypes",
+        "float32",
         "--format",
         "json",
         "--output",

@@ -102,6 +102,7 @@ def affine(shape: tuple[int, ...], channels: Sequence[Channel], lines: Sequence[
     2^-98 (|constant| + sum |factor| (|value| + |centre|)) covers them, with 2^-1070 for products that underflow. A
     factor or centre whose second half underflows is off by up to 2^-1075 more, and its partner in the product
     multiplies that: 2^-1073 sum (|factor| + |value| + |centre|). Overflow gives NaN, which the filter does not accept.
+    Where every term is exactly 0 the number is 0, and so is its bound.
     """
     flat = [np.asarray(array, dtype=np.float64).reshape(-1) for array in arrays]
     owner = np.full(flat[0].size, -1)
@@ -112,15 +113,17 @@ def affine(shape: tuple[int, ...], channels: Sequence[Channel], lines: Sequence[
             total = _double_double(Number(line.constant, fmpq(0), fmpq(1)))
             size = np.abs(total[0]) + np.zeros(channel.index.size)
             partners = np.zeros(channel.index.size)
+            nothing = np.full(channel.index.size, line.constant == 0 and line.v > 0)  # every term is exactly 0
             for (factor, centre), values in zip(line.terms, flat, strict=True):
                 slope = _double_double(Number(fmpq(0), factor, line.v))
                 middle = _double_double(Number(centre, fmpq(0), fmpq(1)))
                 product = _times(slope, _minus(values[channel.index], middle))
                 reach = np.abs(values[channel.index]) + np.abs(middle[0])
+                nothing &= (values[channel.index] == 0) & (centre == 0)
                 size, partners = size + np.abs(slope[0]) * reach, partners + (np.abs(slope[0]) + reach)
                 total = _plus(total, product)
             hi[channel.index], lo[channel.index] = total
-            bound[channel.index] = size * 2.0**-98 + partners * 2.0**-1073 + 2.0**-1070
+            bound[channel.index] = np.where(nothing, 0.0, size * 2.0**-98 + partners * 2.0**-1073 + 2.0**-1070)
 
     def number(i: int) -> Number:
         if owner[i] < 0:  # masked

@@ -66,7 +66,7 @@ class Exact(NamedTuple):
     ----------
     shape : of the array; the other fields are flat, row-major.
     hi, lo, bound : float64; each number lies within ``bound`` of the unevaluated sum hi + lo. A bound of 0 says that
-        the number is 0 (masked).
+        the number is 0 (masked, or all its terms are 0).
     number : the exact `Number` at a flat index.
     """
 

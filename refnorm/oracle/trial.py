@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from importlib.util import find_spec
 from types import MappingProxyType
 from typing import Any
 
@@ -17,7 +16,7 @@ from refnorm.formats import FORMATS
 from refnorm.golden.contents import SET
 from refnorm.golden.inputs import Case
 from refnorm.golden.inputs import case as case_of
-from refnorm.golden.truth import truth
+from refnorm.golden.truth import can_compute, truth
 from refnorm.oracle.ask.interface import offered
 from refnorm.oracle.ask.process import Loss
 from refnorm.oracle.ask.target import Target, as_target, load_target
@@ -106,7 +105,7 @@ def trial(
     for name, implementation in target.paths.items():
         observations = list(observe(implementation, rows[name], chosen[name], step))
         seen = {o.case.id for o in observations}
-        missing = [c.id for c in chosen[name] if c.id not in seen] if not find_spec("flint") else []
+        missing = [] if can_compute() else [c.id for c in chosen[name] if c.id not in seen]
         unheld += missing
         path = path_verdict(name, offered(implementation), observations, rows[name], len(chosen[name]) - len(missing))
         if rows[name] != row:

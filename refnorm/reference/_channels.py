@@ -56,26 +56,28 @@ def affine(layout: Layout, terms: Sequence[Term], constant: PerChannel = 0.0) ->
     return result
 
 
-def sums(layout: Layout, x: Array, centre: PerChannel, weights: Array | None = None) -> tuple[Array, Array]:
-    """Return sum(weights) and sum(weights (x - centre)) over the values that count, of the kept shape.
+def sums(
+    layout: Layout, x: Array, centre: PerChannel, weights: Array | None = None, level: PerChannel = 0.0
+) -> tuple[Array, Array]:
+    """Return sum(w) and sum(w (x - centre)) over the values that count, of the kept shape, with w = weights - level.
 
-    Without weights, x - centre takes their place: its sum, and the sum of its squares.
+    Without weights, w is x - centre: its sum, and the sum of its squares.
     """
 
     def parts(block: Block, scratch: Scratch) -> tuple[Array, Array]:
         product, spare = scratch.like(x[block.index], 2, layout.wide)
-        deviation = _counted(layout, x, _here(spread, block), block, product)
-        factor = deviation if weights is None else _counted(layout, weights, 0.0, block, spare)
-        first = _summed(layout, factor)
-        return first, _summed(layout, np.multiply(deviation, factor, out=product))
+        deviation = _counted(layout, x, _here(along_centre, block), block, product)
+        w = deviation if weights is None else _counted(layout, weights, _here(along_level, block), block, spare)
+        first = _summed(layout, w)
+        return first, _summed(layout, np.multiply(deviation, w, out=product))
 
     def plain() -> tuple[Array, Array]:
         deviation = layout.select(layout.wide_of(x) - layout.along(centre))
-        factor = deviation if weights is None else layout.select(layout.wide_of(weights))
-        return _summed(layout, factor), _summed(layout, deviation * factor)
+        w = deviation if weights is None else layout.select(layout.wide_of(weights) - layout.along(level))
+        return _summed(layout, w), _summed(layout, deviation * w)
 
     blocks = _blocks(layout, x)
-    spread = _spread(layout, centre, x) if blocks != [WHOLE] else centre
+    along_centre, along_level = (c if blocks == [WHOLE] else _spread(layout, c, x) for c in (centre, level))
     first, second = _by_blocks(layout, blocks, parts, plain)
     return first, second
 

@@ -111,7 +111,7 @@ def batch_norm_training_double_backward(
     count, (inv_std, scale) = saved.statistics.count, _scales(layout, saved)
     mean_ddx, mean_ddx_x_hat = _means(layout, ddx, saved)
     mean_dy, mean_dy_x_hat = _means(layout, dy, saved)
-    _, product = sums(layout, ddx, mean_ddx, dy)
+    _, product = sums(layout, ddx, mean_ddx, dy, mean_dy)
     mean_ddx_p_dy = product / count - mean_ddx_x_hat * mean_dy_x_hat  # mean(ddx P(dy))
 
     ddy = _moved(layout, ddx, (mean_ddx, mean_ddx_x_hat), ddgamma, ddbeta, saved)

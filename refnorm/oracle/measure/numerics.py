@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from importlib.util import find_spec
 from types import MappingProxyType
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 from refnorm.formats import Floats, rounded
 from refnorm.golden.inputs import arranged
 from refnorm.golden.rule import uniform
+from refnorm.golden.truth import can_compute
 from refnorm.oracle.ask.box import EPS, Box, Refused
 from refnorm.oracle.ask.process import Loss
 from refnorm.oracle.ask.target import Target, TargetError
@@ -50,7 +50,7 @@ def numerics(
     >>> max(found["y"]) <= 1, found["layouts"]
     (True, [])
     """
-    if not find_spec("flint"):
+    if not can_compute():
         raise TargetError("errors are measured against exact results; pip install python-flint")
     results: dict[str, dict[str, Any]] = {}
     for number, (name, implementation) in enumerate(target.paths.items(), start=1):
