@@ -400,7 +400,12 @@ def test_gradcheck_covers_jvp_and_double_backward():
 
 
 @pytest.mark.parametrize(
-    "name", ["jvp-without-dgamma", "double-backward-dx-of-ddgamma-alone", "double-backward-not-summed"]
+    "name",
+    [
+        "jvp-without-dgamma",
+        pytest.param("double-backward-dx-of-ddgamma-alone", marks=pytest.mark.slow),
+        pytest.param("double-backward-not-summed", marks=pytest.mark.slow),
+    ],
 )
 def test_gradcheck_convicts_their_mistakes(name):
     mutant, _ = MUTANTS[name]
