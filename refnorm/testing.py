@@ -19,7 +19,7 @@ from refnorm import conventions
 from refnorm.conventions import Convention
 from refnorm.golden.inputs import Case
 from refnorm.oracle.ask.interface import FUNCTIONS, offered
-from refnorm.oracle.ask.target import Target, as_target, load_target
+from refnorm.oracle.ask.target import Target, TargetError, as_target, load_target
 from refnorm.oracle.baseline import Key, key, known
 from refnorm.oracle.judge import Observation
 from refnorm.oracle.observe import disturbed, observed, ordinary, selected
@@ -50,7 +50,7 @@ def assert_conforms(
     Raises
     ------
     AssertionError
-        If there are findings, the baseline's aside.
+        If there are findings, the baseline's aside, or if something could not be judged.
     ValueError, refnorm.oracle.ask.target.TargetError
         As in `refnorm.check`; if the baseline is no report.
 
@@ -62,7 +62,7 @@ def assert_conforms(
     __tracebackhide__ = True
     report = trial(_loaded(implementation), convention, dtypes=dtypes)
     accepted = known(Path(baseline)) if baseline is not None else set()
-    if any(key(finding) not in accepted for finding in report.findings):
+    if not report.judged or any(key(finding) not in accepted for finding in report.findings):
         raise AssertionError(str(report))
     return report
 
@@ -111,6 +111,9 @@ def case_by_case(
         for name, path in target.paths.items()
         for id, run in _tests(path, row, dtypes)
     ]
+
+    if not any(selected(path, row, tuple(dtypes)) for path in target.paths.values()):
+        raise TargetError(f"{target.name} could not be judged: no case applies to {' or '.join(dtypes) or 'no format'}")
 
     @pytest.mark.parametrize(("path", "run"), tests)
     def test(path: str, run: Callable[[], list[Observation]]) -> None:

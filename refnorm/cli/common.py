@@ -78,9 +78,13 @@ def give_verdict(options: argparse.Namespace, target: object, report_of: Callabl
     now = keys_of(report)
     lines = against_baseline(now, accepted) if options.baseline else []
     if options.output:
-        lines.append(f"{target} {'conforms' if report.conforms else 'deviates'}; see {options.output}")
+        verdict = "conforms" if report.conforms else "deviates" if now else "was not judged"
+        lines.append(f"{target} {verdict}; see {options.output}")
     for line in lines:
         print(f"refnorm: {line}", file=sys.stderr)
+    if not report.judged and not now - accepted:
+        paths = ", ".join(path.name for path in report.paths if not path.judged) or target
+        return failed(f"{paths} could not be judged: no case applies; what has not been judged does not conform")
     return CONFORMS if not now - accepted else DEVIATES
 
 

@@ -18,6 +18,7 @@ from refnorm.oracle.ask.answers import Kind
 from refnorm.oracle.ask.folder import PROGRAM, exported, present, program
 from refnorm.oracle.ask.reading import Written, printable
 from refnorm.oracle.ask.recorded import answer_of, due, files_of, read_case
+from refnorm.oracle.ask.target import TargetError
 from refnorm.oracle.finding import Finding
 from refnorm.oracle.judge import Observation
 from refnorm.oracle.observe import judged
@@ -76,6 +77,8 @@ def judge(
     who = program(root / export.OUTPUTS, files)
     row = row_called(convention or who.convention)
     chosen = [c for c in cases if c.x.ndim in row.ranks and due(c, who.operations)]
+    if not chosen:
+        raise TargetError(f"{root} could not be judged: no case has a rank that {row.name} accepts")
     observations: list[Observation] = []
     allowed = {name for c in cases if due(c, who.operations) for name in files_of(c, who.operations)}
     surplus = sorted(map(printable, files - {PROGRAM} - allowed))

@@ -55,9 +55,14 @@ class Path:
     convention: str = ""
 
     @property
+    def judged(self) -> bool:
+        """Whether anything was judged at all."""
+        return bool(self.cells)
+
+    @property
     def conforms(self) -> bool:
-        """Whether nothing was found that a convention does not allow."""
-        return not self.findings
+        """Whether something was judged, and nothing was found that a convention does not allow."""
+        return self.judged and not self.findings
 
 
 @dataclass(frozen=True, repr=False)
@@ -84,9 +89,14 @@ class Report:
     again: str = "refnorm.reproduce(implementation, ...)"
 
     @property
+    def judged(self) -> bool:
+        """Whether something of every path was judged."""
+        return bool(self.paths) and all(path.judged for path in self.paths)
+
+    @property
     def conforms(self) -> bool:
-        """Whether every path conforms."""
-        return all(path.conforms for path in self.paths)
+        """Whether every path conforms; what was not judged does not."""
+        return bool(self.paths) and all(path.conforms for path in self.paths)
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -185,8 +195,7 @@ def text(report: Report) -> str:
     if len(report.paths) > 1:
         lines += [
             "",
-            f"{report.target}: "
-            + ", ".join(f"{path.name} {'conforms' if path.conforms else 'deviates'}".strip() for path in report.paths),
+            f"{report.target}: " + ", ".join(f"{path.name} {_in_a_word(path)}".strip() for path in report.paths),
         ]
     lines += [f"note: {note}" for note in report.notes]
     return "\n".join(lines)
@@ -240,13 +249,19 @@ def _described(finding: Finding, number: int, report: Report, path: Path) -> lis
 
 
 def _verdict(path: Path, report: Report) -> str:
-    judged, row = f"{path.name}: " if path.name else "", path.convention or report.convention
+    name, row = f"{path.name}: " if path.name else "", path.convention or report.convention
+    if not path.judged:
+        return f"{name}not judged: no case applies"
     if path.conforms:
         missing = f"; not judged: {', '.join(path.not_judged)}" if path.not_judged else ""
-        return f"{judged}conforms to {row}{missing}"
+        return f"{name}conforms to {row}{missing}"
     counts = [f"{sum(f.kind == kind for f in path.findings)} {kind}" for kind in ("wrong", "convention", "numerics")]
     hint = f" Nearest row: {path.nearest}." if path.nearest else ""
-    return f"{judged}deviates from {row} ({', '.join(c for c in counts if not c.startswith('0'))}).{hint}"
+    return f"{name}deviates from {row} ({', '.join(c for c in counts if not c.startswith('0'))}).{hint}"
+
+
+def _in_a_word(path: Path) -> str:
+    return "conforms" if path.conforms else "deviates" if path.judged else "not judged"
 
 
 def markdown(report: Report) -> str:

@@ -19,7 +19,7 @@ from refnorm.golden.inputs import case as case_of
 from refnorm.golden.truth import can_compute, truth
 from refnorm.oracle.ask.interface import offered
 from refnorm.oracle.ask.process import Loss
-from refnorm.oracle.ask.target import Target, as_target, load_target
+from refnorm.oracle.ask.target import Target, TargetError, as_target, load_target
 from refnorm.oracle.judge import Observation
 from refnorm.oracle.observe import observe, observed, selected
 from refnorm.oracle.quantities import kind_of
@@ -94,6 +94,8 @@ def trial(
         for name, implementation in target.paths.items()
     }
     total, done = sum(map(len, chosen.values())), 0
+    if not total:
+        raise TargetError(f"{target.name} could not be judged: {_why_nothing(target, dtypes, rows)}")
     paths, unheld = [], list[str]()
 
     def step(id: str) -> None:
@@ -127,6 +129,15 @@ def trial(
     return Report(
         target.name, row.name, tuple(paths), versions, tuple(dtypes), seconds, tuple(notes), _call(target, row)
     )
+
+
+def _why_nothing(target: Target, dtypes: Sequence[str], rows: Mapping[str, Convention]) -> str:
+    """Say why no case applies: formats, or ranks."""
+    taken = {kind for path in target.paths.values() for kind in getattr(path, "dtypes", FORMATS)}
+    if not taken & set(dtypes):
+        kinds = " or ".join(kind for kind in FORMATS if kind in taken) or "no format that there is"
+        return f"it takes {kinds}, and was asked for {' or '.join(dtypes) or 'none'}"
+    return f"no case has a rank that {', '.join(sorted({row.name for row in rows.values()}))} accepts"
 
 
 def _row(target: Target, path: object, convention: str | None) -> Convention:

@@ -16,7 +16,7 @@ from refnorm.formats import Array
 
 T = TypeVar("T")
 
-VALUES = 2**18  # in a block: 2 MiB in float64, so that an operation finds in the cache what the last one wrote
+VALUES = 2**17  # in a block: 1 MiB in float64, so that an operation finds in the cache what the last one wrote
 FEW = 2**12  # values that are not worth a plan
 LEAST_VALUES = 32  # of a channel in a block, if it has so many, so that the sums of all blocks are few
 LEAST_BLOCKS = 8  # for a thread, so that they are worth its start

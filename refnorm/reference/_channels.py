@@ -174,7 +174,7 @@ def _merge(layout: Layout, blocks: Sequence[Block], parts: Sequence[Array]) -> A
 
 def _summed(layout: Layout, values: Array) -> Array:
     """Sum over the reduced axes, which keep length 1; a copy, should there be nothing to sum."""
-    return layout.xp.sum(_sum(layout, values, layout.reduced), axis=())
+    return _add(layout, _sum(layout, values, layout.reduced), ())
 
 
 def _sum(layout: Layout, values: Array, axes: tuple[int, ...]) -> Array:
@@ -186,16 +186,22 @@ def _sum(layout: Layout, values: Array, axes: tuple[int, ...]) -> Array:
     """
     inner = tuple(axis for i, axis in enumerate(reversed(axes), 1) if axis == values.ndim - i)
     if inner and isinstance(values, np.ndarray) and _contiguous(values, len(inner)):
-        values, axes = np.add.reduce(values, axis=inner, keepdims=True), axes[: -len(inner)]
+        values, axes = _add(layout, values, inner, keepdims=True), axes[: -len(inner)]
     for axis in axes:
         at, before, after = (slice(None),) * axis, values.shape[:axis], values.shape[axis + 1 :]
         while (n := values.shape[axis]) > 8:
             whole, rest = values[(*at, slice(n - n % 8), ...)], values[(*at, slice(n - n % 8, n), ...)]
-            values = layout.xp.sum(layout.xp.reshape(whole, (*before, 8, n // 8, *after)), axis=axis)
+            values = _add(layout, layout.xp.reshape(whole, (*before, 8, n // 8, *after)), axis)
             values = layout.xp.concat((values, rest), axis=axis) if n % 8 else values
         if n != 1:
-            values = layout.xp.sum(values, axis=axis, keepdims=True)
+            values = _add(layout, values, axis, keepdims=True)
     return values
+
+
+def _add(layout: Layout, values: Array, axis: int | tuple[int, ...], keepdims: bool = False) -> Array:
+    """Sum over axes, in the order in which the library does; NumPy's own sum takes a detour to the same."""
+    add: Callable[..., Array] = np.add.reduce if isinstance(values, np.ndarray) else layout.xp.sum
+    return add(values, axis=axis, keepdims=keepdims)
 
 
 def _contiguous(values: Array, axes: int) -> bool:

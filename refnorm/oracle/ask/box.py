@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from refnorm.formats import cast
+from refnorm.formats import FORMATS, cast
+from refnorm.oracle.ask.target import TargetError
 
 EPS = 2.0**-10  # of every probe that is not about eps: small enough for all, and a power of two
 
@@ -23,6 +24,8 @@ class Box:
         self.implementation = implementation
         offered = getattr(implementation, "dtypes", ("float64", "float32", "float16"))
         self.dtypes = [d for d in ("float64", "float32", "float16", "bfloat16") if d in offered]
+        if not self.dtypes:
+            raise TargetError(f"it takes none of {', '.join(FORMATS)} (dtypes = {offered!r}): nothing to measure")
         self.dtype = self.dtypes[0]
         self.refusals: dict[str, str] = {}
         takes = {name: tuple(r for r in (2, 3, 4, 5) if self._takes(name, r)) for name in ("train", "infer")}
