@@ -10,7 +10,7 @@ that sees arrays alone. What survives both must be listed in `EQUIVALENT` with t
     python tests/mutation.py --again SESSION      # try what survived an earlier run on what is committed now
     python tests/mutation.py --report SESSION     # the table of an earlier run
 
-Not covered: mistakes of more than one place, `_array` and `_blocks` (their tests have mutants of their own).
+Not covered: mistakes of more than one place; `_layout`, `_channels`, `_blocks` (their tests have their own mutants).
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def trial() -> int:
     if deviates():
         print("caught by check")
         return 1
-    tests = [f"tests/test_{name}.py" for name in TESTS] + [f"refnorm/{name}.py" for name in FILES]
+    tests = [f"tests/test_{name}.py" for name in TESTS] + [f"refnorm/reference/{name}.py" for name in FILES]
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-n", "0", "-p", "no:cacheprovider", *tests]
     if subprocess.run(command, capture_output=True, check=False).returncode:
         print("caught by tests")
@@ -90,7 +90,7 @@ def deviates() -> bool:
 
 def configuration(folder: Path, names: Sequence[str]) -> str:
     """Return cosmic-ray's configuration."""
-    modules = ", ".join(f'"refnorm/{name}.py"' for name in names)
+    modules = ", ".join(f'"refnorm/reference/{name}.py"' for name in names)
     return (
         f"[cosmic-ray]\nmodule-path = [{modules}]\ntimeout = 600.0\nexcluded-modules = []\n"
         f'test-command = "{sys.executable} {folder}/tests/mutation.py --trial"\n'
