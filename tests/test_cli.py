@@ -331,3 +331,104 @@ def test_gradcheck_stops_what_hangs(tmp_path):
     done = refnorm("gradcheck", "hangs.py", "--timeout", "2", cwd=tmp_path)
     assert done.returncode == 2
     assert "gave no answer for 2 s in case forward and was stopped" in done.stderr
+
+
+FOREIGN = "\x1b[2J\a\0\udc80\x9b"  # clears a screen, rings, ends strings, is half of a character, starts a command
+
+
+@pytest.mark.parametrize("form", ["text", "markdown", "json", "junit"])
+def test_control_characters_of_a_target_are_written_out(write, tmp_path, form):
+    name = write(
+        "mine.py",
+        GOOD.replace(
+            "    m = x.size", f"    if x.ndim == 2:\n        raise ValueError({FOREIGN!r})\n    m = x.size", 1
+        ),
+    )
+    done = refnorm("check", name, "--dtypes", "float64", "--format", form, cwd=tmp_path)
+    assert done.returncode == 1
+    assert not set(done.stdout + done.stderr) & set(FOREIGN) - set("[2J")
+    assert "1b[2J" in done.stdout
+    if form == "junit":
+        ElementTree.fromstring(done.stdout)
+    if form == "json":
+        json.loads(done.stdout)
+
+
+def test_an_import_that_raises_control_characters_is_one_line(write, tmp_path):
+    done = refnorm("check", write("mine.py", f"raise ValueError({FOREIGN!r})"), cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert r"\x1b[2J\x07\x00\udc80\x9b" in done.stderr
+
+
+def test_output_goes_into_what_is_no_file_and_behind_a_link(write, tmp_path):
+    name = write("good.py", GOOD)
+    (tmp_path / "real.txt").write_text("before")
+    (tmp_path / "real.txt").chmod(0o640)
+    (tmp_path / "link.txt").symlink_to("real.txt")
+    os.mkfifo(tmp_path / "pipe")
+    with subprocess.Popen(["cat", "pipe"], cwd=tmp_path, stdout=subprocess.PIPE, text=True) as reader:
+        for output in ("link.txt", "pipe", "/dev/null"):
+            done = refnorm("check", name, "--dtypes", "float64", "--output", output, cwd=tmp_path)
+            assert done.returncode == 0, done.stderr
+        assert "conforms to torch" in reader.communicate()[0]
+    assert "conforms to torch" in (tmp_path / "real.txt").read_text()
+    assert stat.S_IMODE((tmp_path / "real.txt").stat().st_mode) == 0o640
+    assert (tmp_path / "link.txt").is_symlink()
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+
+
+def test_a_new_file_has_the_mode_that_the_umask_leaves(tmp_path):
+    command = f"umask 077; {sys.executable} -m refnorm identify refnorm --output new.txt"
+    subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, check=True)
+    assert stat.S_IMODE((tmp_path / "new.txt").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(
+    ("redirection", "status"), [(">/dev/full", 2), (">&-", 0), ("2>&-", 0), (">&- 2>&-", 0), ("| cat >/dev/null", 0)]
+)
+def test_a_stream_that_takes_nothing_does_not_say_that_the_target_deviates(tmp_path, redirection, status):
+    command = f"set -o pipefail; {sys.executable} -m refnorm conventions torch {redirection}"
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == status
+    assert "Traceback" not in done.stderr
+
+
+def test_streams_of_ascii_alone_lose_nothing_but_looks(write, tmp_path):
+    name = write(
+        "mine.py",
+        GOOD.replace(
+            "    m = x.size", '    if x.ndim == 2:\n        raise ValueError("m\u00fc\u2265")\n    m = x.size', 1
+        ),
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "refnorm", "check", name, "--dtypes", "float64"],
+        cwd=tmp_path, capture_output=True, text=True, check=False, env=os.environ | {"PYTHONIOENCODING": "ascii"},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (1, "")
+    assert r"m\xfc\u2265" in done.stdout
+
+
+@pytest.mark.parametrize("limit", ["inf", "nan", "0", "-1", "1e300", "soon"])
+def test_a_limit_that_is_none_is_refused(tmp_path, limit):
+    done = refnorm("check", "refnorm", "--timeout", limit, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "argument --timeout" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_baseline_nested_beyond_reading_is_refused(write, tmp_path):
+    write("known.json", "[" * 100_000)
+    done = refnorm("check", write("good.py", GOOD), "--baseline", "known.json", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "known.json is no report" in done.stderr
+
+
+def test_a_fault_of_ours_has_a_status_and_a_line_of_its_own(monkeypatch, capsys):
+    from refnorm.cli import conventions, main
+
+    def fails(options):
+        raise KeyError("ours")
+
+    monkeypatch.setattr(conventions, "run", fails)
+    assert main(["conventions"]) == 2
+    assert "a fault of refnorm, not of the target: KeyError: 'ours'" in capsys.readouterr().err

@@ -6,6 +6,7 @@ machines; dask's threads and, where dask.distributed is installed, two worker pr
 
 from __future__ import annotations
 
+import concurrent.futures
 import itertools
 import math
 import tracemalloc
@@ -158,6 +159,53 @@ def test_a_damaged_checkpoint_is_an_error(tmp_path):
     file.write_bytes(good)
     with pytest.raises(ValueError, match=r"another axis \(axis=\[1\], not 2\)"):
         population_statistics(batches, axis=2, checkpoint=file)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda batches: [batch + 1 for batch in batches],
+        lambda batches: batches[::-1],
+        lambda batches: [batch.astype(np.float32) for batch in batches],
+        lambda batches: batches[:-1],
+        lambda batches: [],
+        lambda batches: np.concatenate(batches),
+    ],
+)
+def test_a_checkpoint_of_other_data_is_an_error(tmp_path, other):
+    batches, file = split(data(), 6, 5), tmp_path / "state.npz"
+    population_statistics(batches, checkpoint=file)
+    before = file.read_bytes()
+    with pytest.raises(ValueError, match=r"checkpoint .* is of other data, of 5 batches; delete it to start anew"):
+        population_statistics(other(batches), checkpoint=file)
+    assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize(("name", "value"), [("mean", np.nan), ("var", -1.0), ("count", 0)])
+def test_a_checkpoint_of_numbers_that_no_data_have_is_an_error(tmp_path, name, value):
+    batches, file = split(data(), 6, 5), tmp_path / "state.npz"
+    population_statistics(batches, checkpoint=file)
+    with np.load(file) as kept:
+        arrays = dict(kept)
+    arrays[name] = np.full_like(arrays[name], value)
+    np.savez(file, **arrays)
+    with pytest.raises(ValueError, match=r"checkpoint .* is damaged"):
+        population_statistics(batches, checkpoint=file)
+
+
+def test_statistics_that_are_nan_are_taken_up(tmp_path):
+    batches, file = [np.full((3, 2), value) for value in (np.nan, 1.0)], tmp_path / "state.npz"
+    population_statistics(batches[:1], checkpoint=file)
+    assert np.isnan(population_statistics(batches, checkpoint=file).mean).all()
+
+
+def test_many_writers_of_one_checkpoint_do_not_meet(tmp_path, monkeypatch):
+    monkeypatch.setattr(population, "SECONDS", 0.0)  # a write after each batch
+    batches, file = split(data(), 6, 40), tmp_path / "state.npz"
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(lambda _: population_statistics(batches, checkpoint=file), range(24)))
+    assert len({result.var.tobytes() for result in results}) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["state.npz"]
 
 
 def test_no_batches_are_an_error():

@@ -1,17 +1,17 @@
-"""What commands share: options, progress, where a report goes, and exit statuses."""
+"""What commands share: options, progress, the verdict on a report, and exit statuses."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
 import json
-import os
 import sys
-import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from refnorm.cli.output import deliver, say, visible
 from refnorm.conventions.rows import ROWS
 from refnorm.formats import FORMATS
 
@@ -41,7 +41,15 @@ def add_dtypes(parser: argparse.ArgumentParser) -> None:
 def add_timeout(parser: argparse.ArgumentParser, what: str) -> None:
     """Add --timeout."""
     help = f"limit for {what} (60)"
-    parser.add_argument("--timeout", type=float, default=60.0, metavar="SECONDS", help=help)
+    parser.add_argument("--timeout", type=seconds, default=60.0, metavar="SECONDS", help=help)
+
+
+def seconds(text: str) -> float:
+    """Read a limit of time; argparse says what is expected."""
+    value = float(text)
+    if not 0 < value <= threading.TIMEOUT_MAX:
+        raise argparse.ArgumentTypeError(f"{text}: it must be above 0, at most {threading.TIMEOUT_MAX:.0f} s")
+    return value
 
 
 def add_output(parser: argparse.ArgumentParser, formats: tuple[str, ...]) -> None:
@@ -81,7 +89,7 @@ def give_verdict(options: argparse.Namespace, target: object, report_of: Callabl
         verdict = "conforms" if report.conforms else "deviates" if now else "was not judged"
         lines.append(f"{target} {verdict}; see {options.output}")
     for line in lines:
-        print(f"refnorm: {line}", file=sys.stderr)
+        say(line)
     if not report.judged and not now - accepted:
         paths = ", ".join(path.name for path in report.paths if not path.judged) or target
         return failed(f"{paths} could not be judged: no case applies; what has not been judged does not conform")
@@ -90,32 +98,8 @@ def give_verdict(options: argparse.Namespace, target: object, report_of: Callabl
 
 def failed(error: object) -> int:
     """Say what went wrong, in one line, and return the exit status for it."""
-    print(f"refnorm: {error}", file=sys.stderr)
+    say(error)
     return NOT_JUDGED
-
-
-def deliver(content: str, output: Path | None) -> str:
-    """Print, or write; return what went wrong."""
-    if output is None:
-        print(content)
-        return ""
-    return replace_file((content + "\n").encode(), output)
-
-
-def replace_file(content: bytes, output: Path) -> str:
-    """Write aside and rename, so that no half of a file is ever seen; return what went wrong."""
-    aside = ""
-    try:
-        handle, aside = tempfile.mkstemp(dir=output.parent, prefix=output.name, suffix=".part")
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(aside, 0o644)
-        os.replace(aside, output)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            os.unlink(aside)
-        return f"cannot write {output}: {error.strerror}"
-    return ""
 
 
 @contextlib.contextmanager
@@ -125,7 +109,7 @@ def shown_progress() -> Iterator[Progress]:
 
     def show(number: int, of: int, case: str) -> None:
         if shown:
-            print(f"\r\x1b[K  {number}/{of}  {case}", end="", file=sys.stderr, flush=True)
+            print(f"\r\x1b[K  {number}/{of}  {visible(case)}", end="", file=sys.stderr, flush=True)
 
     try:
         yield show

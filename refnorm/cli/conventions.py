@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
-from refnorm.cli.common import CONFORMS, NOT_JUDGED, Subparsers, add_command
+from refnorm.cli.common import CONFORMS, Subparsers, add_command, failed
 from refnorm.conventions import POLICIES, ROWS, Convention, differences
 
 DESCRIPTION = """\
@@ -30,8 +29,7 @@ def run(options: argparse.Namespace) -> int:
     unknown = [name for name in options.names if name not in ROWS]
     if unknown or len(options.names) > 2:
         what = f"there is no convention {unknown[0]!r}" if unknown else "give at most two conventions"
-        print(f"refnorm: {what}; the rows are {', '.join(ROWS)}", file=sys.stderr)
-        return NOT_JUDGED
+        return failed(f"{what}; the rows are {', '.join(ROWS)}")
     rows = [ROWS[name] for name in options.names]
     if len(rows) == 2:
         a, b = (row.name for row in rows)

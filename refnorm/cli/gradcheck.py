@@ -13,10 +13,10 @@ from refnorm.cli.common import (
     add_command,
     add_output,
     add_timeout,
-    deliver,
     failed,
     shown_progress,
 )
+from refnorm.cli.output import deliver
 
 DESCRIPTION = """\
 Compare gradients with numerical derivatives of their own forward, element by element.

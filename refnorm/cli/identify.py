@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 from refnorm.cli.common import (
@@ -14,10 +13,10 @@ from refnorm.cli.common import (
     add_command,
     add_output,
     add_timeout,
-    deliver,
     failed,
     shown_progress,
 )
+from refnorm.cli.output import deliver, say
 
 DESCRIPTION = """\
 Measure which convention an implementation follows: weights, variance, eps, axes, what happens without enough values.
@@ -62,5 +61,5 @@ def run(options: argparse.Namespace) -> int:
     if error_text := deliver(content, options.output):
         return failed(error_text)
     if said:
-        print(f"refnorm: the target printed {len(said)} lines; the first: {said[0][:120]}", file=sys.stderr)
+        say(f"the target printed {len(said)} lines; the first: {said[0][:120]}")
     return DEVIATES if any(path["differs"] for path in found["paths"]) else CONFORMS

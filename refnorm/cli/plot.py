@@ -14,9 +14,9 @@ from refnorm.cli.common import (
     add_dtypes,
     add_timeout,
     failed,
-    replace_file,
     shown_progress,
 )
+from refnorm.cli.output import replace_file
 from refnorm.conventions.rows import ROWS
 from refnorm.formats import FORMATS
 from refnorm.plots import PLOTS

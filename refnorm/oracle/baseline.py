@@ -21,7 +21,7 @@ def known(baseline: Path) -> set[Key]:
     try:
         findings = json.loads(baseline.read_text(encoding="utf-8"))["findings"]
         return {(f["path"], f["cause"], tuple(f["quantities"])) for f in findings}
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(
             f"{baseline} is no report; make one with: refnorm check TARGET --format json --output {baseline}"
         ) from error

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import itertools
 import math
 import os
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import Any
@@ -39,7 +42,7 @@ def population_statistics(
     axis : the axis, or axes, that keep their own statistics.
     checkpoint : file that keeps what has been merged so far, written every half minute, when interrupted and at the end
         (aside, then renamed). If it exists, its work is taken up: the batches that it holds are drawn from the
-        iterable, but not looked at, so they must come in the same order. NumPy arrays only.
+        iterable in the same order, and a sample of each tells whether they are the same. NumPy arrays only.
     progress : wraps the batches to show how far it is, ``tqdm.tqdm`` for one; called with the batches and ``total=``.
 
     Returns
@@ -67,8 +70,13 @@ def population_statistics(
         batches, total = _chunks(batches, axis)
 
     path = None if checkpoint is None else os.fspath(checkpoint)
-    done, partial = _load(path, axis) if path is not None and os.path.exists(path) else (0, [])
-    remaining: Iterable[Array] = itertools.islice(iter(batches), done, None)
+    seen, done = b"", 0
+    partial: list[tuple[int, Statistics]] = []
+    remaining: Iterable[Array] = iter(batches)
+    if path is not None and os.path.exists(path):
+        seen, done, partial = _load(path, axis)
+        if functools.reduce(_look, itertools.islice(remaining, done), b"") != seen:
+            raise ValueError(f"checkpoint {path} is of other data, of {done} batches; delete it to start anew")
     if progress is not None:
         remaining = progress(remaining, total=None if total is None else total - done)
     saved = time.monotonic()
@@ -76,12 +84,13 @@ def population_statistics(
         for batch in remaining:
             partial = _push(partial, Statistics.of(batch, axis=axis))
             done += 1
+            seen = seen if path is None else _look(seen, batch)
             if path is not None and time.monotonic() - saved > SECONDS:
-                _save(path, axis, done, partial)
+                _save(path, axis, seen, done, partial)
                 saved = time.monotonic()
     finally:
         if path is not None and partial:
-            _save(path, axis, done, partial)
+            _save(path, axis, seen, done, partial)
     if not partial:
         raise ValueError("there are no batches to take statistics of; an iterator may have been used up before")
     return _merge(partial)
@@ -129,33 +138,43 @@ def _merged_by_dask(x: Array, axis: Axes) -> Statistics:
     return merged
 
 
-def _save(path: str, axis: Axes, done: int, partial: list[tuple[int, Statistics]]) -> None:
-    """Write what has been merged so far aside, then rename."""
-    if not all(array_api_compat.is_numpy_array(statistics.mean) for _, statistics in partial):
-        raise TypeError(f"checkpoint {path} can hold NumPy statistics only; convert the batches, or go without")
-    aside = f"{path}.partial"
-    with open(aside, "wb") as file:
-        np.savez(
-            file,
-            axis=np.atleast_1d(axis),
-            done=done,
-            level=[level for level, _ in partial],
-            count=[statistics.count for _, statistics in partial],
-            mean=[statistics.mean for _, statistics in partial],
-            var=[statistics.var for _, statistics in partial],
-        )
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(aside, path)
+def _look(seen: bytes, batch: Array) -> bytes:
+    """Continue a digest of batches by their shape, format and some thousand of their values, evenly spread."""
+    if not isinstance(batch, np.ndarray):
+        raise TypeError("a checkpoint can hold NumPy statistics only; convert the batches, or go without")
+    some = np.asarray(batch.flat[:: max(1, batch.size // 1024)])
+    return hashlib.sha256(seen + repr((batch.shape, batch.dtype.str)).encode() + some.tobytes()).digest()
 
 
-def _load(path: str, axis: Axes) -> tuple[int, list[tuple[int, Statistics]]]:
+def _save(path: str, axis: Axes, seen: bytes, done: int, partial: list[tuple[int, Statistics]]) -> None:
+    """Write what has been merged so far aside, in a place of its own, then rename."""
+    whole = os.path.realpath(path)
+    with tempfile.TemporaryDirectory(dir=os.path.dirname(whole), prefix=os.path.basename(whole)[:100]) as folder:
+        aside = os.path.join(folder, "partial")
+        with open(aside, "wb") as file:
+            np.savez(
+                file,
+                axis=np.atleast_1d(axis),
+                seen=np.frombuffer(seen, np.uint8),
+                done=done,
+                level=[level for level, _ in partial],
+                count=[statistics.count for _, statistics in partial],
+                mean=[statistics.mean for _, statistics in partial],
+                var=[statistics.var for _, statistics in partial],
+            )
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, whole)
+
+
+def _load(path: str, axis: Axes) -> tuple[bytes, int, list[tuple[int, Statistics]]]:
     """Read a checkpoint; ValueError, with what to do, if it is damaged or of another axis."""
     try:
         with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
-            old_axis, done, level = file["axis"], int(file["done"]), file["level"]
+            old_axis, seen, done, level = file["axis"], file["seen"].tobytes(), int(file["done"]), file["level"]
             count, mean, var = file["count"], file["mean"], file["var"]
         sound = mean.shape == var.shape and len(mean) == len(count) == len(level) > 0 and done == sum(2**level)
+        sound = sound and bool(np.all(count > 0) and np.all((var >= 0) & ~np.isnan(mean) | np.isnan(var)))
     except Exception as error:  # zipfile, zlib, NumPy and the operating system each raise their own
         raise ValueError(f"checkpoint {path} cannot be read ({error}); delete it to start anew") from error
     if not sound or not np.array_equal(old_axis, np.atleast_1d(axis)):
@@ -164,4 +183,4 @@ def _load(path: str, axis: Axes) -> tuple[int, list[tuple[int, Statistics]]]:
             "delete it to start anew"
         )
     parts = zip(level.tolist(), count.tolist(), mean, var, strict=True)
-    return done, [(rank, Statistics(n, m, v)) for rank, n, m, v in parts]
+    return seen, done, [(rank, Statistics(n, m, v)) for rank, n, m, v in parts]
