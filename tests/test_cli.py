@@ -366,7 +366,7 @@ def test_output_goes_into_what_is_no_file_and_behind_a_link(write, tmp_path):
     (tmp_path / "real.txt").chmod(0o640)
     (tmp_path / "link.txt").symlink_to("real.txt")
     os.mkfifo(tmp_path / "pipe")
-    with subprocess.Popen(["cat", "pipe"], cwd=tmp_path, stdout=subprocess.PIPE, text=True) as reader:
+    with subprocess.Popen(["timeout", "60", "cat", "pipe"], cwd=tmp_path, stdout=subprocess.PIPE, text=True) as reader:
         for output in ("link.txt", "pipe", "/dev/null"):
             done = refnorm("check", name, "--dtypes", "float64", "--output", output, cwd=tmp_path)
             assert done.returncode == 0, done.stderr
