@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import itertools
 import math
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import Any
@@ -140,6 +138,8 @@ def _merged_by_dask(x: Array, axis: Axes) -> Statistics:
 
 def _look(seen: bytes, batch: Array) -> bytes:
     """Continue a digest of batches by their shape, format and some thousand of their values, evenly spread."""
+    import hashlib
+
     if not isinstance(batch, np.ndarray):
         raise TypeError("a checkpoint can hold NumPy statistics only; convert the batches, or go without")
     some = np.asarray(batch.flat[:: max(1, batch.size // 1024)])
@@ -148,6 +148,8 @@ def _look(seen: bytes, batch: Array) -> bytes:
 
 def _save(path: str, axis: Axes, seen: bytes, done: int, partial: list[tuple[int, Statistics]]) -> None:
     """Write what has been merged so far aside, in a place of its own, then rename."""
+    import tempfile
+
     whole = os.path.realpath(path)
     with tempfile.TemporaryDirectory(dir=os.path.dirname(whole), prefix=os.path.basename(whole)[:100]) as folder:
         aside = os.path.join(folder, "partial")
