@@ -85,7 +85,7 @@ class GradientReport:
 
 
 def as_gradient_target(target: str) -> Target:
-    """Load a target: as `refnorm.oracle.ask.target.load`, or a module with forward, backward and inputs."""
+    """Load a target: as `refnorm.oracle.ask.target.load_target`, or a module with forward, backward and inputs."""
     if target not in adapters():
         found = imported(target)
         if all(hasattr(found, name) for name in ("forward", "backward", "inputs")):
@@ -104,7 +104,7 @@ def check_gradients(
 
     Parameters
     ----------
-    target : as `refnorm.oracle.ask.target.load` returns it.
+    target : as `refnorm.oracle.ask.target.load_target` returns it.
     seed : of inputs, upstream gradients and directions.
     progress : called with the number of the pair, their count and its title.
 

@@ -58,7 +58,7 @@ def identify(
 
     Parameters
     ----------
-    target : from `refnorm.oracle.ask.target.load` or ``as_target``.
+    target : from `refnorm.oracle.ask.target.load_target` or ``as_target``.
     progress : called with the number of a probe, their count, and its name.
     lost : what happened in a probe, by its name, that the target hung or died in before; it is left out.
 
