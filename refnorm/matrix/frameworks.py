@@ -38,9 +38,9 @@ def matrix(
     Returns
     -------
     dict
-        By name: target, versions, date, command and, for each path, what `refnorm.identify`, `refnorm.numerics` and
-        `refnorm.check` measured; or ``error``, for a framework that could not be installed or loaded, or that hangs
-        or dies.
+        By name: target, versions, date, command and, for each path, what `refnorm identify` and `refnorm check`
+        measured, and the accuracy; or ``error``, for a framework that could not be installed or loaded, or that
+        hangs or dies.
     """
     entries = tuple(entries)
     results: dict[str, dict[str, Any]] = {}

@@ -8,10 +8,11 @@ In the order in which data flow::
     behaviours      what is judged where numbers do not tell
     observe         the cases that apply, asked and judged
     measure/        what can be read off a black box, number by number
-    diagnose        from what failed to findings (matching, deviations/, worlds: formulas that are not the definition;
-                    circumstances, troubles: what has no formula; finding; vocabulary: every cause)
+    diagnose        from what failed to findings (finding, matching; vocabulary: every cause)
+    deviations/     formulas that are not the definition, tried out in worlds
+    troubles        what has no formula, and in which circumstances
     identify        the convention of a black box
-    verdict, report what was found, for people and for machines (baseline: what is known and accepted)
+    verdict         what was found, in words; report: for people and for machines (baseline: what is accepted)
     trial           from a target to its report (apart, worker: in a process of its own; outputs: from files)
     check_gradients a target's gradients against its own forward
 """

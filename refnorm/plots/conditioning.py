@@ -1,7 +1,7 @@
 """Error of y and of the variance against mean/std of an implementation, between the bounds of known algorithms.
 
-The data and the exact results are those of `refnorm.numerics`, 256 values per channel; the guide lines are the bounds
-of the tiers of `refnorm.oracle.bounds` for the same data. The target runs in a process of its own.
+The data and the exact results are those of `refnorm.oracle.measure.numerics`, 256 values per channel; the guide lines
+are the bounds of the tiers of `refnorm.oracle.bounds` for the same data. The target runs in a process of its own.
 """
 
 from __future__ import annotations
