@@ -254,9 +254,9 @@ def test_caffes_own_layers_follow_their_row_and_keep_sums_and_a_count():
     """Compiles for a minute: `REFNORM_CAFFE=DIR pytest -m slow tests/test_frameworks.py -k caffe`."""
     from refnorm.frameworks.caffe import Layers
     from refnorm.matrix.table import in_few_words
-    from refnorm.oracle.apart import measured
+    from refnorm.oracle.apart import identify_apart
 
-    found, _ = measured({"do": "identify", "target": "caffe"}, 300)
+    found, _ = identify_apart("caffe", 300)
     assert [path["differs"] for path in found["paths"]] == [[]]
     verdict = matrix._verdicts("caffe", {})[""]
     assert verdict["findings"] == []

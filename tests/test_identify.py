@@ -14,7 +14,7 @@ import pytest
 from installed import framework
 
 from refnorm.conventions import ROWS
-from refnorm.oracle.apart import measured
+from refnorm.oracle.apart import identify_apart
 from refnorm.oracle.ask.target import Target, TargetError, load_target
 from refnorm.oracle.identify import identify
 from refnorm.oracle.measure.numerics import numerics
@@ -391,7 +391,7 @@ def test_a_probe_that_hangs_or_dies_costs_that_probe_alone(tmp_path, fault, said
     guard = f"    if not x.size:\n        {fault}\n"
     head = "def batchnorm_forward(x, gamma, beta, bn_param):\n"
     file.write_text("import os\nimport time\n" + HOMEWORK.replace(head, head + guard))
-    result, _ = measured({"do": "identify", "target": str(file)}, 15)
+    result, _ = identify_apart(str(file), 15)
     (path,) = result["paths"]
     lost = [m for m in path["measurements"] if m["value"] == "lost"]
     assert [m["name"] for m in lost] == ["empty batch"]
@@ -403,7 +403,7 @@ def test_a_target_that_dies_on_import_is_an_error(tmp_path):
     file = tmp_path / "dead.py"
     file.write_text("import os\nos.abort()\n")
     with pytest.raises(TargetError, match="SIGABRT"):
-        measured({"do": "identify", "target": str(file)}, 10)
+        identify_apart(str(file), 10)
 
 
 def test_numerics_grade_a_bad_algorithm_worse():

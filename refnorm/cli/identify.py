@@ -43,18 +43,18 @@ def add(subparsers: Subparsers) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Measure which convention an implementation follows, in a process of its own."""
-    from refnorm.oracle.apart import measured
-    from refnorm.oracle.ask.target import TargetError
+    from refnorm.oracle.apart import identify_apart
+    from refnorm.oracle.ask.target import TargetError, adapters
     from refnorm.oracle.identify import identity_text
     from refnorm.oracle.measure.from_files import identify_outputs
 
     said: list[str] = []
     try:
         with shown_progress() as progress:
-            if Path(options.target).is_dir():
+            if options.target not in adapters() and Path(options.target).is_dir():
                 found = identify_outputs(options.target, progress)
             else:
-                found, said = measured({"do": "identify", "target": options.target}, options.timeout, progress)
+                found, said = identify_apart(options.target, options.timeout, progress)
     except TargetError as error:
         return failed(error)
     content = json.dumps(found, indent=2) if options.format == "json" else identity_text(found)

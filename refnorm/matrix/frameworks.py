@@ -11,8 +11,9 @@ from typing import Any
 
 import refnorm
 from refnorm.matrix.environments import Entry, environment
-from refnorm.oracle.apart import measured
+from refnorm.oracle.apart import identify_apart, measured, numerics_apart
 from refnorm.oracle.ask.target import TargetError
+from refnorm.oracle.trial import trial
 
 IMPORTS = 180.0  # seconds that an import or a probe may take
 CASE = 60.0  # seconds that a case of the check may take
@@ -65,9 +66,9 @@ def _measure(entry: Entry, python: str | TargetError) -> dict[str, Any]:
         variables |= {"KERAS_BACKEND": entry.backend} if entry.backend else {}
         process: dict[str, Any] = {"python": python, "variables": variables, "folder": folder}
         try:
-            found, _ = measured({"do": "identify", "target": entry.target}, IMPORTS, **process)
-            digits, _ = measured({"do": "numerics", "target": entry.target}, IMPORTS, **process)
-            single, _ = measured({"do": "numerics", "target": entry.target, "cores": 1}, IMPORTS, **process)
+            found, _ = identify_apart(entry.target, IMPORTS, **process)
+            digits = numerics_apart(entry.target, IMPORTS, **process)
+            single = numerics_apart(entry.target, IMPORTS, cores=1, **process)
         except TargetError as error:
             return base | {"error": str(error)}
         verdicts = _verdicts(entry.target, process)
@@ -90,19 +91,17 @@ def _measure(entry: Entry, python: str | TargetError) -> dict[str, Any]:
 
 def _verdicts(target: str, process: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Return by path what `refnorm check` finds: row, cases, findings, and what it hung or died in; "*" if nothing."""
-    order = {"do": "check", "target": target, "convention": None, "dtypes": ["float64", "float32", "float16"]}
     try:
-        report, _ = measured(order, CASE, **process)
+        report, _ = measured(lambda t, step, lost: trial(t, None, progress=step, lost=lost), target, CASE, **process)
     except TargetError as error:
         return {"*": {"error": str(error)}}
     verdicts = {}
-    for path in report["paths"]:
+    for path in report.paths:
         findings = [
-            {"kind": f["kind"], "title": " ".join(f["title"].split())[:160], "cases": len(f["cases"])}
-            for f in path["findings"]
+            {"kind": f.kind, "title": " ".join(f.title.split())[:160], "cases": len(f.cases)} for f in path.findings
         ]
-        conforms = path["conforms"] and not report["notes"]
-        verdicts[path["name"]] = {
-            "conforms": conforms, "cases": path["cases"], "findings": findings, "lost": report["notes"],
+        conforms = path.conforms and not report.notes
+        verdicts[path.name] = {
+            "conforms": conforms, "cases": path.cases, "findings": findings, "lost": list(report.notes),
         }  # fmt: skip
     return verdicts

@@ -1,13 +1,47 @@
-"""The oracle's questions to a target in a process of its own: check, gradcheck, identify, numerics."""
+"""The oracle's questions to a target in a process of its own: check, gradcheck, identify, numerics.
+
+The worker loads the target and calls it; the cases, what is expected, and every judgement are here.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
-from refnorm.oracle.ask.process import Loss, Progress, Stopped, apart
+from refnorm.oracle.ask.process import Interrupted, Line, Loss, Progress, Stopped
+from refnorm.oracle.ask.remote import Caller
+from refnorm.oracle.ask.target import Target
 from refnorm.oracle.report import Report
+
+Measure = Callable[[Target, Progress, Mapping[str, Loss]], Any]
+
+
+@contextmanager
+def loaded_apart(
+    target: str, timeout: float, progress: Progress, order: Mapping[str, Any], **process: Any
+) -> Iterator[tuple[Target, Progress, Line]]:
+    """Load a target in a process of its own; yield it, what tells the line of each case, and the line.
+
+    Raises
+    ------
+    TargetError
+        If it cannot be loaded.
+    Stopped
+        If it dies, hangs or exits; the text says in which case.
+    """
+    with Line(target, timeout, **process) as line:
+
+        def step(number: int, of: int, case: str) -> None:
+            line.at(case)
+            progress(number, of, case)
+
+        try:
+            yield Caller(line).load({"target": target, "array": "numpy", **order}), step, line
+        except Interrupted as interrupted:
+            raise interrupted.stopped from None
 
 
 def check_apart(
@@ -19,7 +53,7 @@ def check_apart(
     timeout: float = 60.0,
     progress: Progress = lambda *_: None,
 ) -> Report:
-    """Judge a target in a child process.
+    """Judge a target that runs in a process of its own.
 
     Parameters
     ----------
@@ -32,9 +66,12 @@ def check_apart(
     TargetError
         If it cannot be loaded, dies, hangs or exits; the text says in which case.
     """
-    order = {"target": target, "convention": convention, "dtypes": list(dtypes), "array": array}
-    result, said = apart({"do": "check", **order}, timeout, progress)
-    report = Report.from_dict(result)
+    from refnorm.oracle.trial import trial
+
+    with loaded_apart(target, timeout, progress, {"array": array}) as (loaded, step, line):
+        report = trial(loaded, convention, dtypes=dtypes, progress=step)
+        line.close()
+        said = line.said
     if said:
         note = f"the target printed {len(said)} line{'s' if len(said) > 1 else ''}; the first: {said[0][:120]}"
         report = replace(report, notes=(*report.notes, note))
@@ -44,31 +81,61 @@ def check_apart(
 def gradcheck_apart(
     target: str, *, seed: int = 0, timeout: float = 60.0, progress: Progress = lambda *_: None
 ) -> dict[str, Any]:
-    """Check a target's gradients in a child process; arguments and errors as those of `check_apart`.
+    """Check the gradients of a target in a process of its own; arguments and errors as those of `check_apart`.
 
     Returns
     -------
     dict
         "gradients", what `refnorm.oracle.check_gradients.GradientReport.to_dict` gives, and its "text".
     """
-    answer, _ = apart({"do": "gradients", "target": target, "seed": seed}, timeout, progress)
-    result: dict[str, Any] = answer
-    return result
+    from refnorm.oracle.check_gradients import check_gradients
+
+    with loaded_apart(target, timeout, progress, {"seed": seed}) as (loaded, step, _):
+        found = check_gradients(loaded, seed=seed, progress=step)
+    return {"gradients": found.to_dict(), "text": str(found)}
+
+
+def identify_apart(
+    target: str, timeout: float, progress: Progress = lambda *_: None, **process: Any
+) -> tuple[dict[str, Any], list[str]]:
+    """Measure the convention of a target as `measured` does; return `refnorm.oracle.identify.summary`, and lines."""
+    from refnorm.oracle.identify import identify, summary
+
+    return measured(lambda t, step, lost: summary(t, identify(t, step, lost)), target, timeout, progress, **process)
+
+
+def numerics_apart(
+    target: str,
+    timeout: float,
+    progress: Progress = lambda *_: None,
+    how: Mapping[str, Any] = MappingProxyType({}),
+    **process: Any,
+) -> dict[str, dict[str, Any]]:
+    """Measure the digits of a target as `measured` does; ``how`` is passed to `refnorm.oracle.measure.numerics`."""
+    from refnorm.oracle.measure.numerics import numerics
+
+    found: dict[str, dict[str, Any]] = measured(
+        lambda t, step, lost: numerics(t, step, lost, **how), target, timeout, progress, **process
+    )[0]
+    return found
 
 
 def measured(
-    order: Mapping[str, Any],
+    measure: Measure,
+    target: str,
     timeout: float,
     progress: Progress = lambda *_: None,
+    cores: int | None = None,
     **process: Any,
 ) -> tuple[Any, list[str]]:
     """Measure a target in a process of its own, again without each probe that it hangs or dies in.
 
     Parameters
     ----------
-    order : ``do`` ("identify" or "numerics"), ``target``, and what else the worker takes.
+    measure : called with the target, a progress callback, and what happened in the probes that are left out.
     timeout : seconds that the import, or one probe, may take.
-    process : as in `refnorm.oracle.ask.process.apart`.
+    cores : that the process may use; all, if None.
+    process : as in `refnorm.oracle.ask.process.Line`.
 
     Returns
     -------
@@ -80,9 +147,13 @@ def measured(
         If it cannot be loaded.
     """
     lost: dict[str, Loss] = {}
+    order = {} if cores is None else {"cores": cores}
     while True:
         try:
-            return apart({**order, "lost": lost}, timeout, progress, **process)
+            with loaded_apart(target, timeout, progress, order, **process) as (loaded, step, line):
+                found = measure(loaded, step, lost)
+                line.close()
+                return found, line.said
         except Stopped as stopped:
             if stopped.case in ("", *lost) or stopped.case.startswith("formats"):
                 raise

@@ -11,7 +11,7 @@ import numpy as np
 
 from refnorm import conventions
 from refnorm.gradients.gradcheck import CANNOT_TELL, RIGHT, WRONG, Comparison, Verdict, gradcheck
-from refnorm.oracle.ask.target import Target, adapters, as_target, imported, load_target
+from refnorm.oracle.ask.target import Target
 from refnorm.oracle.diagnose import diagnose
 from refnorm.oracle.observe import observed, selected
 from refnorm.oracle.report import plain_data
@@ -84,16 +84,6 @@ class GradientReport:
         return "\n".join([*lines, "", summary[self.status]])
 
 
-def as_gradient_target(target: str) -> Target:
-    """Load a target: as `refnorm.oracle.ask.target.load_target`, or a module with forward, backward and inputs."""
-    if target not in adapters():
-        found = imported(target)
-        if all(hasattr(found, name) for name in ("forward", "backward", "inputs")):
-            return Target(target, "torch", "", {"": found})
-        return as_target(found, target)
-    return load_target(target)
-
-
 def check_gradients(
     target: Target, *, seed: int = 0, progress: Callable[[int, int, str], None] = lambda *_: None
 ) -> GradientReport:
@@ -147,10 +137,8 @@ def pairs(implementation: Any, convention: str, seed: int) -> Iterator[Pair]:
     if not hasattr(implementation, "backward"):
         return
     if hasattr(implementation, "forward") and hasattr(implementation, "inputs"):
-        given = implementation.inputs
-        inputs = tuple(given(np.random.default_rng(seed)) if callable(given) else given)
-        names = tuple(getattr(implementation, "names", [f"input {k}" for k in range(len(inputs))]))
-        yield Pair("forward", implementation.forward, implementation.backward, inputs, names)
+        own = implementation
+        yield Pair("forward", own.forward, own.backward, own.inputs, own.names)
         return
     ranks = conventions.convention(convention).ranks
     for name, (shape, scale, mean, eps) in SITUATIONS.items():

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-
 from refnorm.conventions.row import Convention
 from refnorm.conventions.rows import ROWS
 from refnorm.oracle.ask.box import Box, Refused
@@ -46,7 +44,8 @@ class Identity:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the identity as plain data."""
-        return {**vars(self), "measurements": [m.to_dict() for m in self.measurements]}
+        lists = {"nearest": list(self.nearest), "differs": list(self.differs)}
+        return {**vars(self), **lists, "measurements": [m.to_dict() for m in self.measurements]}
 
 
 def identify(
@@ -152,7 +151,7 @@ def summary(target: Target, identities: list[Identity]) -> dict[str, Any]:
     return {
         "target": target.name,
         "declared": target.convention if target.declared else None,
-        "versions": {"refnorm": refnorm.__version__, "target": target.version, "array": f"numpy {np.__version__}"},
+        "versions": {"refnorm": refnorm.__version__, "target": target.version, "array": target.array},
         "command": f"refnorm identify {target.name}",
         "paths": [found.to_dict() for found in identities],
     }

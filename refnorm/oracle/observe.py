@@ -8,6 +8,7 @@ from typing import Any
 from refnorm.conventions.row import Convention
 from refnorm.golden.inputs import Case, cases
 from refnorm.oracle.ask.answers import Answer, Kind, ask
+from refnorm.oracle.ask.interface import formats_of
 from refnorm.oracle.ask.repetition import disturbance
 from refnorm.oracle.behaviours import poisoned, policy
 from refnorm.oracle.judge import Observation, judged_numbers
@@ -15,7 +16,7 @@ from refnorm.oracle.judge import Observation, judged_numbers
 
 def selected(implementation: Any, row: Convention, kinds: tuple[str, ...]) -> list[Case]:
     """Return the cases that apply: formats asked for and offered, ranks of the convention, functions offered."""
-    accepted = getattr(implementation, "dtypes", None)
+    accepted = formats_of(implementation)
     kinds = tuple(k for k in kinds if accepted is None or k in accepted)
     training = hasattr(implementation, "train")
     inference = hasattr(implementation, "infer") or hasattr(implementation, "frozen")

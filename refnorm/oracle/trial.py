@@ -8,8 +8,6 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-
 from refnorm.conventions.row import Convention
 from refnorm.conventions.rows import convention as row_called
 from refnorm.formats import FORMATS
@@ -17,7 +15,7 @@ from refnorm.golden.contents import SET
 from refnorm.golden.inputs import Case
 from refnorm.golden.inputs import case as case_of
 from refnorm.golden.truth import can_compute, truth
-from refnorm.oracle.ask.interface import offered
+from refnorm.oracle.ask.interface import formats_of, offered
 from refnorm.oracle.ask.process import Loss
 from refnorm.oracle.ask.target import Target, TargetError, as_target, load_target
 from refnorm.oracle.judge import Observation
@@ -117,7 +115,7 @@ def trial(
         "refnorm": refnorm.__version__,
         "golden": SET,
         "target": target.version,
-        "array": f"numpy {np.__version__}",
+        "array": target.array,
     }
     seconds = round(time.perf_counter() - start, 3)
     notes = [f"{loss.how} in case {id}: cases like it were left out" for id, loss in lost.items()]
@@ -133,7 +131,8 @@ def trial(
 
 def _why_nothing(target: Target, dtypes: Sequence[str], rows: Mapping[str, Convention]) -> str:
     """Say why no case applies: formats, or ranks."""
-    taken = {kind for path in target.paths.values() for kind in getattr(path, "dtypes", FORMATS)}
+    said = [formats_of(path) for path in target.paths.values()]
+    taken = {kind for formats in said for kind in (FORMATS if formats is None else formats)}
     if not taken & set(dtypes):
         kinds = " or ".join(kind for kind in FORMATS if kind in taken) or "no format that there is"
         return f"it takes {kinds}, and was asked for {' or '.join(dtypes) or 'none'}"

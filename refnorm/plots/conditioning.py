@@ -42,11 +42,10 @@ def data(
     refnorm.oracle.ask.target.TargetError
         It cannot be loaded, hangs or dies, or does not take the format.
     """
-    from refnorm.oracle.apart import measured
+    from refnorm.oracle.apart import numerics_apart
     from refnorm.oracle.ask.target import TargetError
 
-    order = {"do": "numerics", "target": target, "how": {"dtype": dtype, "ratios": RATIOS}}
-    paths, _ = measured(order, timeout, progress)
+    paths = numerics_apart(target, timeout, progress, {"dtype": dtype, "ratios": RATIOS})
     whole = {name or target: path for name, path in paths.items() if path.get("dtype") == dtype}
     lines = collected(whole, dtype)
     if not any(line[quantity] for line in lines["lines"].values() for quantity in QUANTITIES):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from refnorm.formats import FORMATS, cast
+from refnorm.oracle.ask.interface import formats_of
 from refnorm.oracle.ask.target import TargetError
 
 EPS = 2.0**-10  # of every probe that is not about eps: small enough for all, and a power of two
@@ -22,10 +23,11 @@ class Box:
 
     def __init__(self, implementation: Any) -> None:
         self.implementation = implementation
-        offered = getattr(implementation, "dtypes", ("float64", "float32", "float16"))
+        offered = formats_of(implementation)
+        offered = ("float64", "float32", "float16") if offered is None else offered
         self.dtypes = [d for d in ("float64", "float32", "float16", "bfloat16") if d in offered]
         if not self.dtypes:
-            raise TargetError(f"it takes none of {', '.join(FORMATS)} (dtypes = {offered!r}): nothing to measure")
+            raise TargetError(f"its dtypes name none of {', '.join(FORMATS)}: nothing to measure")
         self.dtype = self.dtypes[0]
         self.refusals: dict[str, str] = {}
         takes = {name: tuple(r for r in (2, 3, 4, 5) if self._takes(name, r)) for name in ("train", "infer")}

@@ -17,6 +17,8 @@ accepts; ``mixed``, False if parameters must have the dtype of x.
 
 from __future__ import annotations
 
+from refnorm.formats import FORMATS
+
 ARGUMENTS = {
     "train": ("x", "gamma", "beta", "running_mean", "running_var", "momentum", "eps"),
     "infer": ("x", "gamma", "beta", "running_mean", "running_var", "eps"),
@@ -32,3 +34,14 @@ FUNCTIONS = tuple(name for name in ARGUMENTS if name not in FURTHER)
 def offered(implementation: object) -> tuple[str, ...]:
     """Return the functions that an implementation offers."""
     return tuple(name for name in ARGUMENTS if callable(getattr(implementation, name, None)))
+
+
+def formats_of(implementation: object) -> tuple[str, ...] | None:
+    """Return the formats that an implementation says it takes; None if it says nothing of them.
+
+    What is no list of names is not about formats: ``from numpy import *`` makes a module the attribute ``dtypes``.
+    """
+    said = getattr(implementation, "dtypes", None)
+    if not isinstance(said, tuple | list | set | frozenset) or not all(isinstance(kind, str) for kind in said):
+        return None
+    return tuple(kind for kind in said if kind in FORMATS)

@@ -1,23 +1,47 @@
-"""A process of its own for a target, which may print, hang, crash or exit without taking the judge with it."""
+"""A process of its own for a target, which may print, hang, crash or exit: whatever it does, nothing of it stays.
+
+The target runs in a worker, under a guard that ends all that the worker starts. Between judge and worker there is one
+line, on which the judge asks and the worker answers with values (`refnorm.oracle.ask.wire`).
+"""
 
 from __future__ import annotations
 
 import contextlib
-import json
+import errno
 import os
-import queue
+import secrets
+import select
 import signal
+import socket
 import subprocess
 import sys
-import tempfile
-import threading
+import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import MappingProxyType
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
+
+from refnorm.oracle.ask import guard, wire
 from refnorm.oracle.ask.target import TargetError
 
 Progress = Callable[[int, int, str], None]
+
+PACKAGE = Path(__file__).parents[2]
+MARK = "REFNORM_TRIAL"  # in the environment of all that a trial starts
+KEPT = 1 << 13  # bytes of what is printed that are kept, from the beginning and from the end
+# What a worker runs: refnorm is found where the judge has it; no folder of a target stands before the libraries.
+START = """\
+import sys
+sys.path[:1] = []
+from importlib import util
+spec = util.spec_from_file_location("refnorm", sys.argv[1] + "/__init__.py", submodule_search_locations=[sys.argv[1]])
+sys.modules["refnorm"] = package = util.module_from_spec(spec)
+spec.loader.exec_module(package)
+from refnorm.oracle.ask.worker import work
+work(int(sys.argv[2]))
+"""
 
 
 class Loss(NamedTuple):
@@ -35,110 +59,243 @@ class Stopped(TargetError):
         self.case, self.loss = case, loss
 
 
-def apart(
-    order: dict[str, Any],
-    timeout: float,
-    progress: Progress = lambda *_: None,
-    python: str = sys.executable,
-    variables: Mapping[str, str] = MappingProxyType({}),
-    folder: str | None = None,
-) -> tuple[Any, list[str]]:
-    """Have a child process do what `refnorm.oracle.worker` can; return its result, and the lines that were printed.
+class Interrupted(KeyboardInterrupt):
+    """No more is heard of a target; passes, like an interrupt of the user, through what catches all that it raises."""
+
+    def __init__(self, stopped: Stopped) -> None:
+        super().__init__(str(stopped))
+        self.stopped = stopped
+
+
+class Line:
+    """A target's process, and the line to it.
 
     Parameters
     ----------
-    order : what to do with which target.
-    timeout : seconds that the import, or one case, may take.
-    progress : called with the number of the case, their count and the case's id.
+    target : its name.
+    timeout : seconds that its import, or what it is asked in one case, may take.
     python : the interpreter, of another environment perhaps, which need not have refnorm installed.
-    variables : added to the child's environment.
+    variables : added to the worker's environment.
     folder : where it runs; here, if None.
-
-    Raises
-    ------
-    TargetError
-        If the target cannot be loaded, dies, hangs or exits; the text says in which case.
     """
-    target = order["target"]
-    with tempfile.TemporaryFile() as printed:
-        child = subprocess.Popen(
-            [python, "-m", "refnorm.oracle.worker", json.dumps(order)],
-            env={**os.environ, **variables},
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=printed,
-            start_new_session=True,
-            text=True,
-        )
+
+    def __init__(
+        self,
+        target: str,
+        timeout: float,
+        python: str = sys.executable,
+        variables: Mapping[str, str] = MappingProxyType({}),
+        folder: str | None = None,
+    ) -> None:
+        if os.name != "posix":
+            raise TargetError("a process of its own needs Linux or macOS; elsewhere call refnorm.check in Python")
+        self.target, self.timeout = target, timeout
+        self.at("")
+        self._mark = secrets.token_hex(16)
+        self._line, theirs = socket.socketpair()
+        self._printed = _Printed()
+        worker = [python, "-c", START, str(PACKAGE), str(theirs.fileno())]
+        command = [sys.executable, "-I", "-S", guard.__file__, str(theirs.fileno()), *worker]
+        with theirs:
+            self._guard = subprocess.Popen(
+                command,
+                env={**os.environ, **variables, MARK: self._mark},
+                cwd=folder,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._printed.sink,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+        self._printed.started()
+        self._line.setblocking(False)
+
+    def __enter__(self) -> Line:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def at(self, case: str) -> None:
+        """Say which case, or probe, is asked about from now on: it has all the time that one may take."""
+        self.case, self._left = case, self.timeout
+
+    @property
+    def said(self) -> list[str]:
+        """The lines that the target printed, beginning and end where they are many."""
+        return self._printed.lines()
+
+    def ask(
+        self, header: dict[str, Any], arrays: list[bytes]
+    ) -> tuple[dict[str, Any], list[wire.Spec], list[np.ndarray[Any, Any]]]:
+        """Ask, and return the answer's header and arrays; `Interrupted` if there is none, or it makes no sense."""
+        question = memoryview(wire.frame(header, arrays))
+        began = time.monotonic()
+        self._until = began + self._left
         try:
-            result, case = _listen(child, timeout, progress)
-        except _Silent as silent:
-            waited = f"gave no answer for {timeout:g} s in {_place(silent.case)} and was stopped"
-            text = f"{target} {waited}, so it could not be judged; --timeout sets the limit"
-            raise Stopped(text, silent.case, Loss(f"no answer in {timeout:g} s")) from None
+            try:
+                self._send(question)
+                answer, content = wire.read_frame(self._receive)
+                specs = wire.specs(answer.get("arrays", []), len(content))
+                return answer, specs, wire.values(specs, content)
+            except (ValueError, TypeError, ImportError, MemoryError, OverflowError, RecursionError) as error:
+                self.garbled(error)
+        except EOFError:
+            self._ended()
         finally:
-            _stop(child)
-        printed.seek(0)
-        said = printed.read().decode(errors="replace").strip().splitlines()
-    if result is None:
-        status = child.returncode
-        how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"exited with status {status}"
-        last = f"; it last said: {said[-1][:200]}" if said else ""
-        text = f"{target} {how} in {_place(case)}, so it could not be judged{last}"
-        raise Stopped(text, case, Loss(how, killed=status < 0))
-    if "error" in result:
-        raise TargetError(result["error"])
-    return result["result"], said
+            self._left -= time.monotonic() - began
+        raise AssertionError
+
+    def garbled(self, error: Exception) -> None:
+        """Stop what does not answer as a worker does."""
+        what = f"wrote what is no answer on the line to its judge in {_place(self.case)}"
+        self._stop(f"{what}, so it could not be judged ({error})", Loss("no answer, but something else"))
+
+    def close(self) -> None:
+        """End the worker, its guard, and all that they started."""
+        if self._guard.stdin is None or self._guard.stdin.closed:
+            return
+        self._guard.stdin.close()  # the guard sees it
+        self._line.close()
+        try:
+            self._guard.wait(guard.PATIENCE + 5)
+        except subprocess.TimeoutExpired:
+            self._guard.kill()
+            self._guard.wait()
+        assert self._guard.stdout is not None
+        with self._guard.stdout as stream:
+            self._status = stream.read(64).decode(errors="replace")
+        if self._guard.returncode:  # it did not end by itself, so it did not end the others
+            _end_marked(f"{MARK}={self._mark}".encode())
+        self._printed.drain()
+        self._printed.close()
+
+    def _ended(self) -> None:
+        """Say how a worker ended that answers no more."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._guard.wait(1)  # it ends when the worker has; a worker may also have closed the line, and live
+        self.close()
+        how = _ending(self._status, self._guard.returncode)
+        last = f"; it last said: {said[-1][:200]}" if (said := self.said) else ""
+        text = f"{how.how} in {_place(self.case)}, so it could not be judged{last}"
+        self._stop(text, how)
+
+    def _stop(self, text: str, loss: Loss) -> None:
+        self.close()
+        raise Interrupted(Stopped(f"{self.target} {text}", self.case, loss))
+
+    def _send(self, content: memoryview) -> None:
+        while content:
+            try:
+                content = content[self._line.send(content) :]
+            except BlockingIOError:
+                self._wait(writing=True)
+            except OSError as error:
+                raise EOFError from error
+
+    def _receive(self, most: int) -> bytes:
+        """Return what comes next on the line, b"" if it has ended."""
+        while True:
+            self._wait()
+            try:
+                return self._line.recv(min(most, 1 << 20))
+            except BlockingIOError:
+                continue
+            except OSError:
+                return b""
+
+    def _wait(self, writing: bool = False) -> None:
+        """Wait for the line, hearing meanwhile what is printed; stop the target when its time is over."""
+        while True:
+            left = self._until - time.monotonic()
+            if left <= 0:
+                waited = f"gave no answer for {self.timeout:g} s in {_place(self.case)} and was stopped"
+                text = f"{waited}, so it could not be judged; --timeout sets the limit"
+                self._stop(text, Loss(f"no answer in {self.timeout:g} s"))
+            line = [self._line.fileno()]
+            sources = self._printed.open if writing else self._printed.open + line
+            heard, free, _ = select.select(sources, line if writing else [], [], left)
+            if set(heard) - set(line):
+                self._printed.hear()
+            if free or set(heard) & set(line):
+                return
 
 
-class _Silent(Exception):
-    """Nothing was heard for too long; ``case`` says in which case."""
+class _Printed:
+    """What a target prints: all is read, little is kept."""
 
-    def __init__(self, case: str) -> None:
-        super().__init__(case)
-        self.case = case
+    def __init__(self) -> None:
+        self._source, self.sink = os.pipe()
+        os.set_blocking(self._source, False)
+        self.open = [self._source]
+        self._begin, self._end, self._count = b"", b"", 0
+
+    def started(self) -> None:
+        """Leave the sink to who prints."""
+        os.close(self.sink)
+
+    def hear(self) -> bool:
+        """Read what is there; return whether there may be more."""
+        try:
+            part = os.read(self._source, 1 << 16)
+        except BlockingIOError:
+            return False
+        if not part:
+            self.open = []
+            return False
+        room = KEPT - len(self._begin)
+        self._begin += part[:room]
+        self._end = (self._end + part[room:])[-KEPT:] if len(part) > room else self._end
+        return True
+
+    def drain(self) -> None:
+        """Read what is left; who printed it has ended."""
+        until = time.monotonic() + 1
+        while self.open and self.hear() and time.monotonic() < until:
+            pass
+
+    def close(self) -> None:
+        """Hear no more."""
+        if self._source >= 0:
+            os.close(self._source)
+        self._source, self.open = -1, []
+
+    def lines(self) -> list[str]:
+        """Return the lines that were kept."""
+        return (self._begin + self._end).decode(errors="replace").strip().splitlines()
+
+
+def _ending(status: str, guard: int) -> Loss:
+    """Return how a worker ended, as its guard says, or how the guard did."""
+    what, _, number = status.partition(" ")
+    if guard:
+        return Loss("ended the process that guards it", killed=True)
+    if not number.isdigit():
+        return Loss("closed the line to its judge")
+    if what != "signal":
+        return Loss(f"exited with status {number}")
+    try:
+        return Loss(f"was killed by {signal.Signals(int(number)).name}", killed=True)
+    except ValueError:
+        return Loss(f"was killed by signal {number}", killed=True)
 
 
 def _place(case: str) -> str:
     return f"case {case}" if case else "its import"
 
 
-def _listen(child: subprocess.Popen[str], timeout: float, progress: Progress) -> tuple[Any, str]:
-    """Read the child's lines until it ends; return its result and the case that it was in; `_Silent` if it hangs."""
-    lines: queue.Queue[str | None] = queue.Queue()
-
-    def read(stream: IO[str]) -> None:
-        for line in stream:
-            lines.put(line)
-        lines.put(None)
-
-    assert child.stdout is not None
-    threading.Thread(target=read, args=(child.stdout,), daemon=True).start()
-    case = ""
-    while True:
-        try:
-            line = lines.get(timeout=timeout)
-        except queue.Empty:
-            raise _Silent(case) from None
-        if line is None:
-            return None, case
-        message = json.loads(line)
-        if "case" not in message:
-            return message, case
-        case = message["case"]
-        progress(message["number"], message["of"], case)
-
-
-def _stop(child: subprocess.Popen[str]) -> None:
-    """End the child and whatever it started."""
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        child.wait(timeout=0.5)
-    if hasattr(os, "killpg"):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)
-    else:
-        child.kill()
-    child.wait()
-    if child.stdout is not None:
-        child.stdout.close()
+def _end_marked(mark: bytes) -> None:
+    """End all processes that carry a mark in their environment, where /proc tells: their guard could not."""
+    left = sys.platform == "linux"
+    while left:
+        left = False
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                if mark in (folder / "environ").read_bytes().split(b"\0"):
+                    os.kill(int(folder.name), signal.SIGKILL)
+                    left = True
+            except OSError as error:
+                if error.errno not in (errno.EACCES, errno.ENOENT, errno.ESRCH, errno.EPERM):
+                    raise
+        with contextlib.suppress(InterruptedError):
+            time.sleep(0.002 if left else 0)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+import numpy as np
 
 from refnorm.oracle.ask.cs231n import paths_of
 from refnorm.oracle.ask.interface import offered
@@ -23,7 +26,8 @@ class Target:
     """A loaded target: its name, the row it is judged by unless another is named, its version, its paths.
 
     ``declared`` says that the row is its own word, as a framework's adapter gives it, and no mere default.
-    ``code`` is how other code gets at it: an import, if it takes one, and an expression; empty if it cannot.
+    ``array`` is the array library that it is given arrays of, with its version. ``code`` is how other code gets at it:
+    an import, if it takes one, and an expression; empty if it cannot.
     """
 
     name: str
@@ -32,6 +36,7 @@ class Target:
     paths: dict[str, Any]
     code: tuple[str, str] = ("", "")
     declared: bool = False
+    array: str = f"numpy {np.__version__}"
 
 
 def as_target(implementation: Any, name: str = "") -> Target:
@@ -97,12 +102,35 @@ def imported(target: str) -> Any:
     if not colon:
         names = ", ".join(adapters())
         raise TargetError(f"{target!r} is no target; name a framework ({names}), a file.py, or package.module:object")
+    if os.getcwd() not in sys.path and "" not in sys.path:
+        sys.path.append(os.getcwd())
     value = _imported(target, lambda: importlib.import_module(module))
     for name in attribute.split("."):
         if not hasattr(value, name):
             raise TargetError(f"{module} has no attribute {name!r}; {target} cannot be judged")
         value = getattr(value, name)
     return value
+
+
+class Own:
+    """A module with a forward and a backward of its own, whatever it computes, and the inputs to try them on."""
+
+    def __init__(self, module: Any, seed: int) -> None:
+        self.forward, self.backward = module.forward, module.backward
+        given = module.inputs
+        self.inputs = tuple(given(np.random.default_rng(seed)) if callable(given) else given)
+        self.names = tuple(getattr(module, "names", [f"input {k}" for k in range(len(self.inputs))]))
+
+
+def load_gradient_target(target: str, seed: int) -> Target:
+    """Load a target: as `load_target`, or a module with forward, backward and inputs (of a generator with a seed)."""
+    if target not in adapters():
+        found = imported(target)
+        if all(hasattr(found, name) for name in ("forward", "backward", "inputs")):
+            own = _imported(target, lambda: Own(found, seed), "given inputs")
+            return Target(target, "torch", "", {"": own})
+        return as_target(found, target)
+    return load_target(target)
 
 
 def _on(adapter: Any, array: str) -> dict[str, Any]:
@@ -123,7 +151,7 @@ def _import_file(path: Path) -> Any:
     if spec is None or spec.loader is None:
         raise TargetError(f"{path} is no Python file; its name must end in .py")
     module = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(path.resolve().parent))
+    sys.path.append(str(path.resolve().parent))  # last: a random.py there is not the one that a library imports
     sys.modules.setdefault(path.stem, module)
     loader = spec.loader
     _imported(str(path), lambda: loader.exec_module(module))
@@ -133,7 +161,8 @@ def _import_file(path: Path) -> Any:
 def _imported(target: str, action: Any, done: str = "imported") -> Any:
     """Run foreign code at its import; whatever it raises becomes a TargetError that says where."""
     try:
-        return action()
+        with np.errstate():  # what it sets holds for its own code
+            return action()
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # whatever foreign code raises at import, sys.exit included

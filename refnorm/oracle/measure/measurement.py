@@ -76,7 +76,8 @@ class Measurement:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the measurement as plain data, without what is empty but for the note."""
-        return {name: v for name, v in asdict(self).items() if v or name in ("value", "note")}
+        plain = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}
+        return {name: v for name, v in plain.items() if v or name in ("value", "note")}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Measurement:

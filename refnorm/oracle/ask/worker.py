@@ -1,0 +1,154 @@
+"""The worker's side of `refnorm.oracle.ask.process`: load a target, call it as it is asked to, send what comes back.
+
+Nothing is judged here. What the judge gave, and what it was given, is one memory on both sides: when a call has written
+to any of it, the judge is sent what it holds now.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import warnings
+from typing import Any
+
+import numpy as np
+
+from refnorm.formats import FORMATS
+from refnorm.oracle.ask import wire
+from refnorm.oracle.ask.interface import ARGUMENTS, formats_of
+from refnorm.oracle.ask.target import Target, TargetError, load_gradient_target, load_target
+
+CACHES = {"train": 3, "frozen": 1, "forward": 1}  # where a function returns what only its backward understands
+CALLED = (*ARGUMENTS, "begin", "forward")
+
+
+def work(descriptor: int) -> None:
+    """Answer what is asked on this descriptor, until nobody asks any more."""
+    Worker(socket.socket(fileno=descriptor)).serve()
+    os._exit(0)  # whatever the target left running does not keep us
+
+
+class Worker:
+    """A loaded target, and all that the judge has of it or gave to it, by number."""
+
+    def __init__(self, line: socket.socket) -> None:
+        self.line = line
+        self.held: dict[int, Any] = {}
+        self.known: dict[int, bytes] = {}  # what the judge knows to be in an array
+        self.least = 0
+        self.paths: list[Any] = []
+        self.answered: list[tuple[list[Any], bytes]] = []
+
+    def serve(self) -> None:
+        """Answer request after request."""
+        while True:
+            try:
+                request, content = wire.read_frame(self.line.recv)
+            except EOFError:
+                return
+            self.answered = []
+            specs = wire.specs(request.get("arrays", []), len(content))
+            for spec, array in zip(specs, wire.values(specs, content), strict=True):
+                self.held[spec.number] = wire.laid_out(spec, array)
+                self.known[spec.number] = self.held[spec.number].tobytes()
+            for number in request.get("drop", ()):
+                self.held.pop(number, None)
+                self.known.pop(number, None)
+            answer = self._loaded(request) if "target" in request else self._called(request)
+            header = {"asked": request["asked"], **answer, "arrays": [spec for spec, _ in self.answered]}
+            self.line.sendall(wire.frame(header, [content for _, content in self.answered]))
+
+    def _loaded(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Load a target, and say what it offers."""
+        if "cores" in request and hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: request["cores"]])
+        try:
+            if "seed" in request:
+                target = load_gradient_target(request["target"], request["seed"])
+            else:
+                target = load_target(request["target"], array=request["array"])
+            self.paths = list(target.paths.values())
+            return {"loaded": self._described(target)}
+        except (TargetError, ValueError) as error:
+            return {"error": _text(error)}
+
+    def _described(self, target: Target) -> dict[str, Any]:
+        paths = {name: self._offer(path) for name, path in target.paths.items()}
+        words = {"convention": target.convention, "version": target.version, "code": list(target.code)}
+        return {**words, "declared": target.declared, "array": target.array, "paths": paths}
+
+    def _offer(self, path: Any) -> dict[str, Any]:
+        """Say what a path offers."""
+        offer: dict[str, Any] = {"calls": [name for name in CALLED if callable(getattr(path, name, None))]}
+        if (formats := formats_of(path)) is not None:
+            offer["dtypes"] = [kind for kind in FORMATS if kind in formats]
+        offer["mixed"] = bool(getattr(path, "mixed", True))
+        if isinstance(convention := getattr(path, "convention", None), str):
+            offer["convention"] = convention
+        if hasattr(path, "inputs"):
+            offer["inputs"] = [self._value(array) for array in path.inputs]
+            offer["names"] = [str(name) for name in path.names]
+        return offer
+
+    def _called(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Call a function, and say what came back, or what it raised; and what it wrote to."""
+        name = request["call"]
+        arguments = [self._argument(value) for value in request["arguments"]]
+        try:
+            with warnings.catch_warnings(), np.errstate(all="ignore"):
+                warnings.simplefilter("ignore")
+                result = getattr(self.paths[request["path"]], name)(*arguments)
+            if name in CACHES and type(result) in (tuple, list):
+                at = CACHES[name]
+                items = [self._opaque(v) if k == at else self._value(v) for k, v in enumerate(result)]
+                answer: dict[str, Any] = {"value": {type(result).__name__: items}}
+            else:
+                answer = {"value": self._value(result)}
+        except BaseException as error:  # whatever foreign code raises, sys.exit included
+            answer = {"raised": [str(type(error).__name__)[: wire.WORDS], _text(error)]}
+        for number, before in self.known.items():
+            if number in self.held and (now := self.held[number].tobytes()) != before:
+                self.known[number] = now
+                self.answered.append(wire.spec_of(number, self.held[number]))
+        return answer
+
+    def _argument(self, value: Any) -> Any:
+        """Return what an argument stands for: what the judge had of us is what we gave it."""
+        found = wire.unpacked(value, self.held)
+        return self.held[found.number] if isinstance(found, wire.Opaque) else found
+
+    def _value(self, value: Any) -> Any:
+        """Return a value as the judge may read it."""
+        return wire.packed(value, self._packed)
+
+    def _packed(self, value: Any) -> Any:
+        """Return an array, or what stands for anything else."""
+        if isinstance(value, np.ndarray | np.generic):
+            try:
+                array = value if type(value) is np.ndarray else np.array(value, subok=False)
+                if wire.is_numbers(array):
+                    number = self._hold(array)
+                    self.known[number] = array.tobytes()
+                    self.answered.append(wire.spec_of(number, array))
+                    return {"array": number}
+                kind = f"an array of shape {array.shape} and dtype {array.dtype}"
+                return {"opaque": [self._hold(value), kind[: wire.WORDS]]}
+            except Exception:  # what only pretends to be an array
+                return self._opaque(value)
+        return self._opaque(value)
+
+    def _opaque(self, value: Any) -> Any:
+        return {"opaque": [self._hold(value), str(type(value).__name__)[: wire.WORDS]]}
+
+    def _hold(self, value: Any) -> int:
+        self.least -= 1
+        self.held[self.least] = value
+        return self.least
+
+
+def _text(error: BaseException) -> str:
+    """Return the text of an error, whatever its __str__ does."""
+    try:
+        return str(str(error))[:2000]
+    except BaseException as other:
+        return f"an error whose text raises {type(other).__name__}"
