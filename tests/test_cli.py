@@ -1,6 +1,7 @@
 """The command line as a stranger meets it: exit statuses, formats, hostile targets, never a traceback of ours.
 
-Every test runs `python -m refnorm` in a process of its own. Not verified: the look on a terminal.
+What is about the process (streams, signals, statuses) runs `python -m refnorm` in one of its own; what is about words
+calls the command line in this one. Not verified: the look on a terminal.
 """
 
 import json
@@ -13,6 +14,7 @@ import time
 from xml.etree import ElementTree
 
 import pytest
+from command import called
 
 from refnorm.conventions import ROWS
 
@@ -57,7 +59,15 @@ def backward(dy, cache):
 """
 
 
-def refnorm(*arguments, cwd, timeout=60):
+def refnorm(*arguments, cwd):
+    """Call the command line in this process."""
+    done = called(*arguments, cwd=cwd)
+    assert "Traceback" not in done.stderr + done.stdout
+    return done
+
+
+def alone(*arguments, cwd, timeout=60):
+    """Run the command line in a process of its own."""
     command = [sys.executable, "-m", "refnorm", *arguments]
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL)
     assert "Traceback" not in done.stderr + done.stdout
@@ -79,7 +89,7 @@ def altered(old, new):
 
 
 def test_a_correct_file_conforms_with_status_0(write, tmp_path):
-    done = refnorm("check", write("good.py", GOOD), cwd=tmp_path)
+    done = alone("check", write("good.py", GOOD), cwd=tmp_path)
     assert done.returncode == 0
     assert "conforms to torch; not judged: frozen gradients, jvp, double backward" in done.stdout
     assert done.stderr == ""  # no progress when piped
@@ -97,7 +107,7 @@ def test_a_correct_file_conforms_with_status_0(write, tmp_path):
     ],
 )  # fmt: skip
 def test_a_wrong_file_is_convicted_with_a_plain_sentence(write, tmp_path, old, new, quantity, sentence):
-    done = refnorm("check", write("wrong.py", altered(old, new)), "--dtypes", "float64", cwd=tmp_path)
+    done = alone("check", write("wrong.py", altered(old, new)), "--dtypes", "float64", cwd=tmp_path)
     assert done.returncode == 1
     assert sentence in done.stdout
     assert f"seen in {quantity}" in done.stdout
@@ -250,7 +260,7 @@ def test_bad_options_are_status_2(tmp_path):
         ("check", "x", "--dtypes", "float8"),
         ("nope",),
     ):
-        assert refnorm(*arguments, cwd=tmp_path).returncode == 2
+        assert alone(*arguments, cwd=tmp_path).returncode == 2
 
 
 def test_the_installed_command_is_the_same(tmp_path):

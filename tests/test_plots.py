@@ -1,6 +1,6 @@
 """`refnorm plot` as a stranger meets it, and the numbers that are drawn, not the pixels.
 
-Every command runs in a process of its own. Theory is checked by another road: integrals of the densities, sums of the
+Theory is checked by another road: integrals of the densities, sums of the
 weights, numbers of the literature. Not verified: how a picture looks.
 """
 

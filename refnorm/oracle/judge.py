@@ -130,7 +130,7 @@ def usable(case: Case, quantity: str, result: Result) -> tuple[npt.NDArray[Any] 
     shape, kind = shape_of(case, quantity), kind_of(case, quantity)
     if result is None or isinstance(result, NoArray):
         what = "NoneType" if result is None else result.type
-        return None, Trouble(Kind.UNUSABLE, f"{quantity} is {what}, expected a NumPy array of shape {shape}")
+        return None, Trouble(Kind.UNUSABLE, f"{quantity} is {what}, expected a NumPy array")
     if result.shape != shape:
         text = f"{quantity} has shape {result.shape}, expected {shape}"
         return None, Trouble(Kind.SHAPE, text, particular=True)

@@ -107,6 +107,8 @@ class Line:
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
             )
+        assert self._guard.stdout is not None
+        self._report = self._guard.stdout
         self._printed.started()
         self._line.setblocking(False)
 
@@ -162,9 +164,8 @@ class Line:
         except subprocess.TimeoutExpired:
             self._guard.kill()
             self._guard.wait()
-        assert self._guard.stdout is not None
-        with self._guard.stdout as stream:
-            self._status = stream.read(64).decode(errors="replace")
+        with self._report:
+            self._status = self._report.read(64).decode(errors="replace")
         if self._guard.returncode:  # it did not end by itself, so it did not end the others
             _end_marked(f"{MARK}={self._mark}".encode())
         self._printed.drain()
@@ -212,13 +213,15 @@ class Line:
                 waited = f"gave no answer for {self.timeout:g} s in {_place(self.case)} and was stopped"
                 text = f"{waited}, so it could not be judged; --timeout sets the limit"
                 self._stop(text, Loss(f"no answer in {self.timeout:g} s"))
-            line = [self._line.fileno()]
-            sources = self._printed.open if writing else self._printed.open + line
-            heard, free, _ = select.select(sources, line if writing else [], [], left)
-            if set(heard) - set(line):
+            line, status = self._line.fileno(), self._report.fileno()
+            sources = [*self._printed.open, status, *([] if writing else [line])]
+            heard, free, _ = select.select(sources, [line] if writing else [], [], left)
+            if set(heard) & set(self._printed.open):
                 self._printed.hear()
-            if free or set(heard) & set(line):
+            if free or line in heard:
                 return
+            if status in heard:  # the guard has ended, and with it the worker, whoever else holds the line open
+                raise EOFError
 
 
 class _Printed:
