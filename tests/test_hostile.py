@@ -50,10 +50,10 @@ def test_what_watches_over_hostile_targets_sees_what_is_wrong(monkeypatch):
     monkeypatch.setattr(module, "hostile", lambda *_: hostile(0, 2026)._replace(source=GOOD, may=frozenset({1})))
     assert "status 0, and only [1] can be right" in tried(1, 0)[2]
     started = []
-    monkeypatch.setattr(module, "_called", lambda _: (1, started.append(subprocess.Popen(["sleep", "60"])) or "done"))
+    monkeypatch.setattr(module, "_called", lambda *_: (1, started.append(subprocess.Popen(["sleep", "60"])) or "done"))
     assert "left alive" in tried(1, 0)[2]
     assert started[0].wait() == -signal.SIGKILL
-    monkeypatch.setattr(module, "_called", lambda file: 1 / 0)
+    monkeypatch.setattr(module, "_called", lambda *_: 1 / 0)
     assert "ZeroDivisionError" in tried(1, 0)[2]
 
 
