@@ -110,13 +110,13 @@ def affine(shape: tuple[int, ...], channels: Sequence[Channel], lines: Sequence[
     with np.errstate(all="ignore"):
         for c, (channel, line) in enumerate(zip(channels, lines, strict=True)):
             owner[channel.index] = c
-            total = _double_double(Number(line.constant, fmpq(0), fmpq(1)))
+            total = Number(line.constant, fmpq(0), fmpq(1)).double_double()
             size = np.abs(total[0]) + np.zeros(channel.index.size)
             partners = np.zeros(channel.index.size)
             nothing = np.full(channel.index.size, line.constant == 0 and line.v > 0)  # every term is exactly 0
             for (factor, centre), values in zip(line.terms, flat, strict=True):
-                slope = _double_double(Number(fmpq(0), factor, line.v))
-                middle = _double_double(Number(centre, fmpq(0), fmpq(1)))
+                slope = Number(fmpq(0), factor, line.v).double_double()
+                middle = Number(centre, fmpq(0), fmpq(1)).double_double()
                 product = _times(slope, _minus(values[channel.index], middle))
                 reach = np.abs(values[channel.index]) + np.abs(middle[0])
                 nothing &= (values[channel.index] == 0) & (centre == 0)
@@ -135,11 +135,6 @@ def affine(shape: tuple[int, ...], channels: Sequence[Channel], lines: Sequence[
 
 
 DoubleDouble = tuple[Any, Any]  # an unevaluated sum of two floats or float arrays
-
-
-def _double_double(number: Number) -> DoubleDouble:
-    hi = number.rounded()
-    return hi, number.minus(hi).rounded() if math.isfinite(hi) else math.nan
 
 
 def _two_sum(a: Any, b: Any) -> DoubleDouble:

@@ -40,6 +40,32 @@ class Number(NamedTuple):
                 return nearest  # a zero with the number's sign
         raise ArithmeticError(f"{self} was not decided")  # unreachable: an irrational number is no tie
 
+    def double_double(self) -> tuple[float, float]:
+        """Return two floats whose sum is the number: the first off by 2^-53 of itself, and the second, too.
+
+        As in IEEE q/0 is infinite, 0/0 and v < 0 are NaN, and then the second is NaN.
+        """
+        if self.v <= 0:
+            return self.rounded(), math.nan
+        n, d, bits = int(self.p.p), int(self.p.q), 0
+        if self.q != 0:
+            with ctx.workprec(256):
+                ball = arb(self.p) + arb(self.q) * arb(self.v).rsqrt()
+            bits = ball.rel_accuracy_bits()
+            man, exp = (int(part) for part in ball.mid().man_exp())
+            n, d = (man << exp, 1) if exp >= 0 else (man, 1 << -exp)
+        try:
+            hi = n / d  # of integers: rounded once
+            a, b = hi.as_integer_ratio()
+            lo = (n * b - a * d) / (d * b)
+        except OverflowError:
+            return self.rounded(), math.nan
+        narrow = lo == 0 or math.frexp(hi)[1] - math.frexp(lo)[1] > bits - 56
+        if self.q != 0 and narrow:  # what is known of the number does not tell the second
+            hi = self.rounded()
+            lo = self.minus(hi).rounded()
+        return hi, lo
+
     def enclosure(self, bits: int) -> tuple[fmpq, fmpq]:
         """Enclose the number between two rationals, computed with this many bits."""
         with ctx.workprec(bits):
@@ -79,10 +105,8 @@ class Exact(NamedTuple):
     @classmethod
     def of(cls, shape: tuple[int, ...], numbers: Sequence[Number]) -> Exact:
         """Collect numbers, row-major."""
-        hi = np.array([n.rounded() for n in numbers])
-        lo = np.array(
-            [n.minus(h).rounded() if math.isfinite(h) else 0.0 for n, h in zip(numbers, hi.tolist(), strict=True)]
-        )
+        pairs = np.array([n.double_double() for n in numbers]).reshape(-1, 2)
+        hi, lo = pairs[:, 0].copy(), np.where(np.isfinite(pairs[:, 0]), pairs[:, 1], 0.0)
         return cls(shape, hi, lo, np.abs(lo) * 2.0**-52 + 2.0**-1074, numbers.__getitem__)
 
     def rounded(self, kind: str = "float64") -> Floats:
@@ -129,6 +153,8 @@ def rational(value: float | Fraction | fmpq) -> fmpq:
 def _nearest(r: fmpq, kind: str) -> float:
     """Round a rational to the nearest number of a format, ties to even, by integer division."""
     bits, smallest = FORMATS[kind]
+    if kind == "float64" and abs(int(r.p)).bit_length() - int(r.q).bit_length() < 1000:
+        return int(r.p) / int(r.q)  # Python rounds a quotient of integers once
     n, d = abs(int(r.p)), int(r.q)
     place = max(n.bit_length() - d.bit_length(), smallest) - (bits - 1)  # of the last bit, at most one too high
     if n and n << max(0, -(place + bits - 1)) < d << max(0, place + bits - 1):

@@ -155,17 +155,15 @@ def _moments(case: Case) -> tuple[Any, ...]:
 
 @lru_cache(maxsize=4096)
 def _second_order(case: Case, eps: float) -> dict[str, Exact]:
-    """Compute the jvp and the double backward of a case along its directions."""
+    """Compute the jvp, which is ddy, and the double backward of a case along its directions."""
     from refnorm import exact
 
     moves = directions(case)
     if case.operation == "inference":
         rest = (case.x, case.running_mean, case.running_var, case.gamma)
-        jvp = exact.inference_jvp(*moves, *rest, eps=eps)
         second = exact.inference_double_backward(*moves, case.dy, *rest, eps=eps)
     else:
-        jvp = exact.training_jvp(*moves, case.x, case.gamma, eps=eps)
         second = exact.training_double_backward(*moves, case.dy, case.x, case.gamma, eps=eps)
     prefix = "frozen " if case.operation == "inference" else ""
     names = [name for names in SECOND_ORDER.values() for name in names]
-    return {prefix + name: result for name, result in zip(names, (jvp, *second), strict=True)}
+    return {prefix + name: result for name, result in zip(names, (second.ddy, *second), strict=True)}
