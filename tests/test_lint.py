@@ -5,12 +5,14 @@ file. Not verified here: that the numbers are right (test_golden_numbers does th
 """
 
 import json
+import os
 import random
 import re
 import shutil
 from pathlib import Path
 
 import pytest
+from command import called
 
 from refnorm.golden import cases
 from refnorm.golden.generate import CONTENT, DATA, differing, files, write_set
@@ -142,3 +144,85 @@ def test_cases_are_found_by_every_name_of_their_operation():
     assert case_of("bn.frozen_jvp.float64.rank-3.1").id == "bn.inference.float64.rank-3.1"
     with pytest.raises(ValueError, match="operations are training, backward, running, jvp, double_backward, inference"):
         next(cases("forward"))
+
+
+WRONG = [None, True, 0, -1, 0.5, 1e308, "", "NaN", "text", [], [[]], [None], {}, {"a": 1}, [[[[]]]], "\ud800", 10**400]
+
+
+def altered_anywhere(value, rng):
+    """Put something else in the place of one node of a document, or under one name more."""
+    while isinstance(value, dict | list) and value and rng.random() < 0.85:
+        key = rng.choice(list(value) if isinstance(value, dict) else range(len(value)))
+        inner = value[key]
+        if not isinstance(inner, dict | list) or not inner or rng.random() < 0.3:
+            what = rng.random()
+            if what < 0.7:
+                value[key] = rng.choice(WRONG)
+            elif what < 0.85:
+                del value[key]
+            elif isinstance(value, dict):
+                value[rng.choice(["shape", "data", "flags", "id", "files", "$ref", "x"])] = rng.choice(WRONG)
+            else:
+                value *= 2
+            return
+        value = inner
+
+
+@pytest.mark.parametrize("seed", [*range(25), *(pytest.param(k, marks=pytest.mark.slow) for k in range(25, 400))])
+def test_any_change_of_structure_is_found_and_none_is_too_odd(copy, seed):
+    rng = random.Random(seed)
+    name = rng.choice([*NAMES, "MANIFEST.json", "flags.json", "schema.json", "released.json"])
+    document = json.loads((copy / name).read_text())
+    before = json.dumps(document)
+    while json.dumps(document) == before:
+        altered_anywhere(document, rng)
+    (copy / name).write_text(json.dumps(document, indent=1))
+    problems = lint(copy)
+    assert problems
+    assert any(name in problem for problem in problems), problems
+
+
+TEXTS = ["", "null", "[]", "{", "7", '"text"', "[" * 100_000, '{"cases": ' + "[" * 100_000, "\0", "1" * 100_000, "NaN"]
+TEXTS += ['{"cases": [' + "[]," * 1_000_000 + "[]]}", '{"cases": {"a": {"b": {}}}}', '{"cases": null, "files": 3}']
+
+
+@pytest.mark.parametrize("text", TEXTS, ids=range(len(TEXTS)))
+@pytest.mark.parametrize("name", ["bn.training.float64.json", "flags.json", "released.json", "MANIFEST.json"])
+def test_a_file_that_holds_something_else_is_found(copy, name, text):
+    (copy / name).write_text(text)
+    problems = lint(copy)
+    assert any(name in problem for problem in problems), problems[:5]
+
+
+def test_schemas_that_recur_or_explode_are_not_run(copy):
+    for schema in (7, {"$ref": "#"}, {"$defs": {"a": {"allOf": [{"$ref": "#/$defs/a"}] * 9}}, "$ref": "#/$defs/a"}):
+        (copy / "schema.json").write_text(json.dumps(schema))
+        assert "schema.json: not the schema that this refnorm knows" in lint(copy)
+
+
+def test_what_is_no_plain_file_is_found(copy):
+    (copy / "folder").mkdir()
+    os.mkfifo(copy / "pipe")
+    (copy / "dangling").symlink_to("nowhere")
+    whole = (copy / "bn.training.float64.json").rename(copy.parent / "elsewhere.json")
+    (copy / "bn.training.float64.json").symlink_to(whole)
+    problems = lint(copy)
+    for name in ("folder", "pipe", "dangling", "bn.training.float64.json"):
+        assert f"{name} is no plain file" in problems
+    (copy / "MANIFEST.json").rename(copy.parent / "MANIFEST.json")
+    (copy / "MANIFEST.json").symlink_to(copy.parent / "MANIFEST.json")
+    assert lint(copy) == ["MANIFEST.json cannot be read: it is a link; links are not followed"]
+
+
+def test_line_ends_of_the_manifest_are_bytes_too(copy):
+    path = copy / "MANIFEST.json"
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    assert "MANIFEST.json: not in canonical form" in lint(copy)
+
+
+def test_without_jsonschema_a_whole_set_is_whole_and_what_was_not_checked_is_said(monkeypatch):
+    for module in ("refnorm.golden.lint", "refnorm.cli.golden"):
+        monkeypatch.setattr(f"{module}.find_spec", lambda name: None)
+    done = called("golden", "lint")
+    assert (done.returncode, done.stdout.endswith(": whole\n")) == (0, True)
+    assert "the schema was not checked, because jsonschema is missing; pip install jsonschema" in done.stderr

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from importlib.util import find_spec
 from pathlib import Path
 
 from refnorm.cli.common import CONFORMS, DEVIATES, Subparsers, add_command, add_dtypes, failed, shown_progress
+from refnorm.cli.output import say, visible
 
 EXPORT = """\
 Write the golden cases' inputs, and a page of instructions, for a program in any language.
@@ -67,5 +69,7 @@ def run_lint(options: argparse.Namespace) -> int:
     if not directory.is_dir():
         return failed(f"there is no directory {directory}")
     problems = lint(directory)
-    print("\n".join(problems) or f"{directory}: whole")
+    print("\n".join(map(visible, problems)) or f"{directory}: whole")
+    if not find_spec("jsonschema"):
+        say("the schema was not checked, because jsonschema is missing; pip install jsonschema")
     return DEVIATES if problems else CONFORMS

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,12 +17,19 @@ import numpy as np
 from refnorm.formats import rounded
 from refnorm.golden.canonical import canonical, digest
 from refnorm.golden.contents import DATA, WIDE
+from refnorm.golden.foreign import Unreadable, plain
 
+MANIFEST = "MANIFEST.json"
+LARGEST = 1 << 23  # bytes of a file
+STRUCTURE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, MemoryError)
 NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
 def lint(directory: Path = DATA) -> list[str]:
     """Return what is wrong with a set, one line each, naming the file; nothing if it is whole.
+
+    Files may be altered in whatever way: links, devices and what is larger than any set are not read, and the schema
+    that counts is refnorm's own. Without jsonschema the schema is not checked.
 
     Parameters
     ----------
@@ -33,26 +41,45 @@ def lint(directory: Path = DATA) -> list[str]:
     []
     """
     try:
-        manifest = json.loads((directory / "MANIFEST.json").read_text(encoding="utf-8"))
+        raw = plain(directory / MANIFEST, LARGEST)
+        manifest = json.loads(raw)
         listed = dict(manifest["files"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        return [f"MANIFEST.json cannot be read: {error}"]
-    problems = []
-    present = {path.name for path in directory.iterdir() if path.is_file()} - {"MANIFEST.json"}
-    problems += [f"{name} is missing" for name in sorted(set(listed) - present)]
-    problems += [f"{name} is not in MANIFEST.json" for name in sorted(present - set(listed))]
+    except STRUCTURE as error:
+        return [f"{MANIFEST} cannot be read: {_said(error)}"]
+    with os.scandir(directory) as entries:
+        plain_files = {entry.name: entry.is_file(follow_symlinks=False) for entry in entries if entry.name != MANIFEST}
+    present = {name for name, is_plain in plain_files.items() if is_plain}
+    problems = [f"{name} is no plain file" for name in sorted(set(plain_files) - present)]
+    problems += [f"{name} is missing" for name in sorted(set(listed) - set(plain_files))]
+    problems += [f"{name} is not in {MANIFEST}" for name in sorted(present - set(listed))]
     documents: dict[str, Any] = {}
     for name in sorted(present & set(listed)):
-        problems += [f"{name}: {what}" for what in _file(directory / name, listed[name], documents)]
-    if canonical(manifest, "files") != (directory / "MANIFEST.json").read_text(encoding="utf-8"):
-        problems.append("MANIFEST.json: not in canonical form")
-    problems += [f"MANIFEST.json: {what}" for what in _manifest(manifest, listed, documents)]
-    return problems + list(_ids(documents)) + list(_flags(documents)) + list(_schema(documents))
+        problems += [f"{name}: {what}" for what in _checked(_file, directory / name, listed[name], documents)]
+    if _checked(lambda: [canonical(manifest, "files")]) != [raw.decode(errors="replace")]:
+        problems.append(f"{MANIFEST}: not in canonical form")
+    problems += [f"{MANIFEST}: {what}" for what in _checked(_manifest, manifest, documents)]
+    return [*problems, *(what for check in (_ids, _flags, _schema) for what in _checked(check, documents))]
+
+
+def _checked(check: Callable[..., Iterable[str]], *arguments: Any) -> list[str]:
+    """Return what a check finds; where a file has not the structure that it relies on, that."""
+    found: list[str] = []
+    try:
+        for problem in check(*arguments):
+            found.append(problem)
+    except STRUCTURE as error:
+        found.append(f"the structure is not that of a set: {_said(error)}")
+    return found
+
+
+def _said(error: Exception) -> str:
+    text = f"{type(error).__name__}: {error}" if not isinstance(error, Unreadable) else str(error)
+    return "".join(c if c.isprintable() else " " for c in text[:200])
 
 
 def _file(path: Path, entry: Any, documents: dict[str, Any]) -> Iterator[str]:
     """Say what is wrong with one file, and keep its document."""
-    raw = path.read_bytes()
+    raw = plain(path, LARGEST)
     if not path.name.startswith("bn.") and entry.get("cases") != 0:
         yield f"MANIFEST.json says that it holds {entry.get('cases')} cases"
     if hashlib.sha256(raw).hexdigest() != entry.get("sha256"):
@@ -77,10 +104,10 @@ def _content(name: str, raw: bytes) -> tuple[tuple[str, ...], Any]:
     """Return what is wrong with a file in itself, and the document; None if it is no JSON."""
     try:
         document = json.loads(raw)
-    except ValueError as error:
-        return (f"it is no JSON: {error}",), None
+    except (ValueError, RecursionError) as error:
+        return (f"it is no JSON: {_said(error)}",), None
     if name == "schema.json":
-        return (), document
+        return (() if raw == (DATA / name).read_bytes() else ("not the schema that this refnorm knows",)), document
     spread = next((key for key in ("cases", "flags", "ids") if key in document), "")
     problems = ["not in canonical form"] if canonical(document, spread) != raw.decode() else []
     for case in document.get("cases", []) if name.startswith("bn.") else []:
@@ -121,7 +148,7 @@ def _tensor(tensor: dict[str, Any], kind: str) -> Iterator[str]:
             yield f"{value} is not rounded: its rest is {rest}"
 
 
-def _manifest(manifest: dict[str, Any], listed: dict[str, Any], documents: dict[str, Any]) -> Iterator[str]:
+def _manifest(manifest: dict[str, Any], documents: dict[str, Any]) -> Iterator[str]:
     total = sum(len(d.get("cases", [])) for name, d in documents.items() if name.startswith("bn."))
     if manifest.get("total_cases") != total:
         yield f"total_cases is {manifest.get('total_cases')}, the files hold {total}"
@@ -170,12 +197,10 @@ def _flags(documents: dict[str, Any]) -> Iterator[str]:
 
 
 def _schema(documents: dict[str, Any]) -> Iterator[str]:
+    """Say which files do not follow the schema."""
     if not find_spec("jsonschema"):
-        yield "schema.json: not checked, because jsonschema is missing; pip install jsonschema"
         return
-    if "schema.json" not in documents:
-        return
-    schema = json.dumps(documents["schema.json"])
+    schema = (DATA / "schema.json").read_text(encoding="utf-8")
     for name, document in documents.items():
         if name.startswith("bn.") and (first := _first_violation(schema, json.dumps(document))):
             yield f"{name}: does not follow schema.json: {first}"

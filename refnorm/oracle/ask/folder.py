@@ -11,9 +11,10 @@ from pathlib import Path
 from refnorm import conventions
 from refnorm.golden import export
 from refnorm.golden.contents import SET
+from refnorm.golden.foreign import plain
 from refnorm.golden.inputs import Case
 from refnorm.oracle.ask.interface import FUNCTIONS, FURTHER
-from refnorm.oracle.ask.reading import document, plain, printable
+from refnorm.oracle.ask.reading import document, printable
 from refnorm.oracle.ask.target import TargetError
 
 PROGRAM = "program.json"

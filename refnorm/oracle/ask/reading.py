@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import json
 import math
-import os
-import stat
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from refnorm.formats import FORMATS, cast, rounded
+from refnorm.golden.foreign import Unreadable, plain
 from refnorm.golden.safetensors import unique, unpack
 from refnorm.oracle.ask.answers import Kind, Trouble
 
@@ -29,10 +28,6 @@ PER_VALUE = 40  # bytes that one number may take, indentation included
 MISSING = Trouble(Kind.MISSING, "the output file is missing")
 ABSENT = Trouble(Kind.MISSING, "an output is missing from its file")
 UNREADABLE = Trouble(Kind.UNREADABLE, "an output file cannot be read")
-
-
-class Unreadable(ValueError):
-    """A file that holds no outputs; the text says why."""
 
 
 @dataclass
@@ -129,26 +124,6 @@ def _narrowed(array: npt.NDArray[Any], kind: str) -> npt.NDArray[Any]:
     wide = array.astype(np.float64) if kind == "bfloat16" and array.dtype == np.float32 else None
     exact = wide is not None and np.array_equal(rounded(wide, kind), wide, equal_nan=True)
     return cast(wide, kind) if wide is not None and exact else array
-
-
-def plain(path: Path, limit: int) -> bytes:
-    """Return the bytes of a plain file; Unreadable for a link, a device, or more bytes than the limit."""
-    if path.is_symlink():
-        raise Unreadable("it is a link; links are not followed")
-    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    try:
-        handle = os.open(path, flags)
-    except OSError as error:
-        raise Unreadable(error.strerror or "it cannot be opened") from error
-    status = os.fstat(handle)
-    if not stat.S_ISREG(status.st_mode):
-        os.close(handle)
-        raise Unreadable("it is no plain file")
-    with os.fdopen(handle, "rb") as file:
-        raw = file.read(limit + 1) if status.st_size <= limit else b""
-    if status.st_size > limit or len(raw) > limit:
-        raise Unreadable(f"it has {max(status.st_size, limit + 1)} bytes; the numbers asked for take less than {limit}")
-    return raw
 
 
 def document(raw: bytes) -> dict[str, Any]:
