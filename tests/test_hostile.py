@@ -79,12 +79,19 @@ HANGS = "import os, time\ndef train(*a):\n    print('asked', flush=True)\n    {}
 SETSID = "if os.fork() == 0: os.setsid(); time.sleep(300)"
 
 
+def heed():
+    """Take back what a shell that runs the tests in the background has asked to be ignored."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("own", ["pass", SETSID], ids=["alone", "with-a-session-of-its-own"])
 @pytest.mark.parametrize("number", ["SIGTERM", "SIGHUP", "SIGQUIT", "SIGKILL", "SIGINT"])
 def test_no_process_outlives_its_judge(tmp_path, tag, number, own):
     (tmp_path / "hangs.py").write_text(HANGS.format(own))
     command = [sys.executable, "-m", "refnorm", "check", "hangs.py", "--timeout", "300"]
-    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE) as judge:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=tmp_path, preexec_fn=heed, **pipes) as judge:
         until = time.monotonic() + 60
         wanted = 3 if own == "pass" else 4  # judge, guard, worker, its child
         while len(left(tag)) < wanted and time.monotonic() < until:

@@ -126,7 +126,8 @@ class Layout:
 
     def narrow(self, values: Array) -> Array:
         """Round from the wide dtype to the dtype of x, once; 0 where masked."""
-        return round_once(self.xp, self.select(values), self.dtype)
+        result = round_once(self.xp, self.select(values), self.dtype)
+        return result if self.shape else self.xp.asarray(result, dtype=self.dtype)  # NumPy's scalars know no byte order
 
 
 def namespace(array: Array, name: str) -> Any:
@@ -163,7 +164,10 @@ def non_negative(value: float, name: str) -> float:
     """Return ``value`` as a float; it must be finite and not below 0."""
     if not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be a real number, got {value!r}")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # of an integer, or a fraction, that no float holds
+        raise ValueError(f"{name} must be finite and at least 0, got a number beyond float64") from None
     if not 0 <= number < math.inf:
         raise ValueError(f"{name}={value!r} must be finite and at least 0")
     return number

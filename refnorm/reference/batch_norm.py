@@ -22,6 +22,13 @@ class Saved(NamedTuple):
     axis: Axes
 
 
+def layout_of(saved: Saved) -> Layout:
+    """Return the layout of what was saved; TypeError if that is something else."""
+    if not isinstance(saved, Saved):
+        raise TypeError(f"saved must be what the training forward returned beside y, got {type(saved).__name__}")
+    return Layout.of(saved.x, saved.axis, saved.where)
+
+
 @ieee
 def batch_norm_training(
     x: Array,
@@ -61,6 +68,9 @@ def batch_norm_training(
 
     Notes
     -----
+    A variance is a square: where |x - mean| goes beyond about 1.3e154 it is inf, and y is 0, finite and wrong. No value
+    of a narrower format than float64 is as large.
+
     gamma / sqrt(var + eps) is one factor, which saves a pass over the array. Only float64 parameters can take it out of
     float64: beyond 1.8e308 y is inf or NaN, even where gamma x_hat would be finite; below 2.2e-308 it loses digits.
 
@@ -120,7 +130,7 @@ def batch_norm_training_backward(dy: Array, saved: Saved) -> tuple[Array, Array,
     >>> bool(abs(dx.sum()) < 1e-15)                  # moving all x together changes nothing
     True
     """
-    layout = Layout.of(saved.x, saved.axis, saved.where)
+    layout = layout_of(saved)
     layout.check(dy, "dy")
     dgamma, dbeta = parameter_gradients(layout, dy, saved)
     dx = input_gradient(layout, dy, saved, dgamma, dbeta)

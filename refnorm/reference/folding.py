@@ -72,7 +72,9 @@ def fold_into_previous(
     layout = _require_fixed(weight, running_mean, running_var, eps)
     wide = layout.xp.zeros_like(running_mean, dtype=layout.wide)
     if bias is not None:
-        wide = layout.xp.astype(bias, layout.wide)
+        if namespace(bias, "bias") is not layout.xp:
+            raise TypeError(f"bias is {type(bias).__name__}, expected an array of weight's library, or None")
+        wide = layout.wide_of(bias)
     shift = batch_norm_inference(wide, running_mean, running_var, gamma, beta, eps=eps, axis=0)
     scaled = _scaled(weight, running_var, gamma, eps, *_channels(weight, axis, groups, 0))
     return scaled, round_once(layout.xp, shift, weight.dtype)
@@ -190,6 +192,8 @@ def unfold_from_previous(
     # the inverse of an affine map is one, with the parts exchanged: beta is the mean, gamma^2 the variance
     beta = zeros if beta is None else beta
     signed = xp.where(gamma < 0, -std, std)
+    if namespace(bias, "bias") is not xp:
+        raise TypeError(f"bias is {type(bias).__name__}, expected an array of weight's library")
     original = batch_norm_inference(xp.astype(bias, layout.wide), beta, gamma * gamma, signed, mean, eps=0.0, axis=0)
     scaled = _scaled(weight, gamma * gamma, signed, 0.0, *_channels(weight, axis, groups, 0))
     return scaled, round_once(layout.xp, original, weight.dtype)

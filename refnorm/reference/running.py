@@ -44,6 +44,7 @@ def update_running(
     >>> update_running(np.array([0.0]), np.array([1.0]), batch, momentum=0.5)
     (array([1.]), array([1.5]))
     """
+    _require(statistics)
     weight = non_negative(momentum, "momentum")
     if weight > 1:
         raise ValueError(
@@ -115,10 +116,16 @@ def update_sums(
     """
     if non_negative(fraction, "fraction") > 1:
         raise ValueError(f"fraction={fraction!r} is the weight of the old sums and must be in 0..1")
+    _require(statistics)
     single = isinstance(statistics.count, int) and statistics.count == 1
     var = statistics.corrected(0 if single else 1)
     sums = (_blend(mean_sum, statistics.mean, fraction, 1, "mean_sum"), _blend(var_sum, var, fraction, 1, "var_sum"))
     return *sums, fraction * count + 1
+
+
+def _require(statistics: Statistics) -> None:
+    if not isinstance(statistics, Statistics):
+        raise TypeError(f"statistics must be Statistics, saved.statistics for one, got {type(statistics).__name__}")
 
 
 def _blend(running: Array, batch: Array, old_weight: float, new_weight: float, name: str) -> Array:

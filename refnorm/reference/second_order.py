@@ -5,7 +5,7 @@ from __future__ import annotations
 from refnorm.formats import Array
 from refnorm.reference._channels import affine, sums
 from refnorm.reference._layout import Axes, Layout, ieee, non_negative
-from refnorm.reference.batch_norm import Saved
+from refnorm.reference.batch_norm import Saved, layout_of
 
 
 @ieee
@@ -47,7 +47,7 @@ def batch_norm_training_jvp(dx: Array, dgamma: Array | None, dbeta: Array | None
     >>> bool(abs(dy).max() < 1e-15)                  # stretching all x together changes nothing
     True
     """
-    layout = Layout.of(saved.x, saved.axis, saved.where)
+    layout = layout_of(saved)
     layout.check(dx, "dx")
     dgamma, dbeta = layout.parameter(dgamma, "dgamma", 0.0), layout.parameter(dbeta, "dbeta", 0.0)
 
@@ -104,7 +104,7 @@ def batch_norm_training_double_backward(
     >>> bool(abs(ddy).max() < 1e-15)                 # <x, dx> is 0 for every dy (Euler): so is its gradient
     True
     """
-    layout = Layout.of(saved.x, saved.axis, saved.where)
+    layout = layout_of(saved)
     layout.check(ddx, "ddx")
     layout.check(dy, "dy")
     ddgamma, ddbeta = layout.parameter(ddgamma, "ddgamma", 0.0), layout.parameter(ddbeta, "ddbeta", 0.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from dataclasses import dataclass
 
 import array_api_compat
@@ -71,6 +72,8 @@ class Statistics:
         >>> merged.count, merged.mean, merged.var.round(12)                # 14/3
         (3, array([3.]), array([4.66666667]))
         """
+        if not isinstance(other, Statistics):
+            raise TypeError(f"only Statistics can be merged with Statistics, got {type(other).__name__}")
         if namespace(self.mean, "mean") is not namespace(other.mean, "mean"):
             raise TypeError(
                 f"cannot merge statistics of {type(self.mean).__name__} with statistics of "
@@ -104,6 +107,8 @@ class Statistics:
         >>> Statistics.of(np.array([[1.0], [3.0]])).corrected(1)      # biased: 1.0
         array([2.])
         """
+        if not isinstance(correction, numbers.Real):
+            raise TypeError(f"correction must be a real number, got {correction!r}")
         known = isinstance(self.count, int) or array_api_compat.is_numpy_array(self.count)
         if known and not (self.count > correction if isinstance(self.count, int) else (self.count > correction).all()):
             raise ValueError(

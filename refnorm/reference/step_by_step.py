@@ -5,7 +5,7 @@ from __future__ import annotations
 from refnorm.formats import Array
 from refnorm.reference._channels import total
 from refnorm.reference._layout import Axes, Layout, ieee, non_negative
-from refnorm.reference.batch_norm import Saved
+from refnorm.reference.batch_norm import Saved, layout_of
 from refnorm.reference.statistics import deviation
 
 
@@ -27,7 +27,9 @@ def batch_norm_training_backward_step_by_step(dy: Array, saved: Saved) -> tuple[
     was used twice, as centred and x are, its two gradients add up. `batch_norm_training_backward` is what remains when
     the lines are put into each other.
 
-    Parameters, results and errors are those of `batch_norm_training_backward`.
+    Parameters, results and errors are those of `batch_norm_training_backward`. The steps form (var + eps)^(-3/2), so
+    their range is narrower: they lose digits from |x - mean| of about 1e104 on, and are NaN where var + eps is below
+    about 1e-205.
 
     Examples
     --------
@@ -38,8 +40,8 @@ def batch_norm_training_backward_step_by_step(dy: Array, saved: Saved) -> tuple[
     >>> dbeta, dgamma                                # dy reaches beta as it is, and gamma times x_hat = -2 / sqrt(14/3)
     (array([1.]), array([-0.9258201]))
     """
-    x, gamma, where, statistics, tail, eps, axis = saved
-    layout = Layout.of(x, axis, where)
+    layout = layout_of(saved)
+    x, gamma, _, statistics, tail, eps, _ = saved
     dy = layout.widen(dy, "dy")
     centred = deviation(layout, x, statistics.mean, tail)
     inv_std = 1 / layout.xp.sqrt(statistics.var + eps)

@@ -27,7 +27,7 @@ import numpy as np
 from refnorm.formats import Array
 from refnorm.reference._channels import affine
 from refnorm.reference._layout import Axes, Layout, at_least_one, ieee, non_negative
-from refnorm.reference.batch_norm import Saved, input_gradient, parameter_gradients
+from refnorm.reference.batch_norm import Saved, input_gradient, layout_of, parameter_gradients
 from refnorm.reference.statistics import Statistics, moments
 
 
@@ -124,7 +124,7 @@ def synchronised_gradients(dy: Array, saved: Saved) -> tuple[Array, Array]:
     -------
     dgamma, dbeta : arrays of the kept shape, wide; 0 for an empty shard.
     """
-    layout = Layout.of(saved.x, saved.axis, saved.where)
+    layout = layout_of(saved)
     layout.check(dy, "dy")
     return parameter_gradients(layout, dy, saved)
 
@@ -156,7 +156,7 @@ def batch_norm_synchronised_backward(dy: Array, saved: Saved, dgamma: Array, dbe
     array([[-0.220433],
            [ 0.044087]])
     """
-    layout = Layout.of(saved.x, saved.axis, saved.where)
+    layout = layout_of(saved)
     layout.check(dy, "dy")
     dgamma, dbeta = layout.parameter(dgamma, "dgamma"), layout.parameter(dbeta, "dbeta")
     return input_gradient(layout, dy, saved, dgamma, dbeta)
