@@ -21,6 +21,8 @@ import refnorm
 from refnorm.reference import _blocks, _channels
 from refnorm.reference._layout import Layout
 
+SAMPLED = True  # see conftest.py
+
 SHAPES = [
     ((40, 3, 5, 7), (0, 2, 3)),
     ((3, 50, 7), (0, 2)),

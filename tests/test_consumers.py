@@ -21,6 +21,8 @@ import pytest
 
 from refnorm.golden.generate import DATA
 
+SAMPLED = True  # see conftest.py
+
 pytestmark = pytest.mark.filterwarnings("always:NOT TESTED")
 
 FOLDER = Path(__file__).parent / "consumers"

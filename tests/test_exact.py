@@ -35,6 +35,8 @@ from hypothesis import strategies as st
 from refnorm import exact
 from refnorm.exact.number import Exact, Number, rational, to_format
 
+SAMPLED = True  # see conftest.py
+
 KINDS = ["float64", "float32", "bfloat16", "float16"]
 DTYPES = {"float64": np.float64, "float32": np.float32, "bfloat16": ml_dtypes.bfloat16, "float16": np.float16}
 LARGEST = {"float64": sys.float_info.max, "float32": 3.4028234663852886e38, "bfloat16": 3.3895313892515355e38}

@@ -15,6 +15,8 @@ import pytest
 
 from refnorm.cli import main
 
+SAMPLED = True  # see conftest.py
+
 HOMEWORK = """\
 import numpy as np
 

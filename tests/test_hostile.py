@@ -16,6 +16,8 @@ from test_cli import GOOD, alone, altered, refnorm
 
 import refnorm as package
 
+SAMPLED = True  # see conftest.py
+
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc")
 
 

@@ -19,6 +19,8 @@ from refnorm.golden.generate import CONTENT, DATA, differing, files, write_set
 from refnorm.golden.inputs import case as case_of
 from refnorm.golden.lint import lint
 
+SAMPLED = True  # see conftest.py
+
 NAMES = sorted(path.name for path in DATA.iterdir())
 
 
