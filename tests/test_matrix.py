@@ -55,6 +55,19 @@ def test_a_framework_that_crashes_or_hangs_keeps_its_row(tmp_path, monkeypatch, 
     assert rows({"framework": result})[0][0] == "framework"
 
 
+def test_stray_output_and_a_vanished_interpreter_cost_one_row(tmp_path, monkeypatch):
+    stray = "import os\nfor fd in range(3, 40):\n    try: os.write(fd, b'Hello')\n    except OSError: pass\n"
+    (tmp_path / "stray.py").write_text(stray)
+    (tmp_path / "none.txt").write_text("")
+    entries = [Entry(str(tmp_path / "stray.py"), "none"), Entry("refnorm", "gone")]
+    pythons = {"none": sys.executable, "gone": str(tmp_path / "no-python")}
+    monkeypatch.setattr(measuring, "environment", lambda name, _: pythons[name])
+    results = measuring.matrix(entries, tmp_path)
+    stray, gone = results.values()
+    assert "wrote what is no answer on the line to its judge" in stray["error"]
+    assert "cannot be run: No such file or directory" in gone["error"]
+
+
 FRAGILE = """\
 import os
 import time
