@@ -1,0 +1,98 @@
+"""Try the packages as others get them: sdist and wheel, on each Python at hand, with lowest and newest dependencies.
+
+    pip install uv
+    python tests/packages.py                               # minutes for each pair
+    python tests/packages.py --pythons 3.11 --with lowest
+
+Both are built from what is committed. In an environment with the wheel alone, the command line says its version, the
+golden set is whole, and refnorm conforms; in one with the test extra the README's tests pass in the unpacked sdist.
+Pythons are those that uv finds or fetches. Exit status 1 if anything fails.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+PYTHONS = ("3.11", "3.12", "3.13", "3.14")
+RESOLUTIONS = {"lowest": "lowest-direct", "newest": "highest"}
+SHOWN = ("numpy", "scipy", "array-api-compat", "python-flint", "matplotlib", "hypothesis", "pytest", "ml-dtypes")
+
+
+def run(*command: object, cwd: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run a command; return what it printed."""
+    outside = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")}
+    done = subprocess.run(list(map(str, command)), cwd=cwd, capture_output=True, text=True, check=False, env=outside)
+    if check and done.returncode:
+        raise RuntimeError(f"{' '.join(map(str, command))}\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
+    return done
+
+
+def packages(folder: Path) -> tuple[Path, Path]:
+    """Build both from a clone of what is committed; return the wheel, and the folder of the unpacked sdist."""
+    run("git", "clone", "-q", ROOT, folder / "clone", cwd=folder)
+    run("uv", "build", "-q", "--out-dir", folder / "dist", folder / "clone", cwd=folder)
+    (sdist,), (wheel,) = (folder / "dist").glob("*.tar.gz"), (folder / "dist").glob("*.whl")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(folder, filter="data")
+    return wheel, folder / sdist.name.removesuffix(".tar.gz")
+
+
+def environment(python: str, resolution: str, wheel: str, folder: Path) -> Path:
+    """Return the interpreter of a new environment with the wheel."""
+    run("uv", "venv", "-q", "--python", python, folder, cwd=folder.parent)
+    interpreter = folder / "bin" / "python"
+    install = ("uv", "pip", "install", "-q", "--only-binary", ":all:", "--python", interpreter)
+    run(*install, "--resolution", RESOLUTIONS[resolution], wheel, cwd=folder)
+    return interpreter
+
+
+def tried(python: str, resolution: str, wheel: Path, sources: Path, folder: Path) -> bool:
+    """Try one pair; say what came of it."""
+    alone = environment(python, resolution, str(wheel), folder / "alone")
+    for arguments in (("--version",), ("golden", "lint"), ("check", "refnorm", "--dtypes", "float32")):
+        done = run(alone, "-m", "refnorm", *arguments, cwd=folder, check=False)
+        if done.returncode:
+            print(
+                f"{python} {resolution}: refnorm {' '.join(arguments)}: {done.returncode}\n{done.stdout}{done.stderr}"
+            )
+            return False
+    tests = environment(python, resolution, f"refnorm[test] @ {wheel.as_uri()}", folder / "tests")
+    frozen = run("uv", "pip", "freeze", "--python", tests, cwd=folder).stdout.split()
+    versions = " ".join(line.replace("==", " ") for line in frozen if line.partition("==")[0] in SHOWN)
+    done = run(tests, "-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=sources, check=False)
+    lines = done.stdout.strip().splitlines() or [done.stderr]
+    print(f"{python} {resolution}: {lines[-1]}\n    {versions}", flush=True)
+    print(*(f"    {line}" for line in lines if line.startswith(("FAILED", "ERROR"))), sep="\n", end="")
+    return done.returncode == 0
+
+
+def main() -> int:
+    """Try all pairs."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--pythons", nargs="+", default=PYTHONS, metavar="VERSION")
+    parser.add_argument("--with", nargs="+", default=list(RESOLUTIONS), choices=list(RESOLUTIONS), dest="resolutions")
+    options = parser.parse_args()
+    good = True
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        wheel, sources = packages(folder)
+        for python in options.pythons:
+            if run("uv", "python", "find", python, cwd=folder, check=False).returncode:
+                if run("uv", "python", "install", python, cwd=folder, check=False).returncode:
+                    print(f"{python}: not at hand, and not to be fetched", flush=True)
+                    continue
+            for resolution in options.resolutions:
+                (pair := folder / f"{python}-{resolution}").mkdir()
+                good &= tried(python, resolution, wheel, sources, pair)
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
