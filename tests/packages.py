@@ -44,18 +44,20 @@ def packages(folder: Path) -> tuple[Path, Path]:
     return wheel, folder / sdist.name.removesuffix(".tar.gz")
 
 
-def environment(python: str, resolution: str, wheel: str, folder: Path) -> Path:
-    """Return the interpreter of a new environment with the wheel."""
+def environment(python: str, resolution: str, wheel: Path, sources: Path, folder: Path, *extra: str) -> Path:
+    """Return the interpreter of a new environment with the wheel, and with what it needs, lowest or newest."""
     run("uv", "venv", "-q", "--python", python, folder, cwd=folder.parent)
     interpreter = folder / "bin" / "python"
     install = ("uv", "pip", "install", "-q", "--only-binary", ":all:", "--python", interpreter)
-    run(*install, "--resolution", RESOLUTIONS[resolution], wheel, cwd=folder)
+    needed = ("-r", sources / "pyproject.toml", *extra)
+    run(*install, "--resolution", RESOLUTIONS[resolution], *needed, cwd=folder)
+    run(*install, "--no-deps", wheel, cwd=folder)
     return interpreter
 
 
 def tried(python: str, resolution: str, wheel: Path, sources: Path, folder: Path) -> bool:
     """Try one pair; say what came of it."""
-    alone = environment(python, resolution, str(wheel), folder / "alone")
+    alone = environment(python, resolution, wheel, sources, folder / "alone")
     for arguments in (("--version",), ("golden", "lint"), ("check", "refnorm", "--dtypes", "float32")):
         done = run(alone, "-m", "refnorm", *arguments, cwd=folder, check=False)
         if done.returncode:
@@ -63,7 +65,7 @@ def tried(python: str, resolution: str, wheel: Path, sources: Path, folder: Path
                 f"{python} {resolution}: refnorm {' '.join(arguments)}: {done.returncode}\n{done.stdout}{done.stderr}"
             )
             return False
-    tests = environment(python, resolution, f"refnorm[test] @ {wheel.as_uri()}", folder / "tests")
+    tests = environment(python, resolution, wheel, sources, folder / "tests", "--extra", "test")
     frozen = run("uv", "pip", "freeze", "--python", tests, cwd=folder).stdout.split()
     versions = " ".join(line.replace("==", " ") for line in frozen if line.partition("==")[0] in SHOWN)
     done = run(tests, "-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=sources, check=False)
@@ -84,10 +86,11 @@ def main() -> int:
         folder = Path(name)
         wheel, sources = packages(folder)
         for python in options.pythons:
-            if run("uv", "python", "find", python, cwd=folder, check=False).returncode:
-                if run("uv", "python", "install", python, cwd=folder, check=False).returncode:
-                    print(f"{python}: not at hand, and not to be fetched", flush=True)
-                    continue
+            if all(
+                run("uv", "python", verb, python, cwd=folder, check=False).returncode for verb in ("find", "install")
+            ):
+                print(f"{python}: not at hand, and not to be fetched", flush=True)
+                continue
             for resolution in options.resolutions:
                 (pair := folder / f"{python}-{resolution}").mkdir()
                 good &= tried(python, resolution, wheel, sources, pair)
