@@ -125,8 +125,11 @@ def _layouts(box: Box, dtype: str) -> list[str]:
     if not box.ranks or dtype == "bfloat16":
         return []
     x = uniform((6, 3, *[5] * (box.rank - 2)), 11).astype(dtype)
-    plain = _one(box, x, dtype)
     differs = []
+    try:
+        plain = _one(box, x, dtype)
+    except Exception as error:
+        return [f"C order raises {type(error).__name__}"]
     for layout in LAYOUTS:
         try:
             if not np.array_equal(_one(box, arranged(x, layout), dtype), plain):
