@@ -13,7 +13,7 @@ In the order in which data flow::
     troubles        what has no formula, and in which circumstances
     identify        the convention of a black box
     verdict         what was found, in words; report: for people and for machines (baseline: what is accepted)
-    trial           from a target to its report (apart, worker: in a process of its own; outputs: from files)
+    trial           from a target to its report (apart: of one that runs in another process; outputs: from files)
     check_gradients a target's gradients against its own forward
 """
 

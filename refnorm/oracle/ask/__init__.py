@@ -7,6 +7,7 @@ From the name of a target to its answers::
     answers       call an implementation on a case, and collect what comes back
     repetition    what calls do to each other
     box           one implementation behind one door, for probes
-    process       all that in a process of its own
+    process       a process of its own for a target: the line to it, its end (guard: the end of all that it started)
+    remote        an implementation there as if it were here (wire: what goes between the two; worker: the other side)
     folder        answers in files that a foreign program wrote (recorded: which; reading: files that may be hostile)
 """
