@@ -18,6 +18,8 @@ from refnorm.oracle.bounds import PAIRWISE, TIERS
 from refnorm.oracle.judge import bound_of, compared
 from refnorm.oracle.quantities import kind_of
 
+SAMPLED = True  # see conftest.py
+
 TORCH = ROWS["torch"]
 TWICE = [f"double backward {name}" for name in ("ddy", "dx", "dgamma")]
 TRAINING = ["y, training", "running mean", "running variance", "dx", "dgamma", "dbeta", "jvp", *TWICE]
