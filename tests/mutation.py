@@ -1,12 +1,14 @@
-"""Mutation testing of the reference: every small mistake in its formulas is caught, by the oracle where it judges.
+"""Mutation testing of what computes and of what judges: every small mistake is caught.
 
-cosmic-ray changes operators, numbers, comparisons, conditions, keywords and decorators of the files below,
-in a copy of the repository, one at a time. Each mutant is tried by `refnorm check refnorm`, and, if it
-conforms, by the tests of these files: argument checks, messages, cumulative averages and the like are not for an oracle
-that sees arrays alone. What survives both must be listed in `EQUIVALENT` with the reason why nothing changes.
+cosmic-ray changes operators, numbers, comparisons, conditions, keywords and decorators of the files below, in a copy of
+the repository, one at a time. A mutant of the reference is tried by `refnorm check refnorm`, and, if it conforms, by
+the tests of these files: argument checks, messages, cumulative averages and the like are not for an oracle that sees
+arrays alone. A mutant of what judges is tried by its own tests. What survives must be listed in `EQUIVALENT` with the
+reason why nothing changes.
 
     pip install cosmic-ray==8.7.0
-    python tests/mutation.py SESSION [NAME ...]   # 40 minutes for all; exit status 1 if an unlisted mutant survives
+    python tests/mutation.py SESSION              # the reference: 40 minutes; exit status 1 if an unlisted one survives
+    python tests/mutation.py SESSION NAME ...     # these files
     python tests/mutation.py --again SESSION      # try what survived an earlier run on what is committed now
     python tests/mutation.py --report SESSION     # the table of an earlier run
 
@@ -24,8 +26,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-FILES = ("batch_norm", "statistics", "running", "synchronised")
-TESTS = ("api", "statistics", "running", "batch_norm", "blocks", "gradients", "accuracy", "synchronised")
+TESTS = ("api", "messages", "statistics", "running", "batch_norm", "blocks", "gradients", "accuracy", "synchronised")
+REFERENCE = ("batch_norm", "statistics", "running", "synchronised")
+FILES = dict.fromkeys(REFERENCE, ("reference", TESTS)) | {  # name: wing, tests
+    "judge": ("oracle", ("threshold", "judged", "oracle", "oracle_second_order", "export")),
+    "behaviours": ("oracle", ("judged", "oracle", "mutants", "export")),
+    "bounds": ("oracle", ("bounds", "threshold")),
+    "second_bounds": ("oracle", ("bounds", "threshold", "oracle_second_order")),
+    "lint": ("golden", ("lint",)),
+    "number": ("exact", ("exact",)),
+    "folding": ("reference", ("folding", "messages")),
+    "population": ("reference", ("population",)),
+}
 BITS = ("BitAnd", "BitOr", "BitXor", "LShift", "RShift")  # no floats have these: every such mutant raises TypeError
 
 # file, what stands there, what the mutant makes of it: why nothing changes
@@ -57,10 +69,13 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
 def trial() -> int:
     """Judge the mutant in the current folder: exit status 1 if it is caught; say by whom."""
     sys.path.insert(0, os.getcwd())
-    if deviates():
+    changed_files = subprocess.run(["git", "diff", "--name-only"], capture_output=True, text=True, check=True).stdout
+    (name,) = [Path(line).stem for line in changed_files.splitlines() if line.endswith(".py")]
+    if name in REFERENCE and deviates():
         print("caught by check")
         return 1
-    tests = [f"tests/test_{name}.py" for name in TESTS] + [f"refnorm/reference/{name}.py" for name in FILES]
+    wing, own = FILES[name]
+    tests = [f"tests/test_{test}.py" for test in own] + [f"refnorm/{wing}/{name}.py"]
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-n", "0", "-p", "no:cacheprovider", *tests]
     if subprocess.run(command, capture_output=True, check=False).returncode:
         print("caught by tests")
@@ -90,7 +105,7 @@ def deviates() -> bool:
 
 def configuration(folder: Path, names: Sequence[str]) -> str:
     """Return cosmic-ray's configuration."""
-    modules = ", ".join(f'"refnorm/reference/{name}.py"' for name in names)
+    modules = ", ".join(f'"refnorm/{FILES[name][0]}/{name}.py"' for name in names)
     return (
         f"[cosmic-ray]\nmodule-path = [{modules}]\ntimeout = 600.0\nexcluded-modules = []\n"
         f'test-command = "{sys.executable} {folder}/tests/mutation.py --trial"\n'
@@ -194,7 +209,7 @@ def main(arguments: list[str]) -> int:
     session = Path(arguments[0]).resolve()
     if session.exists():
         sys.exit(f"{session} exists: --report {session} shows it; remove it to begin anew")
-    run(session, arguments[1:] or FILES)
+    run(session, arguments[1:] or REFERENCE)
     return report(session)
 
 
