@@ -170,10 +170,12 @@ def altered_anywhere(value, rng):
         value = inner
 
 
-@pytest.mark.parametrize("seed", [*range(25), *(pytest.param(k, marks=pytest.mark.slow) for k in range(25, 400))])
+@pytest.mark.parametrize("seed", [*range(25), *(pytest.param(k, marks=pytest.mark.slow) for k in range(25, 150))])
 def test_any_change_of_structure_is_found_and_none_is_too_odd(copy, seed):
     rng = random.Random(seed)
-    name = rng.choice([*NAMES, "MANIFEST.json", "flags.json", "schema.json", "released.json"])
+    name = rng.choice(
+        [*(n for n in NAMES if n.endswith(".json")), "MANIFEST.json", "flags.json", "schema.json", "released.json"]
+    )
     document = json.loads((copy / name).read_text())
     before = json.dumps(document)
     while json.dumps(document) == before:
