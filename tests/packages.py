@@ -6,7 +6,7 @@
 
 Both are built from what is committed. In an environment with the wheel alone, the command line says its version, the
 golden set is whole, and refnorm conforms; in one with the test extra the README's tests pass in the unpacked sdist.
-Pythons are those that uv finds or fetches. Exit status 1 if anything fails.
+Pythons are those that uv finds or fetches, or paths of interpreters. Exit status 1 if anything fails.
 """
 
 from __future__ import annotations
@@ -85,14 +85,14 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         wheel, sources = packages(folder)
-        for python in options.pythons:
+        for number, python in enumerate(options.pythons):
             if all(
                 run("uv", "python", verb, python, cwd=folder, check=False).returncode for verb in ("find", "install")
             ):
                 print(f"{python}: not at hand, and not to be fetched", flush=True)
                 continue
             for resolution in options.resolutions:
-                (pair := folder / f"{python}-{resolution}").mkdir()
+                (pair := folder / f"{number}-{resolution}").mkdir()
                 good &= tried(python, resolution, wheel, sources, pair)
     return 0 if good else 1
 
