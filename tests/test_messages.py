@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 import refnorm
-from refnorm import Statistics
 
 X = np.array([[1.0, 5.0], [3.0, 9.0], [4.0, 7.0]])
 ONE = np.ones(2)
@@ -85,7 +84,3 @@ def test_where_the_range_ends_is_as_documented():
     assert gap(1e107) > 1e-7
     with np.errstate(all="ignore"):
         assert np.isnan(gap(1e-104))
-
-
-def test_statistics_are_only_what_they_say():
-    assert Statistics.of(X).merge(Statistics.of(X)).count == 6
