@@ -18,6 +18,7 @@ The oracle, which judges any implementation against exact numbers (imported when
 
     check(implementation, convention)                      a Report: conforms, findings, text, JSON
     reproduce(implementation, case, quantity)              one finding again
+    reading(thing, takes, gives)                           declare how something is called that cannot be read
     convert(state, source, target), State                  a trained layer carried from one convention to another
 
 The wings, in the order in which data flow:
@@ -83,6 +84,7 @@ __all__ = [
     "fold_into_previous",
     "gradcheck",
     "population_statistics",
+    "reading",
     "reproduce",
     "shard_statistics",
     "synchronised_gradients",
@@ -95,6 +97,7 @@ __all__ = [
 LAZY = {  # name -> where it is; with it comes the oracle half, imported only when it is asked for
     "State": "refnorm.conventions",
     "check": "refnorm.oracle",
+    "reading": "refnorm.oracle.ask.doors.declared",
     "convert": "refnorm.conventions",
     "reproduce": "refnorm.oracle",
 }

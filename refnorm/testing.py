@@ -15,23 +15,23 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-from refnorm import conventions
-from refnorm.conventions import Convention
 from refnorm.golden.inputs import Case
 from refnorm.oracle.ask.interface import FUNCTIONS, offered
 from refnorm.oracle.ask.target import Target, TargetError, as_target, load_target
 from refnorm.oracle.baseline import Key, key, known
+from refnorm.oracle.diagnose import is_flushed
 from refnorm.oracle.judge import Observation
-from refnorm.oracle.observe import disturbed, observed, ordinary, selected
+from refnorm.oracle.observe import disturbed, observed, ordinary
+from refnorm.oracle.plan import Plan, planned
 from refnorm.oracle.report import Report
-from refnorm.oracle.trial import DTYPES, trial
+from refnorm.oracle.trial import trial
 
 
 def assert_conforms(
     implementation: Any,
     convention: str | None = None,
     *,
-    dtypes: Sequence[str] = DTYPES,
+    dtypes: Sequence[str] | None = None,
     baseline: Path | str | None = None,
 ) -> Report:
     """Assert that an implementation conforms; the message of the AssertionError is the report.
@@ -71,7 +71,7 @@ def case_by_case(
     implementation: Any,
     convention: str | None = None,
     *,
-    dtypes: Sequence[str] = DTYPES,
+    dtypes: Sequence[str] | None = None,
     baseline: Path | str | None = None,
 ) -> Callable[..., None]:
     """Return a pytest function, to be given a name that pytest collects, with one test for each case.
@@ -99,21 +99,22 @@ def case_by_case(
     import pytest
 
     target = _loaded(implementation)
-    row = conventions.convention(convention or target.convention)
+    plans = [planned(target, name, convention, dtypes) for name in target.paths]
     accepted = known(Path(baseline)) if baseline is not None else set()
 
     @lru_cache(maxsize=1)
     def whole() -> Report:
-        return trial(target, row.name, dtypes=dtypes)
+        return trial(target, convention, dtypes=dtypes)
 
     tests = [
-        pytest.param(name, run, id="-".join(filter(None, (name, id))))
-        for name, path in target.paths.items()
-        for id, run in _tests(path, row, dtypes)
+        pytest.param(plan.name, run, id="-".join(filter(None, (plan.name, id))))
+        for plan in plans
+        for id, run in _tests(plan)
     ]
 
-    if not any(selected(path, row, tuple(dtypes)) for path in target.paths.values()):
-        raise TargetError(f"{target.name} could not be judged: no case applies to {' or '.join(dtypes) or 'no format'}")
+    if not any(plan.cases for plan in plans):
+        asked = " or ".join(dtypes or ()) or "no format"
+        raise TargetError(f"{target.name} could not be judged: no case applies to {asked}")
 
     @pytest.mark.parametrize(("path", "run"), tests)
     def test(path: str, run: Callable[[], list[Observation]]) -> None:
@@ -131,13 +132,19 @@ def _loaded(implementation: Any) -> Target:
     return load_target(implementation) if isinstance(implementation, str) else as_target(implementation)
 
 
-def _tests(path: Any, row: Convention, dtypes: Sequence[str]) -> list[tuple[str, Callable[[], list[Observation]]]]:
-    """Return the tests of one path: an id, and what to run."""
-    chosen = selected(path, row, tuple(dtypes))
+def _tests(plan: Plan) -> list[tuple[str, Callable[[], list[Observation]]]]:
+    """Return the tests of one path, an id and what to run; formats that nobody promised are no tests."""
+    chosen = [case for case in plan.cases if case.kind not in plan.unclaimed]
     tests: list[tuple[str, Callable[[], list[Observation]]]] = []
-    tests += [(case.id, partial(observed, path, row, case)) for case in chosen]
-    tests += [("calls", partial(_calls, path, case)) for case in ordinary(chosen)]
-    return tests + [(f"no-{name}", partial(_missing, name)) for name in FUNCTIONS if name not in offered(path)]
+    tests += [(case.id, partial(_observed, plan, case)) for case in chosen]
+    tests += [("calls", partial(_calls, plan.implementation, case)) for case in ordinary(chosen)]
+    missing = [name for name in FUNCTIONS if name not in offered(plan.implementation)]
+    return tests + [(f"no-{name}", partial(_missing, name)) for name in missing]
+
+
+def _observed(plan: Plan, case: Case) -> list[Observation]:
+    seen = observed(plan.implementation, plan.row, case)
+    return [o for o in seen if o.passed or plan.envelope is None or not is_flushed(o)]
 
 
 def _calls(path: Any, case: Case) -> list[Observation]:

@@ -486,7 +486,7 @@ def test_one_refused_operation_leaves_the_other_judged(mine):
 
 
 def test_junit_counts_surplus_as_a_failure(mine):
-    from refnorm.oracle.report import junit
+    from refnorm.oracle.shown import junit
 
     (mine / "outputs" / "more.json").write_text("{}")
     assert 'failures="1"' in junit(judge(mine))

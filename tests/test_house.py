@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "exact": {"formats"},
     "golden": {"refnorm", "formats", "conventions", "exact"},
     "oracle": {"refnorm", "formats", "conventions", "exact", "golden", "gradients"},
-    "frameworks": {"refnorm", "formats", "reference", "conventions", "golden"},
+    "frameworks": {"refnorm", "formats", "reference", "conventions", "golden", "oracle"},
     "matrix": {"refnorm", "oracle", "frameworks"},
     "plots": {"refnorm", "formats", "reference", "conventions", "exact", "golden", "oracle"},
     "cli": {"refnorm", "formats", "conventions", "golden", "gradients", "oracle", "matrix", "plots"},

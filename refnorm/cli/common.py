@@ -35,7 +35,7 @@ def add_command(subparsers: Subparsers, name: str, help: str, description: str) 
 def add_dtypes(parser: argparse.ArgumentParser) -> None:
     """Add --dtypes."""
     help = f"formats of x ({' '.join(USUAL)})"
-    parser.add_argument("--dtypes", nargs="+", default=list(USUAL), metavar="DTYPE", choices=list(FORMATS), help=help)
+    parser.add_argument("--dtypes", nargs="+", metavar="DTYPE", choices=list(FORMATS), help=help)
 
 
 def add_timeout(parser: argparse.ArgumentParser, what: str) -> None:
@@ -71,7 +71,7 @@ def give_verdict(options: argparse.Namespace, target: object, report_of: Callabl
     """Make a report, write it where and as the options ask, and return the exit status."""
     from refnorm.oracle.ask.target import TargetError
     from refnorm.oracle.baseline import against_baseline, keys_of, known
-    from refnorm.oracle.report import junit, markdown, text
+    from refnorm.oracle.shown import junit, markdown, text
 
     try:
         accepted = known(options.baseline) if options.baseline else set()

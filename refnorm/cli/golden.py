@@ -6,7 +6,7 @@ import argparse
 from importlib.util import find_spec
 from pathlib import Path
 
-from refnorm.cli.common import CONFORMS, DEVIATES, Subparsers, add_command, add_dtypes, failed, shown_progress
+from refnorm.cli.common import CONFORMS, DEVIATES, USUAL, Subparsers, add_command, add_dtypes, failed, shown_progress
 from refnorm.cli.output import say, visible
 
 EXPORT = """\
@@ -51,7 +51,7 @@ def run_export(options: argparse.Namespace) -> int:
 
     try:
         with shown_progress() as progress:
-            count = export(options.directory, options.format, dtypes=options.dtypes, progress=progress)
+            count = export(options.directory, options.format, dtypes=options.dtypes or USUAL, progress=progress)
     except ImportError as error:
         return failed(f"--format {options.format} needs a package that is missing: {error}; pip install onnx")
     except (ValueError, OSError) as error:

@@ -17,6 +17,7 @@ from refnorm.cli.common import (
     shown_progress,
 )
 from refnorm.cli.output import deliver
+from refnorm.conventions.rows import ROWS
 
 DESCRIPTION = """\
 Compare gradients with numerical derivatives of their own forward, element by element.
@@ -37,6 +38,8 @@ def add(subparsers: Subparsers) -> None:
     parser = add_command(subparsers, "gradcheck", "check gradients numerically", DESCRIPTION)
     parser.add_argument("target", metavar="TARGET")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of everything random (0)")
+    row = "row that a cause is looked for by (what the target follows)"
+    parser.add_argument("--convention", choices=list(ROWS), metavar="NAME", help=row)
     add_output(parser, ("text", "json"))
     add_timeout(parser, "import, and for each pair")
     parser.set_defaults(run=run)
@@ -50,7 +53,8 @@ def run(options: argparse.Namespace) -> int:
 
     try:
         with shown_progress() as progress:
-            answer = gradcheck_apart(options.target, seed=options.seed, timeout=options.timeout, progress=progress)
+            asked = {"seed": options.seed, "convention": options.convention, "timeout": options.timeout}
+            answer = gradcheck_apart(options.target, **asked, progress=progress)
     except (TargetError, ValueError, OSError) as error:
         return failed(error)
     content = json.dumps(answer["gradients"], indent=2) if options.format == "json" else answer["text"]

@@ -12,13 +12,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from refnorm.frameworks.jax import Layer, versions
+from refnorm.frameworks.jax import versions
+from refnorm.oracle.ask.doors.jax import InJax
 
 NAME = "equinox"
 CONVENTION = "equinox"
 
 
-class BatchNorm(Layer):
+class BatchNorm(InJax):
     """``equinox.nn.BatchNorm`` in one mode."""
 
     mixed = False

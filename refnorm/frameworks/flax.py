@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen, nnx
 
-from refnorm.frameworks.jax import Layer, versions
+from refnorm.frameworks.jax import versions
+from refnorm.oracle.ask.doors.jax import InJax
 
 NAME = "flax"
 CONVENTION = "flax"
@@ -22,7 +23,7 @@ def _given(**options: Any) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-class Linen(Layer):
+class Linen(InJax):
     """``flax.linen.BatchNorm``."""
 
     def __init__(self, fast: bool) -> None:

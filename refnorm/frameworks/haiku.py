@@ -12,7 +12,8 @@ import haiku
 import jax.numpy as jnp
 import numpy as np
 
-from refnorm.frameworks.jax import Layer, versions
+from refnorm.frameworks.jax import versions
+from refnorm.oracle.ask.doors.jax import InJax
 
 NAME = "haiku"
 CONVENTION = "haiku"
@@ -26,7 +27,7 @@ def _module(momentum: float, eps: float, scale: bool, offset: bool, training: bo
     return haiku.without_apply_rng(haiku.transform_with_state(call))
 
 
-class BatchNorm(Layer):
+class BatchNorm(InJax):
     """``haiku.BatchNorm``."""
 
     def apply(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -37,6 +37,7 @@ class Case:
     kind, parameters : formats of x and dy, and of gamma, beta and the running statistics.
     batches : one x per training step; x is the last.
     seed : of the integer rule, times 100: x of step k is seed + k, dy seed + 50, parameters seed + 60 to 63.
+    held : whether it is as the frozen set has it; else something was changed to suit an implementation.
     """
 
     id: str
@@ -51,6 +52,7 @@ class Case:
     running_mean: Floats
     running_var: Floats
     seed: int = 0
+    held: bool = True
 
     @property
     def x(self) -> Floats:
@@ -178,6 +180,18 @@ def _built(id: str, operation: str, kind: str, situation: Situation, seed: int) 
         var,
         100 * seed,
     )
+
+
+def in_shape(case: Case, shape: tuple[int, ...]) -> Case:
+    """Return the case's situation in x of another shape: other numbers, by the same rule.
+
+    Examples
+    --------
+    >>> in_shape(case("bn.training.float64.zero-eps.1"), (4, 3)).x.shape
+    (4, 3)
+    """
+    situation = replace(case.situation, shape=shape)
+    return replace(_built(case.id, case.operation, case.kind, situation, case.seed // 100), held=False)
 
 
 def _per_channel(channels: int, rank: int) -> tuple[Floats, Floats]:

@@ -81,6 +81,8 @@ def second_order(case: Case, row: Convention) -> dict[str, Exact]:
 
 def _frozen(case: Case, row: Convention, quantity: str) -> Enclosure | None:
     """Return what the set holds of a quantity under a row, if the row asks for the same numbers."""
+    if not case.held:
+        return None
     if quantity in MOVED:
         momentum = Fraction(case.momentum)
         if row.weights(case.momentum) != (1 - momentum, momentum):

@@ -48,7 +48,7 @@ def check_apart(
     target: str,
     convention: str | None,
     *,
-    dtypes: Sequence[str],
+    dtypes: Sequence[str] | None = None,
     array: str = "numpy",
     timeout: float = 60.0,
     progress: Progress = lambda *_: None,
@@ -79,7 +79,12 @@ def check_apart(
 
 
 def gradcheck_apart(
-    target: str, *, seed: int = 0, timeout: float = 60.0, progress: Progress = lambda *_: None
+    target: str,
+    *,
+    seed: int = 0,
+    convention: str | None = None,
+    timeout: float = 60.0,
+    progress: Progress = lambda *_: None,
 ) -> dict[str, Any]:
     """Check the gradients of a target in a process of its own; arguments and errors as those of `check_apart`.
 
@@ -91,7 +96,7 @@ def gradcheck_apart(
     from refnorm.oracle.check_gradients import check_gradients
 
     with loaded_apart(target, timeout, progress, {"seed": seed}) as (loaded, step, _):
-        found = check_gradients(loaded, seed=seed, progress=step)
+        found = check_gradients(loaded, seed=seed, convention=convention, progress=step)
     return {"gradients": found.to_dict(), "text": str(found)}
 
 

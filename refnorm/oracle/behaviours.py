@@ -24,7 +24,7 @@ def policy(case: Case, row: Convention, answer: Answer, accepted: tuple[str, ...
 def _outcome(case: Case, row: Convention, answer: Answer) -> str:
     """Name the policy that the returned values follow."""
     if "train" in answer.failed:
-        return "raises" if answer.failed["train"].kind is Kind.RAISED else "other"
+        return "raises" if answer.failed["train"].kind in (Kind.RAISED, Kind.DECLINED) else "other"
     try:
         y, mean, var = (np.asarray(answer.results[name], dtype=np.float64) for name in RETURNS["train"])
     except (TypeError, ValueError):  # no numbers
@@ -57,7 +57,8 @@ def _outcome(case: Case, row: Convention, answer: Answer) -> str:
 def poisoned(case: Case, answer: Answer) -> Iterator[Observation]:
     """Judge NaN or inf in one value of channel 0, of x or of dy: seen there, and nowhere else."""
     for trouble in answer.failed.values():
-        yield Observation("NaN and inf", case, trouble=trouble)
+        if trouble.kind is not Kind.DECLINED:
+            yield Observation("NaN and inf", case, trouble=trouble)
     seen = False
     for quantity, result in answer.results.items():
         if _depends(case, quantity) and not (result is None and absent(case, quantity)):

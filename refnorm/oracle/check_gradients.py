@@ -9,11 +9,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from refnorm import conventions
 from refnorm.gradients.gradcheck import CANNOT_TELL, RIGHT, WRONG, Comparison, Verdict, gradcheck
+from refnorm.oracle.ask.envelope import ABSENT, in_rank
 from refnorm.oracle.ask.target import Target
+from refnorm.oracle.ask.troubled import where_of
 from refnorm.oracle.diagnose import diagnose
-from refnorm.oracle.observe import observed, selected
+from refnorm.oracle.observe import observed
+from refnorm.oracle.plan import Plan, planned
 from refnorm.oracle.report import plain_data
 
 SITUATIONS = {  # shape, scale of x, mean of x, eps
@@ -85,7 +87,11 @@ class GradientReport:
 
 
 def check_gradients(
-    target: Target, *, seed: int = 0, progress: Callable[[int, int, str], None] = lambda *_: None
+    target: Target,
+    *,
+    seed: int = 0,
+    convention: str | None = None,
+    progress: Callable[[int, int, str], None] = lambda *_: None,
 ) -> GradientReport:
     """Compare every gradient that a target offers with numerical derivatives of its own forward.
 
@@ -96,6 +102,7 @@ def check_gradients(
     ----------
     target : as `refnorm.oracle.ask.target.load_target` returns it.
     seed : of inputs, upstream gradients and directions.
+    convention : the row that a cause is looked for by; None for the target's own, or the one that it follows.
     progress : called with the number of the pair, their count and its title.
 
     Examples
@@ -107,13 +114,15 @@ def check_gradients(
     """
     verdicts: dict[str, Verdict] = {}
     for path, implementation in target.paths.items():
-        found = list(pairs(implementation, target.convention, seed))
+        own = hasattr(implementation, "inputs")
+        plan = None if own else planned(target, path, convention, ("float64",), lambda what: progress(0, 1, what))
+        found = list(pairs(implementation, plan, seed))
         for number, pair in enumerate(found, start=1):
             title = ", ".join(filter(None, (path, pair.title)))
             progress(number, len(found), title)
             verdicts[title] = _verdict(pair, seed)
         if any(v.status == WRONG for v in verdicts.values()):
-            cause = cause_of(implementation, target.convention)
+            cause = "" if plan is None else cause_of(plan)
             verdicts = {t: replace(v, cause=cause) if v.status == WRONG else v for t, v in verdicts.items()}
     if not verdicts:
         reason = "it offers no backward for a forward, so there is no gradient to check"
@@ -128,54 +137,88 @@ def _verdict(pair: Pair, seed: int) -> Verdict:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # whatever foreign code raises, sys.exit included
-        reason = textwrap.shorten(f"{type(error).__name__}: {error}", 200, placeholder=" ...")
+        reason = textwrap.shorten(f"{type(error).__name__}: {error}", 200, placeholder=" ...") + where_of(error)
         return Verdict((Comparison(pair.names[0], WRONG, reason=f"it raises {reason}"),), seed)
 
 
-def pairs(implementation: Any, convention: str, seed: int) -> Iterator[Pair]:
+def pairs(implementation: Any, plan: Plan | None, seed: int) -> Iterator[Pair]:
     """Yield the pairs that an implementation offers: of batch normalization, or its own forward and backward."""
     if not hasattr(implementation, "backward"):
         return
-    if hasattr(implementation, "forward") and hasattr(implementation, "inputs"):
+    if plan is None:
         own = implementation
         yield Pair("forward", own.forward, own.backward, own.inputs, own.names)
         return
-    ranks = conventions.convention(convention).ranks
+    ranks = plan.row.ranks if plan.envelope is None else plan.envelope.ranks
+    fixed = None if plan.envelope is None else plan.envelope.eps
     for name, (shape, scale, mean, eps) in SITUATIONS.items():
-        if len(shape) in ranks:
-            yield from _batch_norm(implementation, name, shape, scale, mean, eps, seed)
+        if len(shape) not in ranks and (plan.envelope is None or name == "rank 4"):
+            continue
+        rank = len(shape) if len(shape) in ranks else min(ranks)
+        yield from _batch_norm(plan, name, shape, rank, scale, mean, eps if fixed is None else fixed, seed)
 
 
 def _batch_norm(
-    implementation: Any, situation: str, shape: tuple[int, ...], scale: float, mean: float, eps: float, seed: int
+    plan: Plan, situation: str, shape: tuple[int, ...], rank: int, scale: float, mean: float, eps: float, seed: int
 ) -> Iterator[Pair]:
-    """Yield the pairs of one situation: training and frozen, each with its double backward if there is one."""
+    """Yield the pairs of one situation: training and frozen, each with its double backward if there is one.
+
+    Each backward has a forward of its own: a graph can be gone through once.
+    """
+    implementation, envelope = plan.implementation, plan.envelope
     rng = np.random.default_rng(seed)
     channels = shape[1]
     along = (1, -1) + (1,) * (len(shape) - 2)
     size = scale * 2.0 ** np.arange(channels).reshape(along)
-    x = size * (rng.standard_normal(shape) + mean)
-    gamma, beta = rng.uniform(0.5, 2, channels) * (-1.0) ** np.arange(channels), rng.standard_normal(channels)
+    x = in_rank(size * (rng.standard_normal(shape) + mean), rank)
+    parameters = {
+        "gamma": rng.uniform(0.5, 2, channels) * (-1.0) ** np.arange(channels),
+        "beta": rng.standard_normal(channels),
+    }
     running_mean, running_var = size.reshape(-1) * (mean + 0.25), size.reshape(-1) ** 2 * 1.5
+    absent = [] if envelope is None else [n for n in parameters if getattr(envelope, n) == ABSENT]
+    unmoved = [n for n in parameters if n in absent or f"d{n}" in getattr(implementation, "without", ())]
+    moved = ["x", *(n for n in parameters if n not in unmoved)]
 
-    def train(x: Any, gamma: Any, beta: Any) -> tuple[Any, Any]:
-        y, _, _, cache = implementation.train(x, gamma, beta, running_mean.copy(), running_var.copy(), 0.25, eps)
+    def given(*values: Any) -> tuple[Any, Any, Any]:
+        known = {n: None if n in absent else p for n, p in parameters.items()} | dict(zip(moved, values, strict=True))
+        return known["x"], known["gamma"], known["beta"]
+
+    def train(*values: Any) -> tuple[Any, Any]:
+        y, _, _, cache = implementation.train(*given(*values), running_mean.copy(), running_var.copy(), 0.25, eps)
         return y, cache
 
-    def frozen(x: Any, gamma: Any, beta: Any) -> tuple[Any, Any]:
-        y, cache = implementation.frozen(x, gamma, beta, running_mean.copy(), running_var.copy(), eps)
+    def frozen(*values: Any) -> tuple[Any, Any]:
+        y, cache = implementation.frozen(*given(*values), running_mean.copy(), running_var.copy(), eps)
         return y, cache
 
-    jvp = getattr(implementation, "jvp", None)
+    names = tuple(f"d{n}" for n in moved)
+    jvp: Any = getattr(implementation, "jvp", None)
     for name, forward in (("train", train), ("frozen", frozen)):
         if not hasattr(implementation, name):
             continue
         title = f"{'training' if name == 'train' else 'frozen'}, {situation}"
-        yield Pair(title, forward, implementation.backward, (x, gamma, beta), ("dx", "dgamma", "dbeta"), jvp)
-        if hasattr(implementation, "double_backward"):
-            once, back = _twice(implementation, forward, beta)
-            dy = rng.standard_normal(shape) + 0.5
-            yield Pair(f"double backward of {title}", once, back, (dy, x, gamma), ("ddy", "dx", "dgamma"))
+
+        def again(*values: Any, forward: Any = forward) -> tuple[Any, Any]:
+            return forward(*values)[0], values
+
+        def backward(dy: Any, values: Any, forward: Any = forward) -> Any:
+            gradients = implementation.backward(dy, forward(*values)[1])
+            return tuple(g for g, n in zip(gradients, ("x", "gamma", "beta"), strict=True) if n in moved)
+
+        def along_moves(*moves_and_values: Any, forward: Any = forward) -> Any:
+            *moves, values = moves_and_values
+            return jvp(
+                *(dict(zip(moved, moves, strict=True)).get(n) for n in ("x", "gamma", "beta")), forward(*values)[1]
+            )
+
+        complete = len(moved) == 3
+        inputs = (x, *(parameters[n] for n in moved[1:]))
+        yield Pair(title, again, backward, inputs, names, along_moves if jvp is not None and complete else None)
+        if hasattr(implementation, "double_backward") and complete:
+            once, back = _twice(implementation, forward, parameters["beta"])
+            dy = rng.standard_normal(x.shape) + 0.5
+            yield Pair(f"double backward of {title}", once, back, (dy, x, parameters["gamma"]), ("ddy", "dx", "dgamma"))
 
 
 def _twice(
@@ -197,12 +240,12 @@ def _twice(
     return once, back
 
 
-def cause_of(implementation: Any, convention: str) -> str:
+def cause_of(plan: Plan) -> str:
     """Ask the oracle's small cases what is wrong with the gradients, or with the forward that they belong to."""
+    implementation, row = plan.implementation, plan.row
     if not hasattr(implementation, "train") and not hasattr(implementation, "frozen"):
         return ""
-    row = conventions.convention(convention)
-    small = [c for c in selected(implementation, row, ("float64",)) if c.x.size <= SMALL and c.finite and c.count > 1]
+    small = [c for c in plan.cases if c.x.size <= SMALL and c.finite and c.count > 1]
     findings = diagnose([o for case in small for o in observed(implementation, row, case)], row)
     known = [f for f in findings if f.cause not in ("unknown", "raises") and f.kind == "wrong"]
     own = [f for f in known if {q.split()[-1] for q in f.quantities} & {"dx", "dgamma", "dbeta", "jvp", "ddy"}]

@@ -41,6 +41,8 @@ def diagnose(observations: Sequence[Observation], row: Convention) -> list[Findi
             causes.setdefault(cause_of_trouble(quantity, same, seen, row), []).extend(same)
         for cause, explained in _numbers(quantity, seen, row, deviations):
             causes.setdefault(cause, []).extend(explained)
+    if any(cause.name == "normalised-by-unbiased-variance" for cause in causes):  # 0/0, with one value, follows
+        causes = {c: own for c, own in causes.items() if c.name != "one-value-per-channel-non-finite"}
     order = {"wrong": 0, "convention": 1, "numerics": 2}
     return sorted((finding(cause, own) for cause, own in causes.items()), key=lambda f: order[f.kind])
 
@@ -90,6 +92,9 @@ def _numbers(quantity: str, seen: Sequence[Observation], row: Convention, deviat
     if deviation:
         deviations.append(deviation)
         cause = Cause(deviation.kind, deviation.name, deviation.sentence, deviation.effect)
+    elif quantity in FURTHER and any("y, training" in d.values for d in deviations):
+        first = next(d for d in deviations if "y, training" in d.values)  # derivatives of another forward
+        cause = Cause(first.kind, first.name, first.sentence, first.effect)
     elif all(ONE_PASS.name in o.tiers for o in failed):
         title = (
             "digits are lost when the mean is large: the variance is E[x^2] - E[x]^2 in one pass, or something like it"
@@ -163,7 +168,7 @@ def _unexplained(quantity: str, failed: Sequence[Observation], passed: Sequence[
         some = " (not in every such case)" if min(exceptions) else ""
         title = f"{quantity} is wrong {circumstance.words}{some}"
         return Cause("wrong", circumstance.name, title, "Everything looks right elsewhere.")
-    if all(o.case.situation.name == "subnormal-values" and np.any(o.actual == 0) for o in failed):
+    if all(map(is_flushed, failed)):
         effect = "Values below the smallest normal number are lost; some hardware modes and compilers do this."
         return Cause("numerics", "subnormals-flushed", "subnormal numbers are flushed to 0", effect)
     situations = list(dict.fromkeys(o.case.situation.name for o in failed))
@@ -176,6 +181,11 @@ def _unexplained(quantity: str, failed: Sequence[Observation], passed: Sequence[
     size = f"up to {worst:.3g} times its bound" if np.isfinite(worst) else "not finite where it should be"
     effect = "No single known deviation explains the numbers."
     return Cause("wrong", "unknown", f"{quantity} is wrong {share}: {size}", effect)
+
+
+def is_flushed(o: Observation) -> bool:
+    """Whether what failed are subnormal numbers that came back as 0."""
+    return o.trouble is None and o.case.situation.name == "subnormal-values" and bool(np.any(o.actual == 0))
 
 
 def nearest(observations: Sequence[Observation], declared: Convention) -> str | None:

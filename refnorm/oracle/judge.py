@@ -29,6 +29,8 @@ SHOWN_IN = {  # where it is noted that a function gave nothing to compare, in tr
     },
 }
 
+DECLINED = "not offered"  # what is noted of a function that raises NotImplementedError
+
 
 def bound_of(case: Case, row: Convention, quantity: str, tier: Tier = WORST) -> Floats:
     """Return the bound of a quantity (see `refnorm.oracle.bounds` and `refnorm.oracle.second_bounds`)."""
@@ -75,7 +77,9 @@ def judged_numbers(case: Case, row: Convention, answer: Answer) -> Iterator[Obse
     """
     lenient = case.eps == 0 and case.operation == "training" and not row.zero_eps
     for function, trouble in answer.failed.items():
-        if not (lenient and function in ("train", "backward")):
+        if trouble.kind is Kind.DECLINED:
+            yield Observation(DECLINED, case, policy=trouble.text)
+        elif not (lenient and function in ("train", "backward")):
             yield Observation(SHOWN_IN[case.operation][function], case, trouble=trouble)
     for quantity, result in answer.results.items():
         if result is None and absent(case, quantity):
@@ -100,7 +104,8 @@ def compared(case: Case, row: Convention, quantity: str, result: Result) -> Iter
         bound = bound + unit_roundoff(array.dtype.name) * np.abs(expected)
     with np.errstate(all="ignore"):
         error = np.abs(exact.error_of(values))
-        ratio = np.where(np.isinf(bound), np.where(np.isfinite(values), 0.0, np.inf), error / bound)
+        finite = np.isfinite(values) | (quantity in FURTHER)  # of a derivative of the backward not even that is asked
+        ratio = np.where(np.isinf(bound), np.where(finite, 0.0, np.inf), error / bound)
         ratio = np.where(np.isnan(ratio), np.inf, ratio)
         unasked = (values == expected) | ~np.isfinite(expected)  # of what overflows, or is not known, no NaN is asked
         ratio = np.where(unasked, np.where(np.isnan(values), np.inf, 0.0), ratio)

@@ -19,29 +19,30 @@ from refnorm.oracle.ask.interface import formats_of, offered
 from refnorm.oracle.ask.process import Loss
 from refnorm.oracle.ask.target import Target, TargetError, as_target, load_target
 from refnorm.oracle.judge import Observation
-from refnorm.oracle.observe import observe, observed, selected
+from refnorm.oracle.observe import observe, observed
+from refnorm.oracle.plan import Plan, planned
 from refnorm.oracle.quantities import kind_of
 from refnorm.oracle.report import Report
-from refnorm.oracle.verdict import path_verdict
-
-DTYPES = ("float64", "float32", "float16")
+from refnorm.oracle.verdict import planned_verdict
 
 
 def check(
     implementation: Any,
     convention: str | None = None,
     *,
-    dtypes: Sequence[str] = DTYPES,
+    dtypes: Sequence[str] | None = None,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Report:
     """Put an implementation on trial.
 
     Parameters
     ----------
-    implementation : an object or module with functions as in `refnorm.oracle.ask.target`, or a target's name.
-    convention : the row of `refnorm.conventions` to judge by; by default a framework's own, "cs231n" for a module
-        written to its signatures, "torch" for everything else.
-    dtypes : formats of x to try.
+    implementation : what someone wrote: a module, function, class or instance, read as `refnorm.oracle.ask.doors` says;
+        or a target's name.
+    convention : the row of `refnorm.conventions` to judge by; by default a framework's own, that of its ecosystem for a
+        layer (torch for a torch.nn.Module, "cs231n" for its signatures), else the one that it is measured to follow.
+    dtypes : formats of x to try; by default float64, float32 and float16, of which the last is judged as a promise only
+        where the implementation makes it, by an attribute ``dtypes``.
     progress : called with the number of the case, their count and the case's id.
 
     Returns
@@ -69,7 +70,7 @@ def trial(
     target: Target,
     convention: str | None,
     *,
-    dtypes: Sequence[str] = DTYPES,
+    dtypes: Sequence[str] | None = None,
     progress: Callable[[int, int, str], None] | None = None,
     lost: Mapping[str, Loss] = MappingProxyType({}),
 ) -> Report:
@@ -78,38 +79,38 @@ def trial(
     ``lost`` says what happened in a case, by its id, that the target hung or died in before: it is left out, and so are
     those of the same situation in other formats and ranks.
     """
-    row = row_called(convention or target.convention)
-    rows = {name: _row(target, path, convention) for name, path in target.paths.items()}
-    unknown = [d for d in dtypes if d not in FORMATS]
+    if convention is not None:
+        row_called(convention)
+    unknown = [d for d in dtypes or () if d not in FORMATS]
     if unknown:
         raise ValueError(f"unknown dtype {unknown[0]!r}; use one of {', '.join(FORMATS)}")
     import refnorm
 
     start = time.perf_counter()
     fatal = {_situation(id) for id in lost}
-    chosen = {
-        name: [c for c in selected(implementation, rows[name], tuple(dtypes)) if _situation(c.id) not in fatal]
-        for name, implementation in target.paths.items()
-    }
-    total, done = sum(map(len, chosen.values())), 0
-    if not total:
-        raise TargetError(f"{target.name} could not be judged: {_why_nothing(target, dtypes, rows)}")
-    paths, unheld = [], list[str]()
+    total = done = 0
 
     def step(id: str) -> None:
         nonlocal done
-        done += 1
+        done += bool(total)
         if progress is not None:
             progress(min(done, total), total, id)
 
-    for name, implementation in target.paths.items():
-        observations = list(observe(implementation, rows[name], chosen[name], step))
+    plans = [planned(target, name, convention, dtypes, step) for name in target.paths]
+    plans = [replace(p, cases=tuple(c for c in p.cases if _situation(c.id) not in fatal)) for p in plans]
+    total = sum(len(p.cases) for p in plans)
+    if not total:
+        raise TargetError(f"{target.name} could not be judged: {_why_nothing(target, plans)}")
+    paths, unheld = [], list[str]()
+    row = plans[0].row
+    for plan in plans:
+        observations = list(observe(plan.implementation, plan.row, list(plan.cases), step))
         seen = {o.case.id for o in observations}
-        missing = [] if can_compute() else [c.id for c in chosen[name] if c.id not in seen]
+        missing = [] if can_compute() else [c.id for c in plan.cases if c.id not in seen]
         unheld += missing
-        path = path_verdict(name, offered(implementation), observations, rows[name], len(chosen[name]) - len(missing))
-        if rows[name] != row:
-            path = replace(path, convention=rows[name].name)
+        path = planned_verdict(plan, offered(plan.implementation), observations, len(plan.cases) - len(missing))
+        if plan.row.name != row.name:
+            path = replace(path, convention=plan.row.name)
         paths.append(path)
     versions = {
         "refnorm": refnorm.__version__,
@@ -118,31 +119,40 @@ def trial(
         "array": target.array,
     }
     seconds = round(time.perf_counter() - start, 3)
-    notes = [f"{loss.how} in case {id}: cases like it were left out" for id, loss in lost.items()]
+    notes = [*target.notes]
+    notes += [f"{loss.how} in case {id}: cases like it were left out" for id, loss in lost.items()]
     if unheld:
         notes.append(
             f"{len(unheld)} of {total} cases were not judged, and of large arrays a sample was: the frozen set does "
             "not hold the rest, and there is no python-flint to compute it"
         )
     return Report(
-        target.name, row.name, tuple(paths), versions, tuple(dtypes), seconds, tuple(notes), _call(target, row)
+        target.name,
+        row.name,
+        tuple(paths),
+        versions,
+        _judged_in(plans),
+        seconds,
+        tuple(notes),
+        _call(target, convention),
     )
 
 
-def _why_nothing(target: Target, dtypes: Sequence[str], rows: Mapping[str, Convention]) -> str:
+def _why_nothing(target: Target, plans: Sequence[Plan]) -> str:
     """Say why no case applies: formats, or ranks."""
-    said = [formats_of(path) for path in target.paths.values()]
+    said = [formats_of(plan.implementation) if plan.envelope is None else plan.envelope.formats for plan in plans]
     taken = {kind for formats in said for kind in (FORMATS if formats is None else formats)}
+    dtypes = plans[0].dtypes if plans else ()
     if not taken & set(dtypes):
         kinds = " or ".join(kind for kind in FORMATS if kind in taken) or "no format that there is"
         return f"it takes {kinds}, and was asked for {' or '.join(dtypes) or 'none'}"
-    return f"no case has a rank that {', '.join(sorted({row.name for row in rows.values()}))} accepts"
+    return f"no case has a rank that {', '.join(sorted({plan.row.name for plan in plans}))} accepts"
 
 
-def _row(target: Target, path: object, convention: str | None) -> Convention:
-    """Return the row to judge a path by: the one asked for, else its own where the target declares rows."""
-    own = getattr(path, "convention", target.convention) if target.declared else target.convention
-    return row_called(convention or own)
+def _judged_in(plans: Sequence[Plan]) -> tuple[str, ...]:
+    """Return the formats that were asked for and are taken."""
+    taken = {case.kind for plan in plans for case in plan.cases}
+    return tuple(kind for kind in plans[0].dtypes if kind in taken or plans[0].envelope is None)
 
 
 def _situation(id: str) -> tuple[str, str]:
@@ -151,10 +161,12 @@ def _situation(id: str) -> tuple[str, str]:
     return operation, situation
 
 
-def _call(target: Target, row: Convention) -> str:
+def _call(target: Target, asked: str | None) -> str:
     """Return the call that shows one finding again, to paste into a shell where the target can be named there."""
     imported, expression = target.code
-    judged_as = f", convention={row.name!r}" if row.name != target.convention else ""
+    judged_as = (
+        f", convention={asked!r}" if asked is not None and (asked != target.convention or not target.declared) else ""
+    )
     call = f"refnorm.reproduce({expression or 'implementation'}, ...{judged_as})"
     statements = "; ".join(filter(None, (imported, "import refnorm", call)))
     return f'python -c "{statements}"' if expression else call
@@ -177,13 +189,13 @@ def reproduce(implementation: Any, case: str, quantity: str, *, convention: str 
     error / bound at most 0
     """
     target = load_target(implementation) if isinstance(implementation, str) else as_target(implementation)
-    candidate = target.paths[path] if path in target.paths else next(iter(target.paths.values()))
-    chosen, row = case_of(case), _row(target, candidate, convention)
+    plan = planned(target, path if path in target.paths else next(iter(target.paths)), convention)
+    chosen = plan.as_taken(case_of(case)) or case_of(case)
     if quantity == "repeatability":
-        observations = list(observe(candidate, row, [chosen]))
+        observations = list(observe(plan.implementation, plan.row, [chosen]))
     else:
-        observations = observed(candidate, row, chosen)
-    show_observations(chosen, quantity, row, observations)
+        observations = observed(plan.implementation, plan.row, chosen)
+    show_observations(chosen, quantity, plan.row, observations)
 
 
 def show_observations(case: Case, quantity: str, row: Convention, observations: Sequence[Observation]) -> None:

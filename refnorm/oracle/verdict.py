@@ -5,34 +5,139 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from refnorm.conventions.row import Convention
+from refnorm.conventions.row import POLICIES, Convention
+from refnorm.conventions.rows import ROWS as CONVENTIONS_BY_NAME
+from refnorm.golden.inputs import case as case_of
+from refnorm.oracle.ask.answers import ask
 from refnorm.oracle.bounds import TIERS, WORST, Tier
-from refnorm.oracle.diagnose import diagnose, nearest
-from refnorm.oracle.finding import Finding
-from refnorm.oracle.judge import Observation
+from refnorm.oracle.diagnose import diagnose, is_flushed, nearest
+from refnorm.oracle.finding import Cause, Finding, finding
+from refnorm.oracle.judge import DECLINED, Observation, judged_numbers
+from refnorm.oracle.plan import Plan
 from refnorm.oracle.quantities import BEHAVIOURS, FURTHER, QUANTITIES, RETURNS
 from refnorm.oracle.report import ROWS, Cell, Path
 
+IGNORED = 12  # cases that show what a setting does that is ignored
+
+
+def planned_verdict(plan: Plan, functions: Sequence[str], observations: list[Observation], cases: int) -> Path:
+    """Return the verdict on one path of a target that was judged by a plan: what lies outside of it is no finding."""
+    lenient = plan.envelope is not None
+    path = path_verdict(plan.name, functions, observations, plan.row, cases, plan.unclaimed, lenient)
+    ignored = [replace(f, path=plan.name) for f in ignored_settings(plan)]
+    policies = [] if path.findings else _policies(plan, observations)  # what is wrong is said first
+    remarks = [*_declined(observations), *policies, *path.remarks]
+    following, envelope = plan.following, plan.envelope
+    return replace(
+        path,
+        findings=(*ignored, *path.findings),
+        remarks=tuple(remarks),
+        reading=getattr(plan.implementation, "reading", ""),
+        followed=following.words,
+        gaps=() if envelope is None else tuple(envelope.gaps()),
+        envelope={} if envelope is None else envelope.to_dict(),
+    )
+
 
 def path_verdict(
-    name: str, functions: Sequence[str], observations: list[Observation], row: Convention, cases: int
+    name: str,
+    functions: Sequence[str],
+    observations: list[Observation],
+    row: Convention,
+    cases: int,
+    unclaimed: Sequence[str] = (),
+    flushes: bool = False,
 ) -> Path:
-    """Return the verdict on one path of a target, which offers these functions, from everything that was observed."""
-    findings = tuple(replace(f, path=name) for f in diagnose(observations, row))
+    """Return the verdict on one path of a target, which offers these functions, from everything that was observed.
+
+    ``unclaimed`` are formats that nobody promised: what is found in these alone is a remark. ``flushes`` says that
+    subnormal numbers may be flushed to 0, as compilers and modes of the hardware do: that is a remark, too.
+    """
+    flushed = [o for o in observations if flushes and not o.passed and is_flushed(o)]
+    claimed = [o for o in observations if o.case.kind not in unclaimed and o not in flushed]
+    findings = tuple(replace(f, path=name) for f in diagnose(claimed, row))
+    found = {q for f in findings for q in f.quantities}
+    aside = [o for o in observations if not (o.passed or o in claimed) and o.quantity not in (*found, *BEHAVIOURS)]
     seen = {o.quantity for o in observations if o.trouble is None}
     unjudged = {}
     further = (("frozen gradients", "frozen"), ("jvp", "jvp"), ("double backward", "double_backward"))
     for quantity, function in (*((q, f) for f, quantities in RETURNS.items() for q in quantities), *further):
         if quantity not in seen and quantity in ROWS and not seen & set(ROWS[quantity]):
-            unjudged[quantity] = "no result" if function in functions else "not offered"
+            answered = any(o.quantity == quantity for o in observations)
+            unjudged[quantity] = "no result" if function in functions and answered else "not offered"
     near = nearest(observations, row) if any(f.kind == "convention" for f in findings) else None
-    return Path(name, tuple(_cells(observations, findings)), findings, unjudged, cases, near, _remarks(observations))
+    remarks = (*_remarks([o for o in observations if o not in set(aside)]), *_set_aside(aside))
+    return Path(name, tuple(_cells(observations, findings, unclaimed)), findings, unjudged, cases, near, remarks)
 
 
-def _remarks(observations: list[Observation]) -> tuple[str, ...]:
+def _set_aside(aside: Sequence[Observation]) -> list[str]:
+    """Say what fails in formats that nobody promised, a line for each format."""
+    lines = []
+    if flushed := ", ".join(dict.fromkeys(o.quantity for o in aside if is_flushed(o))):
+        lines.append(f"subnormal numbers are flushed to 0: {flushed}")
+    aside = [o for o in aside if not is_flushed(o)]
+    for kind in dict.fromkeys(o.case.kind for o in aside):
+        quantities = ", ".join(dict.fromkeys(o.quantity for o in aside if o.case.kind == kind))
+        what = f"in {kind}, which was not asked for, digits are lost or the range is left"
+        lines.append(f"{what}: {quantities}; --dtypes {kind} says how")
+    return lines
+
+
+def _declined(observations: Sequence[Observation]) -> list[str]:
+    """Say which functions raise NotImplementedError, and for which ranks of x: they are not offered there."""
+    texts: dict[str, set[int]] = {}
+    for o in observations:
+        if o.quantity == DECLINED:
+            what, _, text = o.policy.partition(" raised NotImplementedError: ")
+            texts.setdefault(f"{what}, which is not implemented: {text}", set()).add(o.case.x.ndim)
+    return [f"not offered for x of ranks {', '.join(map(str, sorted(ranks)))}: {text}" for text, ranks in texts.items()]
+
+
+def _policies(plan: Plan, observations: Sequence[Observation]) -> list[str]:
+    """Say what is done with one value per channel, or none, where the row says otherwise and does not bind."""
+    if not plan.following.lenient or plan.row.name not in CONVENTIONS_BY_NAME:
+        return []
+    row, lines = CONVENTIONS_BY_NAME[plan.row.name], []
+    for quantity, accepted in (("one value per channel", row.one_value), ("empty batch", row.empty)):
+        outcomes = dict.fromkeys(o.policy for o in observations if o.quantity == quantity and o.trouble is None)
+        other = [POLICIES[outcome] for outcome in outcomes if outcome and outcome not in accepted]
+        if other:
+            allowed = " or ".join(POLICIES[p] for p in accepted)
+            lines.append(f"{quantity}: {'; '.join(other)}; in {row.name} {allowed}")
+    return lines
+
+
+def ignored_settings(plan: Plan) -> list[Finding]:
+    """Return a finding for eps, and for momentum, if it is accepted and another value is used whatever is passed."""
+    envelope, found = plan.envelope, []
+    for name in ("eps", "momentum"):
+        value = None if envelope is None else getattr(envelope, name)
+        if envelope is None or value is None or name not in envelope.passes:
+            continue
+        as_passed = [(own, replace(own, situation=replace(own.situation, **{name: getattr(c, name)}), held=False))
+                     for own in plan.cases if own.kind in ("float64", "float32") and not own.undefined and own.finite
+                     for c in [case_of(own.id)] if getattr(c, name) != getattr(own, name)]  # fmt: skip
+        failed = []
+        for own, case in as_passed[:IGNORED]:
+            answer = ask(plan.implementation, own)
+            failed += [o for o in judged_numbers(case, plan.row, answer) if not o.passed and o.trouble is None]
+        if not failed:
+            continue
+        if name == "eps":
+            how = f"sqrt(var) + {value:g}" if envelope.outside else f"sqrt(var + {value:g})"
+            title = f"eps is ignored: y divides by {how}, whatever eps is passed"
+        else:
+            weights = f"the new batch weighs {value:g} and the old value {round(1 - value, 6):g}"
+            title = f"momentum is ignored: {weights}, whatever is passed"
+        effect = f"A caller who sets {name} is not heard; all else is judged with {value:g}."
+        found.append(finding(Cause("wrong", f"{name}-ignored", title, effect), failed))
+    return found
+
+
+def _remarks(observations: Sequence[Observation]) -> tuple[str, ...]:
     """Say where the formula is right and the algorithm loses more than pairwise sums would: which, and how it grows."""
     failed = {o.quantity for o in observations if not o.passed}
-    fragile = [o for o in observations if o.tiers and o.quantity not in failed]
+    fragile = [o for o in observations if o.tiers and o.passed and o.quantity not in failed]
     lines: dict[Tier, dict[str, list[str]]] = {}
     for quantity, kind in dict.fromkeys((o.quantity, o.case.kind) for o in fragile):
         alike = [o for o in fragile if (o.quantity, o.case.kind) == (quantity, kind)]
@@ -46,7 +151,7 @@ def _remarks(observations: list[Observation]) -> tuple[str, ...]:
     )
 
 
-def _cells(observations: list[Observation], findings: Sequence[Finding]) -> list[Cell]:
+def _cells(observations: list[Observation], findings: Sequence[Finding], unclaimed: Sequence[str]) -> list[Cell]:
     """Return a cell for each quantity and format that was judged."""
     cells = []
     for quantity in (*QUANTITIES, *FURTHER, *BEHAVIOURS):
@@ -55,8 +160,9 @@ def _cells(observations: list[Observation], findings: Sequence[Finding]) -> list
             if not judged:
                 continue
             bad = {o.case.id for o in judged if not o.passed}
-            kinds = {f.kind for f in findings if quantity in f.quantities and bad & set(f.cases)}
+            own = [f for f in findings if quantity in f.quantities]
+            kinds = {f.kind for f in own if bad & set(f.cases) or (bad and dtype in unclaimed)}
             state = next((k.upper() for k in ("wrong", "convention", "numerics") if k in kinds), "")
-            state = state or ("fragile" if any(o.passed and o.tiers for o in judged) else "ok")
+            state = state or ("unclaimed" if bad else "fragile" if any(o.passed and o.tiers for o in judged) else "ok")
             cells.append(Cell(quantity, dtype, state, max(o.ratio for o in judged), len(judged)))
     return cells

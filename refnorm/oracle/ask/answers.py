@@ -12,11 +12,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from refnorm.formats import Array, cast
+from refnorm.formats import FORMATS, Array, cast
 from refnorm.golden.directions import SECOND_ORDER, directions
 from refnorm.golden.inputs import Case, arranged
 from refnorm.oracle.ask.interface import ARGUMENTS
+from refnorm.oracle.ask.troubled import where_of
 from refnorm.oracle.quantities import FROZEN_BACKWARD, RETURNS
+
+SECOND_ORDER_OPERATIONS = {"jvp", "double_backward", "frozen_jvp", "frozen_double_backward"}
 
 
 class Kind(StrEnum):
@@ -32,6 +35,7 @@ class Kind(StrEnum):
     DISTURBED = "disturbed"  # calls disturb each other
     MISSING = "missing"  # an output that a foreign program was asked for
     UNREADABLE = "unreadable"  # a file of a foreign program
+    DECLINED = "declined"  # NotImplementedError: not offered, here
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,14 @@ class Unanswered(Exception):
         self.trouble = trouble
 
 
+def _asks_second_order(implementation: Any, case: Case) -> bool:
+    """Whether derivatives of derivatives are asked for: of what a library derives in one format, and where it tells."""
+    told = set(case.situation.operations) & SECOND_ORDER_OPERATIONS
+    return case.kind in getattr(implementation, "second_order", FORMATS) and (
+        bool(told) or not getattr(implementation, "sparing", False)
+    )
+
+
 def ask(implementation: Any, case: Case) -> Answer:
     """Call whatever an implementation offers for a case."""
     asked = Asking(implementation, case)
@@ -106,8 +118,9 @@ class Asking:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # whatever foreign code raises, sys.exit included
-            text = textwrap.shorten(str(error), 200, placeholder=" ...")
-            raise Unanswered(Trouble(Kind.RAISED, f"{name} raised {type(error).__name__}: {text}")) from error
+            text = f"{textwrap.shorten(str(error), 200, placeholder=' ...')}{where_of(error)}"
+            kind = Kind.DECLINED if type(error).__name__ == "NotImplementedError" else Kind.RAISED
+            raise Unanswered(Trouble(kind, f"{name} raised {type(error).__name__}: {text}")) from error
         for argument, given, bytes_before in zip(ARGUMENTS[name], arguments, before, strict=True):
             if isinstance(given, np.ndarray) and given.tobytes() != bytes_before:
                 self.answer.written.append(Trouble(Kind.WRITTEN, f"{name} wrote to its argument {argument}"))
@@ -179,7 +192,7 @@ class Asking:
             ),
         }
         for name, names in SECOND_ORDER.items():
-            if hasattr(self.implementation, name):
+            if hasattr(self.implementation, name) and _asks_second_order(self.implementation, case):
                 self._attempt(name, second[name], tuple(prefix + quantity for quantity in names))
 
     def _attempt(self, name: str, call: Callable[[], tuple[Any, ...]], quantities: tuple[str, ...] = ()) -> None:
@@ -190,7 +203,10 @@ class Asking:
 
     def _keep(self, quantities: tuple[str, ...], values: tuple[Any, ...]) -> None:
         """Keep copies: a later call may write into what an earlier one returned."""
+        without = getattr(self.implementation, "without", ())
         for quantity, value in zip(quantities, values, strict=True):
+            if value is None and quantity.removeprefix("frozen ") in without:
+                continue
             if value is None or isinstance(value, np.ndarray | np.generic):
                 self.answer.results[quantity] = None if value is None else np.array(value)
             else:

@@ -14,6 +14,7 @@ import numpy as np
 
 from refnorm.formats import FORMATS
 from refnorm.oracle.ask import wire
+from refnorm.oracle.ask.doors.through import LISTS, WORDS
 from refnorm.oracle.ask.interface import ARGUMENTS
 from refnorm.oracle.ask.process import Line
 from refnorm.oracle.ask.target import Target, TargetError
@@ -89,8 +90,12 @@ class Caller:
             given["mixed"] = offer["mixed"] is True
             if "dtypes" in offer:
                 given["dtypes"] = tuple(kind for kind in FORMATS if kind in offer["dtypes"])
-            if "convention" in offer:
-                given["convention"] = wire.words(offer["convention"])
+            given |= {name: wire.words(offer[name], 2000) for name in WORDS if name in offer}
+            for name in LISTS:
+                if name in offer:
+                    own = [int(v) if type(v) is int else wire.words(v) for v in offer[name]]
+                    given[name] = tuple(own)
+            given |= {name: offer[name] is True for name in ("half", "sparing") if name in offer}
             if "inputs" in offer:
                 given["inputs"] = tuple(self._value(wire.unpacked(one, arrays)) for one in offer["inputs"])
                 given["names"] = tuple(map(wire.words, offer["names"]))
@@ -98,7 +103,8 @@ class Caller:
         imported, expression = map(wire.words, said["code"])
         words = wire.words(said["convention"]), wire.words(said["version"])
         declared, array = said["declared"] is True, wire.words(said["array"])
-        return Target(self.line.target, *words, paths, (imported, expression), declared, array)
+        notes = tuple(wire.words(note, 2000) for note in said["notes"])
+        return Target(self.line.target, *words, paths, (imported, expression), declared, array, notes)
 
     def call(self, path: int, name: str, *arguments: Any) -> Any:
         """Call a function of a path there; return what it returns, raise what it raises."""

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from refnorm.oracle.ask.cs231n import paths_of
+from refnorm.oracle.ask.cs231n import is_cs231n, paths_of
+from refnorm.oracle.ask.doors.own import own_functions
 from refnorm.oracle.ask.interface import offered
 
 
@@ -27,7 +28,7 @@ class Target:
 
     ``declared`` says that the row is its own word, as a framework's adapter gives it, and no mere default.
     ``array`` is the array library that it is given arrays of, with its version. ``code`` is how other code gets at it:
-    an import, if it takes one, and an expression; empty if it cannot.
+    an import, if it takes one, and an expression; empty if it cannot. ``notes`` is what else was found in it.
     """
 
     name: str
@@ -37,24 +38,49 @@ class Target:
     code: tuple[str, str] = ("", "")
     declared: bool = False
     array: str = f"numpy {np.__version__}"
+    notes: tuple[str, ...] = ()
 
 
 def as_target(implementation: Any, name: str = "") -> Target:
-    """Take an object, module or class for a target; TargetError if it offers nothing to judge."""
-    if isinstance(implementation, type):
-        implementation = _imported(implementation.__name__, implementation, "made without arguments")
+    """Take whatever someone wrote for a target: a module, function, class or instance.
+
+    Raises
+    ------
+    TargetError
+        If nothing in it can be read as a batch normalization; the text says what was found, and how to declare it.
+    """
     name = name or getattr(implementation, "__name__", type(implementation).__name__)
-    if hasattr(implementation, "batchnorm_forward") and not offered(implementation):
-        return Target(name, "cs231n", "", paths_of(implementation), _code(implementation))
-    if not {"train", "infer"} & set(offered(implementation)):
-        raise TargetError(
-            f"{name} offers neither train nor infer, so there is nothing to judge; it must have functions "
-            "train(x, gamma, beta, running_mean, running_var, momentum, eps) -> y, running_mean, running_var, cache "
-            "and infer(x, gamma, beta, running_mean, running_var, eps) -> y, or CS231n's batchnorm_forward"
-        )
+    if is_cs231n(implementation) and not offered(implementation):
+        others = _others(implementation)
+        return Target(name, "cs231n", "", paths_of(implementation), _code(implementation), notes=others)
+    made = implementation
+    if isinstance(implementation, type) and own_functions(implementation) is not None:
+        made = _imported(implementation.__name__, implementation, "made without arguments")
+    own = own_functions(made)
+    if own is not None:
+        version = str(getattr(implementation, "__version__", ""))
+        return Target(name, "torch", version, {"": own}, _code(made))
+    from refnorm.oracle.ask.doors.found import NotFound, read_all
+
+    try:
+        paths, notes = _imported(name, lambda: read_all(implementation), "read")
+    except TargetError as error:
+        if isinstance(error.__cause__, NotFound):
+            raise TargetError(f"{name} {error.__cause__}") from error.__cause__
+        raise
+    if len(paths) == 1:
+        paths = {"": next(iter(paths.values()))}
     return Target(
-        name, "torch", str(getattr(implementation, "__version__", "")), {"": implementation}, _code(implementation)
+        name, "torch", str(getattr(implementation, "__version__", "")), paths, _code(implementation), notes=notes
     )
+
+
+def _others(module: Any) -> tuple[str, ...]:
+    """Name the functions of other normalizations in a file: they are not judged."""
+    from refnorm.oracle.ask.doors.names import other_norms
+
+    others = other_norms(vars(module) if hasattr(module, "__dict__") else {})
+    return (f"not judged, being no batch normalization: {', '.join(others)}",) if others else ()
 
 
 def _code(implementation: Any) -> tuple[str, str]:
@@ -95,17 +121,20 @@ def load_target(target: str, array: str = "numpy") -> Target:
 
 
 def imported(target: str) -> Any:
-    """Import the module or object that ``path/to/file.py`` or ``package.module:object`` names; TargetError if not."""
-    if target.endswith(".py") or "/" in target:
-        return _import_file(Path(target))
+    """Import what ``file.py``, ``file.py:name`` or ``package.module[:name]`` names; TargetError if it cannot be."""
     module, colon, attribute = target.partition(":")
-    if not colon:
-        names = ", ".join(adapters())
-        raise TargetError(f"{target!r} is no target; name a framework ({names}), a file.py, or package.module:object")
-    if os.getcwd() not in sys.path and "" not in sys.path:
-        sys.path.append(os.getcwd())
-    value = _imported(target, lambda: importlib.import_module(module))
-    for name in attribute.split("."):
+    if module.endswith(".py") or "/" in module:
+        value = _import_file(Path(module))
+    else:
+        if not colon and "." not in module:
+            names = ", ".join(adapters())
+            raise TargetError(
+                f"{target!r} is no target; name a framework ({names}), a file.py, or package.module:object"
+            )
+        if os.getcwd() not in sys.path and "" not in sys.path:
+            sys.path.append(os.getcwd())
+        value = _imported(target, lambda: importlib.import_module(module))
+    for name in attribute.split(".") if colon else ():
         if not hasattr(value, name):
             raise TargetError(f"{module} has no attribute {name!r}; {target} cannot be judged")
         value = getattr(value, name)
@@ -144,17 +173,32 @@ def _on(adapter: Any, array: str) -> dict[str, Any]:
 
 
 def _import_file(path: Path) -> Any:
-    """Run a Python file as a module of its own."""
+    """Run a Python file as a module of its own; one inside packages with these around it."""
     if not path.is_file():
         raise TargetError(f"there is no file {path}; give the path of a Python file, or package.module:object")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    package = path.resolve().parent
+    around: list[Path] = []
+    while (package / "__init__.py").is_file():
+        around.insert(0, package)
+        package = package.parent
+    sys.path.append(str(package))  # last: a random.py there is not the one that a library imports
+    name = ""
+    for folder in around:
+        name = f"{name}.{folder.name}".lstrip(".")
+        if name not in sys.modules:
+            _run(name, folder / "__init__.py", str(path), [str(folder)])
+    return _run(f"{name}.{path.stem}".lstrip("."), path, str(path))
+
+
+def _run(name: str, path: Path, target: str, inside: list[str] | None = None) -> Any:
+    """Run a file as the module of this name."""
+    spec = importlib.util.spec_from_file_location(name, path, submodule_search_locations=inside)
     if spec is None or spec.loader is None:
         raise TargetError(f"{path} is no Python file; its name must end in .py")
     module = importlib.util.module_from_spec(spec)
-    sys.path.append(str(path.resolve().parent))  # last: a random.py there is not the one that a library imports
-    sys.modules.setdefault(path.stem, module)
+    sys.modules.setdefault(name, module)
     loader = spec.loader
-    _imported(str(path), lambda: loader.exec_module(module))
+    _imported(target, lambda: loader.exec_module(module))
     return module
 
 

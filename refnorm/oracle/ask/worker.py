@@ -9,14 +9,17 @@ from __future__ import annotations
 import os
 import socket
 import warnings
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
 from refnorm.formats import FORMATS
 from refnorm.oracle.ask import wire
+from refnorm.oracle.ask.doors.through import LISTS, WORDS, Through
 from refnorm.oracle.ask.interface import ARGUMENTS, formats_of
-from refnorm.oracle.ask.target import Target, TargetError, load_gradient_target, load_target
+from refnorm.oracle.ask.target import Target, TargetError, adapters, load_gradient_target, load_target
+from refnorm.oracle.ask.troubled import where_of
 
 CACHES = {"train": 3, "frozen": 1, "forward": 1}  # where a function returns what only its backward understands
 CALLED = (*ARGUMENTS, "begin", "forward")
@@ -62,6 +65,7 @@ class Worker:
         """Load a target, and say what it offers."""
         if "cores" in request and hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: request["cores"]])
+        _quiet(request["target"])
         try:
             if "seed" in request:
                 target = load_gradient_target(request["target"], request["seed"])
@@ -75,7 +79,8 @@ class Worker:
     def _described(self, target: Target) -> dict[str, Any]:
         paths = {name: self._offer(path) for name, path in target.paths.items()}
         words = {"convention": target.convention, "version": target.version, "code": list(target.code)}
-        return {**words, "declared": target.declared, "array": target.array, "paths": paths}
+        notes = [note[:1000] for note in target.notes[:20]]
+        return {**words, "declared": target.declared, "array": target.array, "paths": paths, "notes": notes}
 
     def _offer(self, path: Any) -> dict[str, Any]:
         """Say what a path offers."""
@@ -83,8 +88,14 @@ class Worker:
         if (formats := formats_of(path)) is not None:
             offer["dtypes"] = [kind for kind in FORMATS if kind in formats]
         offer["mixed"] = bool(getattr(path, "mixed", True))
-        if isinstance(convention := getattr(path, "convention", None), str):
-            offer["convention"] = convention
+        for name in WORDS:
+            if isinstance(said := getattr(path, name, None), str):
+                offer[name] = said
+        for name in LISTS:
+            if isinstance(said := getattr(path, name, None), tuple):
+                offer[name] = list(said)
+        if isinstance(path, Through):
+            offer |= {"half": path.half, "sparing": path.sparing}
         if hasattr(path, "inputs"):
             offer["inputs"] = [self._value(array) for array in path.inputs]
             offer["names"] = [str(name) for name in path.names]
@@ -105,7 +116,7 @@ class Worker:
             else:
                 answer = {"value": self._value(result)}
         except BaseException as error:  # whatever foreign code raises, sys.exit included
-            answer = {"raised": [str(type(error).__name__)[: wire.WORDS], _text(error)]}
+            answer = {"raised": [str(type(error).__name__)[: wire.WORDS], _text(error) + where_of(error)]}
         for number, before in self.known.items():
             if number in self.held and (now := self.held[number].tobytes()) != before:
                 self.known[number] = now
@@ -144,6 +155,23 @@ class Worker:
         self.least -= 1
         self.held[self.least] = value
         return self.least
+
+
+def _quiet(target: str) -> None:
+    """Keep what a target imports from opening windows, let Keras run on a backend that is there, compile in haste.
+
+    What XLA does to make code fast takes most of a trial's time, and is no part of what someone wrote. An adapter of a
+    framework gets it as it is.
+    """
+    if target not in adapters():
+        os.environ.setdefault(
+            "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+        )
+    os.environ.setdefault("MPLBACKEND", "Agg")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    backends = [name for name in ("tensorflow", "torch", "jax") if find_spec(name) is not None]
+    if backends:
+        os.environ.setdefault("KERAS_BACKEND", backends[0])
 
 
 def _text(error: BaseException) -> str:

@@ -306,6 +306,13 @@ FORWARD_DEVIATIONS: tuple[Deviation, ...] = (
         ("y, training",),
     ),
     statistics_of(
+        "one-variance-for-all-channels",
+        "one variance is taken over all channels, each about its own mean",
+        "Channels keep their proportions: none is normalised by its own spread.",
+        lambda w: (w.mean, np.broadcast_to(((w.x - w.mean) ** 2).mean(), w.var.shape)),
+        ("y, training",),
+    ),
+    statistics_of(
         "per-sample-statistics",
         "statistics are taken within each sample: that is instance normalization",
         "The batch does not matter at all.",

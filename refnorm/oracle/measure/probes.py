@@ -47,7 +47,7 @@ def _functions(box: Box) -> Probe:
     yield Measurement(Key.RANKS, "ranks of x", box.ranks)
 
 
-def _running_statistics(box: Box) -> Probe:
+def running_statistics(box: Box) -> Probe:
     """Weights from batches of mean 2 and biased variance 1; then the variance that is stored, at several counts."""
     if not box.trains:
         return
@@ -100,7 +100,7 @@ def _as_received(box: Box) -> Probe:
     """Whether eps and momentum are rounded to float32 on their way; only float64 results can tell."""
     if box.dtype != "float64":
         return
-    narrow_work = _works_in_less(box)
+    narrow_work = works_in_less(box)
     where = "whatever the layer's format" if narrow_work else ""
     found = "float32 or less" if narrow_work else "float64"
     yield Measurement(Key.WORKING_FORMAT, "float64 is computed in", found, where)
@@ -124,7 +124,7 @@ def _as_received(box: Box) -> Probe:
             yield Measurement(Key(f"{name}-travels"), f"{name} travels as", near, note)
 
 
-def _works_in_less(box: Box) -> bool:
+def works_in_less(box: Box) -> bool:
     """Whether a float64 box loses what is 2^-40 away from the mean, as float32 does."""
     d = 2.0**-40
     if box.infers:
@@ -236,7 +236,7 @@ def _policies(box: Box, key: Key, name: str) -> Probe:
 
 def _sense(box: Box) -> str:
     try:
-        return str(next(m.value for m in _running_statistics(box) if m.key is Key.MOMENTUM))
+        return str(next(m.value for m in running_statistics(box) if m.key is Key.MOMENTUM))
     except (Refused, StopIteration):
         return "other"
 
@@ -291,7 +291,7 @@ def _formats(box: Box) -> Probe:
             name = f"float16, statistics {parameters}, {what} beyond 65504"
             yield Measurement(Key.HALF_SUMS, name, "survives" if sound else "overflows", short=parameters)
     for dtype, centre in (("float32", 2.0**12), ("float64", 2.0**28)):
-        if dtype in box.dtypes and by_batch and not (dtype == box.dtype == "float64" and _works_in_less(box)):
+        if dtype in box.dtypes and by_batch and not (dtype == box.dtype == "float64" and works_in_less(box)):
             y = np.asarray(box.train(box.batch(*[centre - 1, centre + 1] * 4), dtype=dtype)[0], float)
             error = float(np.max(np.abs(np.abs(y) * np.sqrt(1 + EPS) - 1)))
             kind = "one-pass, E[x^2] - E[x]^2" if not error < 1e-3 else "two-pass, or wider than x"
@@ -325,7 +325,7 @@ def _evaluation(box: Box) -> Probe:
 
 PROBES: tuple[Callable[[Box], Probe], ...] = (
     _functions,
-    _running_statistics,
+    running_statistics,
     _as_received,
     _first_step,
     _eps,

@@ -1,0 +1,135 @@
+"""What binds code to batch normalization: its parameters by what they stand for, gradients by name, numbers to try."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from refnorm.oracle.ask.doors.leaves import leaves, size_of
+from refnorm.oracle.ask.doors.libraries import Library
+from refnorm.oracle.ask.doors.names import gradient_of, is_running, role_of
+
+CHANNELS = 3
+SETTINGS = ("momentum", "eps")
+ARRAYS = ("x", "gamma", "beta", "mean", "var")
+
+
+class NotReadable(Exception):
+    """Something that cannot be called as a batch normalization; the text says what was tried, and what happened."""
+
+
+class Asked(dict[str, Any]):
+    """A dictionary that answers to any key by what it stands for, and remembers which were asked for and written."""
+
+    def __init__(self, values: dict[str, Any]) -> None:
+        super().__init__()
+        self.values_by_role, self.keys_by_role = values, dict[str, str]()
+
+    def _role(self, key: str) -> str:
+        role = role_of(key)
+        if role in self.values_by_role:
+            self.keys_by_role.setdefault(role, key)
+            return role
+        return ""
+
+    def __missing__(self, key: str) -> Any:
+        if role := self._role(key):
+            return self.values_by_role[role]
+        raise KeyError(key)
+
+    def __contains__(self, key: object) -> bool:
+        return super().__contains__(key) or (isinstance(key, str) and bool(self._role(key)))
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return the value of a key, or of what it stands for."""
+        return self[key] if key in self else default  # noqa: SIM401 - this is that method
+
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        """Return the value of a key, or of what it stands for."""
+        return self[key] if key in self else super().setdefault(key, default)
+
+    def pop(self, key: str, *default: Any) -> Any:
+        """Return the value of a key, or of what it stands for."""
+        return self[key] if key in self else super().pop(key, *default)
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of a function: its name, what it stands for, and whether it must be given."""
+
+    name: str
+    role: str
+    needed: bool
+
+
+def parameters_of(function: Callable[..., Any], first: str = "x") -> tuple[Parameter, ...]:
+    """Return a function's parameters with what each stands for; the first that stands for nothing else is ``first``.
+
+    Raises
+    ------
+    NotReadable
+        If it has no signature, or takes only ``*args``.
+    """
+    try:
+        there = list(inspect.signature(function).parameters.values())
+        if isinstance(function, type) and all(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in there):
+            there = list(inspect.signature(vars(function).get("__init__", function)).parameters.values())[1:]
+    except (TypeError, ValueError) as error:
+        raise NotReadable(f"its parameters cannot be seen ({error})") from error
+    found = [
+        Parameter(own.name, role_of(own.name), own.default is own.empty)
+        for own in there
+        if own.kind not in (own.VAR_POSITIONAL, own.VAR_KEYWORD)
+    ]
+    seen: set[str] = set()
+    for k, p in enumerate(found):  # a role is taken once: the first of two, but for statistics a running one
+        if p.role in seen and p.role not in ("training", "inference"):
+            twin = next(i for i, q in enumerate(found) if q.role == p.role)
+            better = is_running(p.name) and not is_running(found[twin].name)
+            found[twin if better else k] = replace(found[twin if better else k], role="")
+        seen.add(found[k].role)
+    if not any(p.role == first for p in found):
+        free = [k for k, p in enumerate(found) if (not p.role or p.role in ("x", "dtype", "std")) and p.needed]
+        if not free:
+            free = [k for k, p in enumerate(found[:1]) if p.needed and first == "dy"]
+        if free:
+            found[free[0]] = replace(found[free[0]], role=first)
+    return tuple(found)
+
+
+def gradients_in(value: Any, shape: tuple[int, ...] | None) -> tuple[Any, Any, Any]:
+    """Return dx, dgamma and dbeta out of what a backward returned: by name where it names them, else in order."""
+    found: dict[str, Any] = {}
+    rest = []
+    for way, leaf in leaves(value):
+        names = [gradient_of(step.strip(".")) or role_of(step.strip(".")) for step in way if isinstance(step, str)]
+        role = next((name for name in names if name in ("x", "gamma", "beta")), "")
+        if size_of(leaf) is None:
+            continue
+        if role and role not in found:
+            found[role] = leaf
+        elif "x" not in found and size_of(leaf) == shape:
+            found["x"] = leaf
+        else:
+            rest.append(leaf)
+    for role in ("x", "gamma", "beta"):
+        if role not in found and rest:
+            found[role] = rest.pop(0)
+    return found.get("x"), found.get("gamma"), found.get("beta")
+
+
+def probe(shape: tuple[int, ...], library: Library, shifted: str = "") -> tuple[Any, ...]:
+    """Return x, gamma, beta, mean and var to try a function on; ``shifted`` names the one that is another."""
+    rng = np.random.default_rng(7)
+    x = rng.standard_normal(shape) + 0.5
+    rest = {
+        "gamma": np.array([1.5, -0.5, 2.0]), "beta": np.array([0.25, 0.5, -1.0]),
+        "mean": np.array([0.5, -0.25, 0.125]), "var": np.array([1.5, 0.75, 2.0]),
+    }  # fmt: skip
+    if shifted:
+        rest[shifted] = rest[shifted] + np.array([0.5, 0.25, 0.75])
+    return tuple(library.own(a) for a in (x, *rest.values()))

@@ -1,0 +1,99 @@
+"""Everything in a file that looks like a batch norm, each read; or what is there, where nothing can be read."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+
+from refnorm.oracle.ask.doors.binding import NotReadable, parameters_of
+from refnorm.oracle.ask.doors.declared import Declared
+from refnorm.oracle.ask.doors.looks import looks_like_a_function, looks_like_a_layer
+from refnorm.oracle.ask.doors.names import other_norms
+from refnorm.oracle.ask.doors.read import read_thing
+from refnorm.oracle.ask.troubled import where_of
+
+
+class NotFound(Exception):
+    """Nothing in a target can be read as a batch normalization; the text says what was found, and what to write."""
+
+
+def candidates_in(module: ModuleType) -> Iterator[tuple[str, Any]]:
+    """Yield what a module defines that looks like a batch norm, by name; where it defines none, what it has made."""
+    scope = {name: value for name, value in vars(module).items() if not name.startswith("_")}
+    declared = {name: value for name, value in scope.items() if isinstance(value, Declared)}
+    if declared:
+        yield from declared.items()
+        return
+    own = {name: value for name, value in scope.items() if getattr(value, "__module__", None) == module.__name__}
+    found = False
+    for name, value in own.items():
+        if (isinstance(value, type) and looks_like_a_layer(value)) or (
+            inspect.isroutine(value) and looks_like_a_function(value)
+        ):
+            found = True
+            yield name, value
+    if not found:
+        for name, value in scope.items():
+            known = isinstance(value, type | ModuleType) or inspect.isroutine(value)
+            if not known and looks_like_a_layer(type(value)):
+                yield name, value
+
+
+def read_all(target: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Read everything in a module that looks like a batch norm, or one thing; return each, and what is to be noted.
+
+    Raises
+    ------
+    NotFound
+        If nothing can be read; the text says what was there, how it was tried, and what happened.
+    """
+    if isinstance(target, ModuleType):
+        chosen, scope = dict(candidates_in(target)), dict(vars(target))
+    else:
+        thing = target.thing if isinstance(target, Declared) else target
+        home = sys.modules.get(getattr(thing if callable(thing) else type(thing), "__module__", "") or "")
+        chosen = {getattr(thing, "__name__", type(thing).__name__): target}
+        scope = dict(getattr(thing, "__globals__", None) or (vars(home) if home else {}))
+    read, failed = dict[str, Any](), dict[str, str]()
+    for name, thing in chosen.items():
+        try:
+            read[name] = read_thing(thing, scope)
+        except Exception as error:  # of foreign code
+            failed[name] = said_by(error)
+    if not read:
+        raise NotFound(unread(target, chosen, failed, scope))
+    notes = [f"{name} was not read as a batch normalization: {text}" for name, text in failed.items()]
+    others = other_norms(scope) if isinstance(target, ModuleType) else []
+    notes += [f"not judged, being no batch normalization: {', '.join(others)}"] * bool(others)
+    return read, tuple(notes)
+
+
+def said_by(error: BaseException) -> str:
+    """Return what foreign code raised, and where."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}{where_of(error)}"
+
+
+def unread(target: Any, chosen: dict[str, Any], failed: dict[str, str], scope: dict[str, Any]) -> str:
+    """Say what was found instead of a batch normalization, and the lines that declare it."""
+    if failed:
+        text = "could not be read as a batch normalization: " + "; ".join(f"{n}: {t}" for n, t in failed.items())
+    else:
+        own = [n for n, v in scope.items() if getattr(v, "__module__", None) == getattr(target, "__name__", None)]
+        there = f"it defines {', '.join(own)}" if own else "it defines nothing"
+        text = f"holds nothing that looks like a batch normalization; {there}"
+    name, thing = next(iter(chosen.items()), ("my_function", None))
+    return f"{text}. {declaration(name, thing)}"
+
+
+def declaration(name: str, thing: Any) -> str:
+    """Return the lines that declare how something is called, filled in as far as it is known."""
+    takes = "x, gamma, beta, eps"
+    try:
+        known = parameters_of(thing) if callable(thing) and not isinstance(thing, type) else ()
+        takes = ", ".join(p.role or "?" for p in known) or takes
+    except NotReadable:
+        pass
+    return f'To declare it, add to the file: import refnorm; bn = refnorm.reading({name}, takes="{takes}", gives="y")'

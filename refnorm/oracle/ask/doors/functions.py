@@ -1,0 +1,233 @@
+"""A function, or a forward and a backward: bound by the names of its parameters, read by what it does with arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from refnorm.oracle.ask.doors.binding import (
+    ARRAYS,
+    CHANNELS,
+    SETTINGS,
+    Asked,
+    NotReadable,
+    Parameter,
+    gradients_in,
+    probe,
+)
+from refnorm.oracle.ask.doors.leaves import Way, flat, found_at, leaves, size_of
+from refnorm.oracle.ask.doors.libraries import Library
+from refnorm.oracle.ask.doors.modes import ALWAYS, WORDS, Mode, modes_of
+from refnorm.oracle.ask.doors.names import role_of
+
+IN_PLACE: Way = ("in place",)
+
+
+@dataclass(frozen=True)
+class FunctionDoor:
+    """A function, and how it is called: which parameter is what, how it is told to train, where results are.
+
+    ``keys`` are the names in a dictionary of parameters or statistics that it takes, by what they stand for.
+    """
+
+    function: Callable[..., Any]
+    parameters: tuple[Parameter, ...]
+    mode: Mode = ALWAYS
+    keys: dict[str, dict[str, str]] = field(default_factory=dict)
+    y: Way = ()
+    mean: Way | None = None
+    var: Way | None = None
+    rest: tuple[Way, ...] = ()
+    inference: Callable[..., Any] | None = None
+    back: Callable[..., Any] | None = None
+    back_parameters: tuple[Parameter, ...] = ()
+    inference_parameters: tuple[Parameter, ...] = ()
+
+    @property
+    def roles(self) -> set[str]:
+        """What can be passed to it."""
+        inside = {role for keys in self.keys.values() for role in keys}
+        return {p.role for p in self.parameters if p.role} - {"state", "params"} | inside
+
+    def forward(
+        self, x: Any, gamma: Any, beta: Any, mean: Any, var: Any, momentum: float, eps: float, training: bool
+    ) -> tuple[Any, Any, Any, Any]:
+        """Call it; return y, the statistics as they are afterwards, and what its backward needs."""
+        given = dict(zip((*ARRAYS, *SETTINGS), (x, gamma, beta, mean, var, momentum, eps), strict=True))
+        if not training and self.inference is not None:
+            result = self.inference(**{p.name: given[p.role] for p in self.inference_parameters if p.role in given})
+            return next(v for _, v in leaves(result) if size_of(v) == size_of(x)), None, None, None
+        with self.mode.gradients(training):
+            arguments = self.arguments(given, training)
+            result = self.function(**arguments)
+        moved = [
+            None if way is None else self._moved(way, role, given, arguments, result)
+            for way, role in ((self.mean, "mean"), (self.var, "var"))
+        ]
+        return found_at(result, self.y), *moved, (given, result)
+
+    def _moved(self, way: Way, role: str, given: dict[str, Any], arguments: dict[str, Any], result: Any) -> Any:
+        if way[:1] != IN_PLACE:
+            return found_at(result, way)
+        return given[role] if len(way) == 1 else found_at(arguments[way[1]], way[2:])
+
+    def arguments(self, given: dict[str, Any], training: bool) -> dict[str, Any]:
+        """Return what to call it with."""
+        said: dict[str, Any] = {}
+        for p in self.parameters:
+            if p.role in ("state", "params"):
+                known = self.keys.get(p.name)
+                values = given | {"mode": self.mode.value(training)}
+                said[p.name] = (
+                    Asked(values) if known is None else {k: values[r] for r, k in known.items() if r in values}
+                )
+            elif self.mode.where == "argument" and p.name == self.mode.name:
+                said[p.name] = self.mode.value(training)
+            elif p.role in given and not (given[p.role] is None and not p.needed):
+                said[p.name] = given[p.role]
+        return said
+
+    def backward(self, dy: Any, cache: Any) -> tuple[Any, Any, Any]:
+        """Call the backward that belongs to it; return dx, dgamma and dbeta, None for what does not come back."""
+        assert self.back is not None
+        given, result = cache
+        said: dict[str, Any] = {}
+        further = list(self.rest)
+        for p in self.back_parameters:
+            if p.role == "dy":
+                said[p.name] = dy
+            elif p.role == "cache":
+                said[p.name] = (
+                    found_at(result, further[0])
+                    if len(further) == 1
+                    else tuple(found_at(result, way) for way in further)
+                )
+            elif p.role in ("mean", "var", "std") and further:
+                said[p.name] = found_at(result, further.pop(0))
+            elif p.role in given:
+                said[p.name] = given[p.role]
+            elif p.needed and further:
+                said[p.name] = found_at(result, further.pop(0))
+        return gradients_in(self.back(**said), size_of(given["x"]))
+
+
+def read_function(door: FunctionDoor, library: Library, shape: tuple[int, ...]) -> FunctionDoor:
+    """Find out, by calling it, how a function is told to train, and where its results are.
+
+    Raises
+    ------
+    Exception
+        Whatever the function raises, in the mode that comes first.
+    """
+    has = {p.role for p in door.parameters}
+    best, first_error = None, None
+    for mode in candidate_modes(door, library):
+        try:
+            found, score = _learned(replace(door, mode=mode), library, shape, has)
+        except Exception as error:  # of foreign code: another mode may do
+            first_error = first_error or error
+            continue
+        if best is None or score > best[1]:
+            best = found, score
+        if score == FULL:
+            break
+    if best is None:
+        raise first_error or NotReadable("it cannot be called")
+    return best[0]
+
+
+FULL = 3
+
+
+def candidate_modes(door: FunctionDoor, library: Library) -> Iterator[Mode]:
+    """Yield how it may be told whether it trains, most likely first."""
+    for p in door.parameters:
+        yield from modes_of(p.name, p.role, "argument")
+    if any(p.role == "state" for p in door.parameters):
+        yield from (Mode("key", "mode", *pair) for pair in WORDS[:2])
+    if not any(p.role in ("training", "inference", "mode") for p in door.parameters):
+        if library.name == "torch":
+            yield Mode("grad")
+        yield Mode("")
+
+
+def _learned(door: FunctionDoor, library: Library, shape: tuple[int, ...], has: set[str]) -> tuple[FunctionDoor, int]:
+    """Call a function in both modes with different statistics: what depends on them tells which result is which."""
+
+    def called(training: bool, shifted: str = "") -> tuple[Any, dict[str, Any], dict[str, Any]]:
+        given = dict(zip((*ARRAYS, *SETTINGS), (*probe(shape, library, shifted), 0.5, 2.0**-10), strict=True))
+        with door.mode.gradients(training):
+            arguments = door.arguments(given, training)
+            return door.function(**arguments), given, arguments
+
+    result, given, arguments = called(True)
+    keys = {p.name: a.keys_by_role for p in door.parameters if isinstance(a := arguments.get(p.name), Asked)}
+    keys = {name: dict(known) for name, known in keys.items()}
+    y = next((way for way, leaf in leaves(result) if size_of(leaf) == shape), None)
+    if y is None:
+        raise NotReadable(f"nothing of the shape of x, {shape}, comes back")
+    stated = has & {"mean", "var"} or any({"mean", "var"} & set(known) for known in keys.values())
+    score = 1
+    moved: dict[str, Way | None] = {"mean": None, "var": None}
+    if stated:
+        for role in moved:
+            moved[role] = _where(role, called(True, role), (result, given, arguments))
+        other_y = found_at(called(True, "mean")[0], y)
+        steady = np.array_equal(flat(found_at(result, y)), flat(other_y))
+        score += steady
+        fallback = [w for w, leaf in leaves(result) if w != y and _is_row(leaf) and not isinstance(w[-1], str)]
+        if steady and moved["mean"] is None and moved["var"] is None and len(fallback) >= 2:
+            moved = dict(zip(moved, fallback[:2], strict=True))
+        try:
+            one, another = (found_at(called(False, shifted)[0], y) for shifted in ("", "mean"))
+            score += not np.array_equal(flat(one), flat(another))
+        except Exception:  # it has no such mode
+            pass
+    else:
+        score = FULL
+    if any(p.role == "state" for p in door.parameters):
+        called(False)
+    taken = {y, moved["mean"], moved["var"]}
+    rest = tuple(_outermost(result, taken))
+    return replace(door, keys=keys, y=y, mean=moved["mean"], var=moved["var"], rest=rest), score
+
+
+def _where(
+    role: str, shifted: tuple[Any, dict[str, Any], dict[str, Any]], plain: tuple[Any, dict[str, Any], dict[str, Any]]
+) -> Way | None:
+    """Find where a running statistic is after the call: what came back and depends on what it was; or in its place."""
+    before = dict(leaves(plain[0]))
+    for way, leaf in leaves(shifted[0]):
+        if _is_row(leaf) and way in before and _is_row(before[way]) and np.any(flat(leaf) != flat(before[way])):
+            named = [step for step in way if isinstance(step, str)]
+            if not named or role_of(named[-1].strip(".")) in (role, ""):
+                return way
+    for name, argument in shifted[2].items():
+        if isinstance(argument, Asked):
+            for key, value in argument.items():
+                if role_of(key) == role and _is_row(value):
+                    return (*IN_PLACE, name, key)
+    started = probe((2, CHANNELS), _NUMPY, role)[ARRAYS.index(role)]
+    own = shifted[1][role]
+    return IN_PLACE if _is_row(own) and np.any(flat(own) != started) else None
+
+
+_NUMPY = Library("numpy", lambda array: array)
+
+
+def _is_row(value: Any) -> bool:
+    shape = size_of(value)
+    return shape is not None and int(np.prod(shape)) == CHANNELS
+
+
+def _outermost(result: Any, taken: set[Way | None]) -> Iterator[Way]:
+    """Yield the ways to what is not taken: a whole tuple that holds nothing else is one thing."""
+    if not isinstance(result, tuple | list | dict):
+        return
+    for step in result if isinstance(result, dict) else range(len(result)):
+        inside = [way for way in taken if way is not None and way[:1] == (step,)]
+        if not inside:
+            yield (step,)

@@ -1,0 +1,160 @@
+"""What is written in JAX: float64 switched on, derivatives by JAX's own vjp and jvp, compiled once for each shape."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+jax.config.update("jax_enable_x64", True)
+
+
+class JaxTape(NamedTuple):
+    """A call to differentiate: y as a function of x, gamma and beta, where it was called, and the vjp there."""
+
+    forward: Callable[..., Any]
+    leaves: tuple[Any, ...]
+    vjp: Callable[[Any], Any]
+
+
+class InJax:
+    """A batch normalization in JAX; ``apply`` is what each adds."""
+
+    dtypes = ("float64", "float32", "float16", *(["bfloat16"] if find_spec("ml_dtypes") else []))
+
+    def apply(
+        self, x: Any, gamma: Any, beta: Any, mean: Any, var: Any, momentum: float, eps: float, training: bool
+    ) -> tuple[Any, Any, Any]:
+        """Return y, running mean and running variance."""
+        raise NotImplementedError
+
+    def train(
+        self, x: Any, gamma: Any, beta: Any, running_mean: Any, running_var: Any, momentum: float, eps: float
+    ) -> tuple[Any, Any, Any, JaxTape]:
+        """Call in training mode, recording the call."""
+        y, mean, var, tape = self._record(x, gamma, beta, running_mean, running_var, momentum, eps, True)
+        return np.asarray(y), array_or_none(mean), array_or_none(var), tape
+
+    def infer(self, x: Any, gamma: Any, beta: Any, running_mean: Any, running_var: Any, eps: float) -> Any:
+        """Call in evaluation mode."""
+        x, gamma, beta, mean, var = map(_own, (x, gamma, beta, running_mean, running_var))
+        return np.asarray(self.apply(x, gamma, beta, mean, var, 0.5, eps, False)[0])
+
+    def frozen(self, x: Any, gamma: Any, beta: Any, running_mean: Any, running_var: Any, eps: float) -> Any:
+        """Call in evaluation mode, recording for `backward`."""
+        y, _, _, tape = self._record(x, gamma, beta, running_mean, running_var, 0.5, eps, False)
+        return np.asarray(y), tape
+
+    def backward(self, dy: Any, cache: JaxTape) -> tuple[Any, ...]:
+        """Pull dy, in the dtype of y, back through the recorded call."""
+        return tuple(map(array_or_none, cache.vjp(jnp.asarray(dy))))
+
+    def jvp(self, dx: Any, dgamma: Any, dbeta: Any, cache: JaxTape) -> Any:
+        """Push a direction forward through the recorded call."""
+        return np.asarray(jax.jvp(cache.forward, cache.leaves, tuple(map(_own, (dx, dgamma, dbeta))))[1])
+
+    def double_backward(self, ddx: Any, ddgamma: Any, ddbeta: Any, dy: Any, cache: JaxTape) -> tuple[Any, ...]:
+        """Pull the gradients of the gradients back through the vjp of the recorded call."""
+        y = jax.eval_shape(cache.forward, *cache.leaves)
+
+        def backward(dy: Any, *leaves: Any) -> Any:
+            return jax.vjp(cache.forward, *leaves)[1](dy.astype(y.dtype))
+
+        moves = tuple(map(_own, (ddx, ddgamma, ddbeta)))
+        return tuple(map(array_or_none, jax.vjp(backward, jnp.asarray(dy), *cache.leaves)[1](moves)[:3]))
+
+    def _record(self, x: Any, gamma: Any, beta: Any, mean: Any, var: Any, momentum: float, eps: float, on: bool) -> Any:
+        x, gamma, beta, mean, var = map(_own, (x, gamma, beta, mean, var))
+
+        def forward(x: Any, gamma: Any, beta: Any) -> Any:
+            y, *moved = self.apply(x, gamma, beta, mean, var, momentum, eps, on)
+            return y, moved
+
+        y, vjp, (mean, var) = jax.vjp(forward, x, gamma, beta, has_aux=True)
+        tape = JaxTape(lambda *leaves: forward(*leaves)[0], (x, gamma, beta), lambda dy: vjp(dy.astype(y.dtype)))
+        return y, mean, var, tape
+
+
+class Recorded(NamedTuple):
+    """A call to differentiate: whether it trains, and what with."""
+
+    on: bool
+    given: tuple[Any, ...]
+
+
+class Compiled(InJax):
+    """A batch normalization in JAX that is compiled for each shape and format, once for all cases that have them.
+
+    Half precision, which plain code does not claim, is left out: each format is compiled for anew.
+    """
+
+    dtypes = ("float64", "float32")
+    sparing = True
+
+    def __init__(self) -> None:
+        static = (0,)
+        self._forward, self._backward, self._along, self._twice = (
+            jax.jit(f, static_argnums=static) for f in (self._out, self._gradients, self._tangent, self._second)
+        )
+
+    def _out(self, on: bool, given: Any) -> Any:
+        x, gamma, beta, mean, var, momentum, eps = given
+        return self.apply(x, gamma, beta, mean, var, momentum, eps, on)
+
+    def _of(self, on: bool, given: Any) -> Callable[..., Any]:
+        return lambda x, gamma, beta: self._out(on, (x, gamma, beta, *given[3:]))[0]
+
+    def _gradients(self, on: bool, given: tuple[Any, ...], dy: Any) -> Any:
+        y, vjp = jax.vjp(self._of(on, given), *given[:3])
+        return vjp(dy.astype(y.dtype))
+
+    def _tangent(self, on: bool, given: tuple[Any, ...], moves: tuple[Any, ...]) -> Any:
+        return jax.jvp(self._of(on, given), given[:3], moves)[1]
+
+    def _second(self, on: bool, given: tuple[Any, ...], moves: tuple[Any, ...], dy: Any) -> Any:
+        def backward(dy: Any, *leaves: Any) -> Any:
+            return self._gradients(on, (*leaves, *given[3:]), dy)
+
+        return jax.vjp(backward, dy, *given[:3])[1](moves)[:3]
+
+    def train(
+        self, x: Any, gamma: Any, beta: Any, running_mean: Any, running_var: Any, momentum: float, eps: float
+    ) -> Any:
+        """Call in training mode; the cache is what it was called with."""
+        given = (*map(_own, (x, gamma, beta, running_mean, running_var)), momentum, eps)
+        return *map(array_or_none, self._forward(True, given)), Recorded(True, given)
+
+    def infer(self, x: Any, gamma: Any, beta: Any, running_mean: Any, running_var: Any, eps: float) -> Any:
+        """Call in evaluation mode."""
+        return self.frozen(x, gamma, beta, running_mean, running_var, eps)[0]
+
+    def frozen(self, x: Any, gamma: Any, beta: Any, running_mean: Any, running_var: Any, eps: float) -> Any:
+        """Call in evaluation mode; the cache is what it was called with."""
+        given = (*map(_own, (x, gamma, beta, running_mean, running_var)), 0.5, eps)
+        return np.asarray(self._forward(False, given)[0]), Recorded(False, given)
+
+    def backward(self, dy: Any, cache: Any) -> tuple[Any, ...]:
+        """Pull dy, in the dtype of y, back through the recorded call."""
+        return tuple(map(array_or_none, self._backward(*cache, jnp.asarray(dy))))
+
+    def jvp(self, dx: Any, dgamma: Any, dbeta: Any, cache: Any) -> Any:
+        """Push a direction forward through the recorded call."""
+        return np.asarray(self._along(*cache, tuple(map(_own, (dx, dgamma, dbeta)))))
+
+    def double_backward(self, ddx: Any, ddgamma: Any, ddbeta: Any, dy: Any, cache: Any) -> tuple[Any, ...]:
+        """Pull the gradients of the gradients back through the vjp of the recorded call."""
+        moves = tuple(map(_own, (ddx, ddgamma, ddbeta)))
+        return tuple(map(array_or_none, self._twice(*cache, moves, jnp.asarray(dy))))
+
+
+def _own(array: Any) -> Any:
+    return None if array is None else jnp.asarray(array)
+
+
+def array_or_none(value: Any) -> Any:
+    """Return an array of NumPy's; None stays None."""
+    return None if value is None else np.asarray(value)

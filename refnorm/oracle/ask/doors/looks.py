@@ -1,0 +1,96 @@
+"""What looks like a batch norm, by its name and by the names inside; and what stands beside it."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from typing import Any
+
+from refnorm.oracle.ask.doors.binding import NotReadable, parameters_of
+from refnorm.oracle.ask.doors.layers import FORWARD
+from refnorm.oracle.ask.doors.names import OTHER_NORMS, in_small, is_running, role_of
+
+INFERS = r"(?<![a-z])(infer(ence)?|test(ing)?|eval(uat(e|ion))?|predict(ion)?)(?![a-z])"
+BATCH_NORM = r"batch_?_?norm|(^|_)bn(_|\d|$)|norm|whiten|standardi[sz]e|normali[sz]"
+
+
+def looks_like_a_function(function: Callable[..., Any]) -> bool:
+    """Whether a function's name and parameters are those of a batch normalization's forward."""
+    try:
+        parameters = parameters_of(function)
+    except NotReadable:
+        return False
+    name = in_small(getattr(function, "__name__", ""))
+    roles = {p.role for p in parameters}
+    if (
+        re.search(OTHER_NORMS, name)
+        or (inference_of_training(name) is not None)
+        or re.search(r"back(ward|prop)?|bwd|(^|_)d(_|$)|grad(?!_enabled)", name)
+    ):
+        return False
+    telling = len(roles & {"gamma", "beta", "mean", "var", "eps", "momentum", "state", "params"})
+    named = bool(re.search(BATCH_NORM, name)) and not re.search(r"test_|plot|make|build|create|demo|main", name)
+    return "x" in roles and (
+        telling >= 4
+        or {"gamma", "beta", "eps"} <= roles
+        or (named and telling >= 1)
+        or (named and "batch" in name and len(roles) < 4)
+    )
+
+
+def looks_like_a_layer(kind: type) -> bool:
+    """Whether a class may be a batch normalization: by its name, or by what it names inside."""
+    name = in_small(kind.__name__)
+    if re.search(OTHER_NORMS, name) or issubclass(kind, BaseException):
+        return False
+    if not any(callable(getattr(kind, n, None)) for n in FORWARD if n != "__call__" or "__call__" in vars(kind)):
+        return False
+    inside: set[str] = set()
+    for method in vars(kind).values():
+        code = getattr(inspect.unwrap(method) if callable(method) else method, "__code__", None)
+        inside |= {
+            role_of(n) for n in getattr(code, "co_names", ()) if is_running(n) or role_of(n) in ("gamma", "beta")
+        }
+    return bool(re.search(BATCH_NORM, name)) or {"mean", "var"} <= inside or {"gamma", "beta"} <= inside
+
+
+def inference_of_training(name: str) -> str | None:
+    """Return the name of the training function that one of this name stands beside; None if it is no inference."""
+    return re.sub(INFERS, "train", name) if re.search(INFERS, name) else None
+
+
+def partner_for_inference(function: Callable[..., Any], scope: dict[str, Any]) -> Any:
+    """Return the inference that stands beside a function that only trains; None if there is none."""
+    name = in_small(getattr(function, "__name__", ""))
+    known = {in_small(n): v for n, v in scope.items() if inspect.isroutine(v)}
+    for other, value in known.items():
+        stem = inference_of_training(other)
+        if stem is not None and name in (
+            stem,
+            stem.replace("train", "training"),
+            stem.replace("_train", "").replace("train_", ""),
+        ):
+            return value
+    return None
+
+
+def backward_of(function: Callable[..., Any], scope: dict[str, Any]) -> Any:
+    """Return the backward that stands beside a forward, by its name; None if there is none."""
+    name = getattr(function, "__name__", "")
+    small = {in_small(n): v for n, v in scope.items() if callable(v)}
+    base = in_small(name)
+    bare = re.sub(r"_?(forward|fwd|train)_?", "", base)
+    wanted = [
+        re.sub("forward|fwd", word, base)
+        for word in ("backward", "bwd", "back", "backprop")
+        if re.search("forward|fwd", base)
+    ]
+    wanted += [
+        f"{b}_{word}"
+        for b in (base, bare)
+        for word in ("backward", "bwd", "grad", "gradient", "back", "backprop", "vjp")
+    ]
+    wanted += [f"{word}_{b}" for b in (base, bare) for word in ("backward", "d", "grad")]
+    wanted += [f"d{b}" for b in (base, bare)] + (["backward"] if re.search("forward", base) else [])
+    return next((small[w] for w in wanted if w in small and small[w] is not function), None)

@@ -1,0 +1,204 @@
+"""Find out how a layer is made, set up, called and told to train, and where its gradients are: by doing it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from refnorm.oracle.ask.doors.binding import CHANNELS, NotReadable, Parameter, gradients_in, parameters_of, probe
+from refnorm.oracle.ask.doors.declared import ALSO
+from refnorm.oracle.ask.doors.functions import FULL
+from refnorm.oracle.ask.doors.layers import BACKWARD, FORWARD, INFER, SETUP, LayerDoor, Recorder, makes
+from refnorm.oracle.ask.doors.leaves import flat, leaves, size_of
+from refnorm.oracle.ask.doors.libraries import Library
+from refnorm.oracle.ask.doors.modes import Mode, modes_of
+from refnorm.oracle.ask.doors.names import gradient_of, is_size, role_of
+from refnorm.oracle.ask.doors.slots import Slot, found_slots, kept
+
+
+def read_layer(
+    thing: Any,
+    library: Library,
+    shape: tuple[int, ...],
+    state: Mapping[str, str] | None = None,
+    takes: Mapping[str, str] | None = None,
+) -> LayerDoor:
+    """Find out, by making and calling it, how a layer is told to train, what it keeps, and where its results are.
+
+    ``state`` names the attributes that hold gamma, beta, mean and var, and ``takes`` what its parameters are, where
+    that is declared.
+
+    Raises
+    ------
+    Exception
+        Whatever the layer raises, in the way that comes first.
+    """
+    constructor = _constructor(thing) if makes(thing) else ()
+    first_error: Exception | None = None
+    best: tuple[LayerDoor, int] | None = None
+    for bare in _attempts(thing, library, constructor, takes or {}):
+        try:
+            found, score = _learned(replace(bare, named=tuple((state or {}).items())), shape)
+        except Exception as error:  # of foreign code: another way may do
+            first_error = first_error or error
+            continue
+        if best is None or score > best[1]:
+            best = found, score
+        if score >= FULL:
+            break
+    if best is None:
+        raise first_error or NotReadable("it has no method that takes x")
+    return best[0]
+
+
+def _constructor(thing: Any) -> tuple[Parameter, ...]:
+    """Return a constructor's parameters: what stands for nothing else and must be given is the number of channels."""
+    found: list[Parameter] = []
+    for p in parameters_of(thing, first=""):
+        role = p.role
+        if role in ("gamma", "beta", "mean", "var") and not p.needed and _is_flag(thing, p.name):
+            role = "affine" if role in ("gamma", "beta") else ""
+        elif role not in ("gamma", "beta", "mean", "var", "momentum", "eps", "affine", "optimizer", "rank") and (
+            is_size(p.name) and (p.needed or role == "")
+        ):
+            role = "size" if not any(q.role == "size" for q in found) else role
+        found.append(replace(p, role=role))
+    needed = [k for k, p in enumerate(found) if p.needed and not p.role and p.name != "rngs"]
+    if needed and not any(p.role == "size" for p in found):
+        found[needed[0]] = replace(found[needed[0]], role="size")
+    return tuple(found)
+
+
+def _is_flag(thing: Any, name: str) -> bool:
+    default = inspect.signature(thing).parameters[name].default
+    return isinstance(default, bool | str)
+
+
+def _attempts(
+    thing: Any, library: Library, constructor: tuple[Parameter, ...], takes: Mapping[str, str]
+) -> Iterator[LayerDoor]:
+    """Yield the ways in which it may be set up, called, and told whether it trains."""
+    if inspect.isfunction(thing):
+        made = LayerDoor(thing, library, constructor).made(_given(LayerDoor(thing, library), (6, 3)), (6, 3))
+        bare = LayerDoor(thing, library, constructor, "__call__", parameters_of(made, first="x"))
+        for mode in _modes(type(made), made, bare.parameters, "__call__"):
+            yield replace(bare, mode=mode)
+        return
+    kind = thing if isinstance(thing, type) else type(thing)
+    for setup in ("", *(name for name in SETUP if callable(getattr(kind, name, None)))):
+        for call in (name for name in FORWARD if _defines(kind, name)):
+            try:
+                parameters = parameters_of(getattr(kind, call), first="")[1:]
+                parameters = tuple(replace(p, role=takes.get(p.name, p.role)) for p in parameters)
+            except NotReadable:
+                continue
+            bare = LayerDoor(thing, library, constructor, call, parameters, setup=setup)
+            for mode in (*_modes(kind, thing, parameters, call), *([Mode("grad")] if library.name == "torch" else [])):
+                yield replace(bare, mode=mode)
+
+
+def _defines(kind: type, name: str) -> bool:
+    method = getattr(kind, name, None)
+    if not callable(method):
+        return False
+    return name != "__call__" or any("__call__" in vars(k) for k in kind.__mro__[:-1])
+
+
+def _modes(kind: type, thing: Any, parameters: Sequence[Parameter], call: str) -> Iterator[Mode]:
+    for p in parameters:
+        yield from modes_of(p.name, p.role, "argument")
+    if callable(getattr(kind, "train", None)) and callable(getattr(kind, "eval", None)):
+        yield Mode("method", "train")
+    for name in _switches(thing):
+        yield from modes_of(name, role_of(name), "switch")
+    for name in INFER:
+        if callable(getattr(kind, name, None)) and name != call:
+            yield Mode("name", call, call, name)
+    yield Mode("")
+    yield Mode("switch", "trainable")
+
+
+def _switches(thing: Any) -> list[str]:
+    """Return attributes that may say whether it trains, of an instance or as the source of a class sets them."""
+    names = list(getattr(thing, "__dict__", {})) if not isinstance(thing, type) else []
+    kind = thing if isinstance(thing, type) else type(thing)
+    for method in vars(kind).values():
+        names += getattr(getattr(method, "__code__", None), "co_names", ())
+    return [
+        n
+        for n in dict.fromkeys(names)
+        if role_of(n) in ("training", "inference", "mode") and not callable(getattr(kind, n, None))
+    ]
+
+
+def _learned(door: LayerDoor, shape: tuple[int, ...]) -> tuple[LayerDoor, int]:
+    """Make and call a layer with different statistics: what depends on them tells which result is which."""
+    given = _given(door, shape)
+    layer = door.made(given, shape)
+    slots = found_slots(layer, CHANNELS)
+    result = door.called(layer, given["x"], True)
+    slots = slots if {"gamma", "mean"} <= set(slots) else found_slots(layer, CHANNELS) | slots
+    for role, name in door.named:
+        slots |= {ALSO.get(role, role): slot for slot, own, _ in kept(layer, CHANNELS) if own == name}
+    y = next((way for way, leaf in leaves(result) if size_of(leaf) == shape), None)
+    if y is None:
+        raise NotReadable(f"nothing of the shape of x, {shape}, comes back")
+    new = None
+    if not isinstance(result, type(layer)) and isinstance(result, tuple):
+        new = next(((k,) for k, part in enumerate(result) if isinstance(part, type(layer))), None)
+    door = replace(door, slots=slots, y=y, new=new)
+    score = 1
+    if "mean" in slots:
+        score = 0
+
+        def out(training: bool, shifted: str = "") -> Any:
+            return door.forward(**_given(door, shape, shifted), training=training)
+
+        score += np.array_equal(flat(out(True)[0]), flat(out(True, "mean")[0]))
+        plain, moved = out(False), out(False, "mean")
+        score += 2 * (not np.array_equal(flat(plain[0]), flat(moved[0])))
+    return replace(door, **_backward(door, shape)), score
+
+
+def _given(door: LayerDoor, shape: tuple[int, ...], shifted: str = "") -> dict[str, Any]:
+    values = (*probe(shape, door.library, shifted), 0.5, 2.0**-10)
+    return dict(zip(("x", "gamma", "beta", "mean", "var", "momentum", "eps"), values, strict=True))
+
+
+def _backward(door: LayerDoor, shape: tuple[int, ...]) -> dict[str, Any]:
+    """Find a layer's own backward, and where the gradients of its parameters are after it."""
+    kind = door.make if isinstance(door.make, type) else type(door.make)
+    name = next((n for n in BACKWARD if callable(getattr(kind, n, None))), "")
+    if not name:
+        return {}
+    try:
+        layer, _ = door.forward(**_given(door, shape), training=True)[3]
+        before = {slot: np.array(flat(value)) for slot, _, value in kept(layer, CHANNELS)}
+        dy = probe(shape, door.library)[0]
+        _, dgamma, dbeta = gradients_in(getattr(layer, name)(dy), shape)
+    except Exception:  # what it raises is judged when it is asked
+        return {"back": name}
+    found: dict[str, Slot] = {}
+    changed = []
+    for slot, own, value in kept(layer, CHANNELS):
+        if slot in door.slots.values() or (slot in before and np.array_equal(before[slot], flat(value))):
+            continue
+        role = gradient_of(own) or next(
+            (gradient_of(f"d{s}") for _, s in slot.way[:-1] if "grad" in str(s).lower() and role_of(own)), ""
+        )
+        if not role and any("grad" in str(step).lower() for _, step in slot.way[:-1]):
+            role = role_of(own)
+        changed.append(slot)
+        if role in ("gamma", "beta") and role not in found:
+            found[role] = slot
+    recorded = (
+        any(isinstance(v, Recorder) and v.gradients for v in vars(layer).values())
+        if hasattr(layer, "__dict__")
+        else False
+    )
+    use = dgamma is None and dbeta is None
+    return {"back": name, "gradients": found if use else {}, "recorded": recorded and use and not found}

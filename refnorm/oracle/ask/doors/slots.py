@@ -1,0 +1,143 @@
+"""Where a layer keeps its parameters and running statistics: found by name and size, set and read in its own shape."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from refnorm.oracle.ask.doors.leaves import size_of
+from refnorm.oracle.ask.doors.names import gradient_of, is_running, role_of
+
+ROLES = ("gamma", "beta", "mean", "var")
+DICTIONARIES = ("_parameters", "_buffers")  # of a torch.nn.Module
+INNER = ("_modules",)
+SETTERS = ("set_value", "assign")  # of a framework's variable
+WRAPPED = ("value", "data")  # where a variable of a framework, or of people's own making, keeps its array
+DEPTH = 3
+
+
+@dataclass(frozen=True)
+class Slot:
+    """The way from a layer to one array that it keeps: attributes, and keys of dictionaries, in a row."""
+
+    way: tuple[tuple[str, Any], ...]
+
+    @property
+    def name(self) -> str:
+        """The last name on the way that is no dictionary of torch's."""
+        return str(self.way[-1][1])
+
+    def holder(self, layer: Any) -> Any:
+        """Return what holds the array."""
+        for kind, step in self.way[:-1]:
+            layer = getattr(layer, step) if kind == "attribute" else layer[step]
+        return layer
+
+    def get(self, layer: Any) -> Any:
+        """Return what is there now; a variable is opened."""
+        try:
+            holder = self.holder(layer)
+            kind, step = self.way[-1]
+            return _opened(getattr(holder, step) if kind == "attribute" else holder[step])
+        except (AttributeError, KeyError):  # it is made when the layer is called
+            return None
+
+    def set(self, layer: Any, row: Any) -> None:
+        """Put an array of one value per channel there, in the shape that the layer has it."""
+        kind, step = self.way[-1]
+        holder = self.holder(layer)
+        old = getattr(holder, step, None) if kind == "attribute" else holder[step]
+        shape = size_of(_opened(old))
+        if row is not None and shape is not None and len(shape) != 1:
+            row = np.reshape(row, _shape(shape)) if isinstance(row, list) else row.reshape(_shape(shape))
+        if row is not None and any(hasattr(old, setter) for setter in SETTERS):
+            getattr(old, next(setter for setter in SETTERS if hasattr(old, setter)))(row)
+        elif _opened(old) is not old and row is not None:
+            inner = next(name for name in WRAPPED if hasattr(old, name))
+            setattr(old, inner, row)
+        elif kind == "key":
+            holder[step] = row
+        else:
+            try:
+                setattr(holder, step, row)
+            except AttributeError:  # frozen, as a dataclass may be: it is a layer of our own making
+                object.__setattr__(holder, step, row)
+
+
+def _shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(1 if n == 1 else -1 for n in shape) if any(n != 1 for n in shape) else (1,) * (len(shape) - 1) + (-1,)
+
+
+def _opened(value: Any) -> Any:
+    """Return the array in a variable; an array as it is."""
+    if hasattr(value, "get_value") and hasattr(value, "set_value"):
+        return value.get_value()
+    if size_of(value) is None and value is not None:
+        for name in WRAPPED:
+            with contextlib.suppress(Exception):
+                if size_of(getattr(value, name, None)) is not None:
+                    return getattr(value, name)
+    return value
+
+
+def own_slots(layer: Any) -> dict[str, Slot]:
+    """Return the slots of a layer that is made already, whatever its number of channels is."""
+    sizes = Counter(int(np.prod(size_of(v) or ())) for _, name, v in kept(layer, None) if role_of(name) in ROLES)
+    return found_slots(layer, sizes.most_common(1)[0][0]) if sizes else {}
+
+
+def kept(layer: Any, channels: int | None) -> Iterator[tuple[Slot, str, Any]]:
+    """Yield every array of one value per channel that a layer keeps: its slot, its name, and what it holds.
+
+    Where the number of channels is not known, every array that it keeps.
+    """
+    yield from _kept(layer, channels, (), DEPTH)
+
+
+def _kept(
+    holder: Any, channels: int | None, way: tuple[tuple[str, Any], ...], depth: int
+) -> Iterator[tuple[Slot, str, Any]]:
+    if depth == 0:
+        return
+    if isinstance(holder, dict):
+        items = [("key", name, value) for name, value in holder.items() if isinstance(name, str)]
+    else:
+        items = [("attribute", name, value) for name, value in getattr(holder, "__dict__", {}).items()]
+        for name in getattr(type(holder), "__slots__", ()):
+            if hasattr(holder, name):
+                items.append(("attribute", name, getattr(holder, name)))
+    for kind, name, value in items:
+        here = (*way, (kind, name))
+        if isinstance(value, dict):
+            yield from _kept(value, channels, here, depth - (name not in (*DICTIONARIES, *INNER)))
+            continue
+        opened = _opened(value)
+        shape = size_of(opened)
+        if shape is None:
+            if value is not None and hasattr(value, "__dict__") and not isinstance(value, type) and _own(value):
+                yield from _kept(value, channels, here, depth - 1)
+        elif channels in (None, int(np.prod(shape))) and 0 < len(shape) <= 5:
+            yield Slot(here), name, opened
+
+
+def _own(value: Any) -> bool:
+    """Whether an attribute is a layer or a parameter of the same making: no module, no function."""
+    return not callable(value) or hasattr(value, "forward") or hasattr(value, "parameters")
+
+
+def found_slots(layer: Any, channels: int) -> dict[str, Slot]:
+    """Return the slots of gamma, beta, running mean and variance, by role; what is not found is left out."""
+    found: dict[str, tuple[bool, Slot]] = {}
+    for slot, name, _ in kept(layer, channels):
+        role = role_of(name)
+        if role not in ROLES or (gradient_of(name) and not is_running(name)):
+            continue
+        running = is_running(name)
+        if role not in found or (running and role in ("mean", "var") and not found[role][0]):
+            found[role] = running, slot
+    return {role: slot for role, (_, slot) in found.items()}

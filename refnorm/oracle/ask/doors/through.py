@@ -1,0 +1,69 @@
+"""An implementation as the judge calls it, through a door: channels on axis 1, arrays of NumPy's, what is offered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+WORDS = ("reading", "convention")  # what an implementation says of itself, beside its functions
+LISTS = ("without", "passes", "lacks", "ranks", "second_order")
+ALONG_X = {  # of which arguments and results the axes are those of x
+    "train": ((0,), (0,)),
+    "infer": ((0,), None),
+    "frozen": ((0,), (0,)),
+    "backward": ((0,), (0,)),
+    "jvp": ((0,), None),
+    "double_backward": ((0, 3), (0, 1)),
+}
+
+
+class Through:
+    """What someone wrote, as functions that `refnorm.oracle.ask.interface` lists.
+
+    Attributes
+    ----------
+    reading : how it was read, in words.
+    convention : the row of its ecosystem; absent if it has none.
+    without : quantities that it does not give, whatever it is asked.
+    passes : which of "eps" and "momentum" can be passed to it.
+    second_order : formats in which jvp and double backward, which a library derives, are asked for.
+    sparing : whether each new shape costs time, so that few are asked.
+    dtypes, mixed : as in `refnorm.oracle.ask.interface`.
+    """
+
+    def __init__(
+        self,
+        engine: Any,
+        offers: Sequence[str],
+        reading: str,
+        last: Sequence[int] = (),
+        without: Sequence[str] = (),
+        passes: Sequence[str] = ("eps", "momentum"),
+        lacks: Sequence[str] = (),
+        convention: str = "",
+        half: bool = False,
+    ) -> None:
+        self.reading, self.without, self.passes, self.lacks = reading, tuple(without), tuple(passes), tuple(lacks)
+        self.second_order, self.sparing = ("float64",), bool(getattr(engine, "sparing", False))
+        self.last, self.half, self.dtypes = frozenset(last), half, tuple(engine.dtypes)
+        if convention:
+            self.convention = convention
+        for name in offers:
+            setattr(self, name, partial(self._called, getattr(engine, name), *ALONG_X[name]))
+
+    def _called(self, function: Any, arguments: tuple[int, ...], results: tuple[int, ...] | None, *given: Any) -> Any:
+        """Call with the channels where the code has them, and bring them back."""
+        turned = np.ndim(given[0]) in self.last
+        if not turned:
+            return function(*given)
+        result = function(*(np.moveaxis(a, 1, -1) if k in arguments else a for k, a in enumerate(given)))
+        if results is None:
+            return _back(result)
+        return tuple(_back(r) if k in results else r for k, r in enumerate(result))
+
+
+def _back(array: Any) -> Any:
+    return np.moveaxis(array, -1, 1) if isinstance(array, np.ndarray) and array.ndim > 1 else array

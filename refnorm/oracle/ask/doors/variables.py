@@ -1,0 +1,243 @@
+"""Layers whose arrays live outside of them, in trees of variables: Flax's Linen, Haiku's; and Keras's, assigned."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from refnorm.oracle.ask.doors.binding import CHANNELS, NotReadable, Parameter, parameters_of, probe
+from refnorm.oracle.ask.doors.functions import FULL
+from refnorm.oracle.ask.doors.leaves import flat, leaves, size_of
+from refnorm.oracle.ask.doors.libraries import Library
+from refnorm.oracle.ask.doors.modes import ALWAYS, Mode, modes_of
+from refnorm.oracle.ask.doors.names import is_size, role_of
+
+ROLES = ("gamma", "beta", "mean", "var")
+Tree = Any  # nested dictionaries with arrays at their leaves
+
+
+@dataclass(frozen=True)
+class VariablesDoor:
+    """A layer made anew for each call; ``kind`` says how its variables get in and out."""
+
+    make: Any
+    kind: Any
+    constructor: tuple[Parameter, ...]
+    parameters: tuple[Parameter, ...]
+    mode: Mode = ALWAYS
+    names: tuple[tuple[str, Any], ...] = ()
+    back: str = ""
+
+    @property
+    def roles(self) -> set[str]:
+        """What can be put into it."""
+        settings = {p.role for p in self.constructor if p.role in ("momentum", "eps")}
+        return {role for role, _ in self.names} | settings
+
+    def made(self, shape: tuple[int, ...], momentum: float, eps: float, training: bool) -> Any:
+        """Make a layer for x of this shape."""
+        given = {"momentum": momentum, "eps": eps}
+        said: dict[str, Any] = {}
+        for p in self.constructor:
+            if p.role in given:
+                said[p.name] = given[p.role]
+            elif self.mode.where == "switch" and p.name == self.mode.name:
+                said[p.name] = self.mode.value(training)
+            elif p.needed and (is_size(p.name) or not p.role):
+                said[p.name] = shape[-1]
+        return self.make, said
+
+    def arguments(self, training: bool) -> dict[str, Any]:
+        """Return what tells a call that it trains."""
+        return {self.mode.name: self.mode.value(training)} if self.mode.where == "argument" else {}
+
+    def forward(
+        self, x: Any, gamma: Any, beta: Any, mean: Any, var: Any, momentum: float, eps: float, training: bool
+    ) -> tuple[Any, Any, Any, Any]:
+        """Make a layer, put everything in, call it; return y and the statistics as they are afterwards."""
+        make, said = self.made(size_of(x) or (), momentum, eps, training)
+        given = dict(zip(ROLES, (gamma, beta, mean, var), strict=True))
+        y, after = self.kind.call(make, said, x, self.arguments(training), {w: given[r] for r, w in self.names})
+        moved = {role: after.get(way) for role, way in self.names}
+        return y, moved.get("mean"), moved.get("var"), None
+
+
+def read_variables(thing: Any, kind: Any, library: Library, shape: tuple[int, ...]) -> VariablesDoor:
+    """Find out, by making and calling it, how such a layer is told to train, and which variable is what.
+
+    Raises
+    ------
+    Exception
+        Whatever the layer raises, in the way that comes first.
+    """
+    constructor = tuple(p for p in parameters_of(thing, first="") if p.name not in ("parent", "name"))
+    parameters = parameters_of(kind.method(thing), first="")[1:]
+    first_error: Exception | None = None
+    best: tuple[VariablesDoor, int] | None = None
+    x = probe(shape, library)[0]
+    modes = [mode for where, found in (("argument", parameters), ("switch", constructor)) for p in found
+             for mode in modes_of(p.name, p.role, where)]  # fmt: skip
+    for mode in [*modes, Mode("")]:
+        door = VariablesDoor(thing, kind, constructor, parameters, mode)
+        try:
+            make, said = door.made(shape, 0.5, 2.0**-10, True)
+            seen: dict[str, Any] = {}
+            for way, value in kind.variables(make, said, x, door.arguments(True)):
+                names = [str(step).strip(".") for step in way if isinstance(step, str)]
+                role = next((role_of(n) for n in reversed(names) if role_of(n) in ROLES), "")
+                if role and size_of(value) == (CHANNELS,) and role not in seen:
+                    seen[role] = way
+            door = replace(door, names=tuple(seen.items()))
+            score = 1
+
+            def out(training: bool, shifted: str = "", door: VariablesDoor = door) -> Any:
+                given: Any = (*probe(shape, library, shifted), 0.5, 2.0**-10, training)
+                return flat(door.forward(*given)[0])
+
+            if "mean" in seen:
+                score = int((out(True) == out(True, "mean")).all()) + 2 * int((out(False) != out(False, "mean")).any())
+            else:
+                out(True)
+        except Exception as error:  # of foreign code: another way may do
+            first_error = first_error or error
+            continue
+        if best is None or score > best[1]:
+            best = door, score
+        if score >= FULL:
+            break
+    if best is None:
+        raise first_error or NotReadable("it cannot be called")
+    return best[0]
+
+
+class Linen:
+    """A flax.linen.Module."""
+
+    name, convention, reading = "jax", "flax", "read as flax.linen.Module"
+
+    @staticmethod
+    def method(thing: Any) -> Callable[..., Any]:
+        """Return what is called."""
+        call: Callable[..., Any] = thing.__call__
+        return call
+
+    @staticmethod
+    def variables(make: Any, said: dict[str, Any], x: Any, arguments: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
+        """Yield the variables of a new layer, each with the way to it."""
+        import jax
+
+        yield from leaves(_plain(make(**said).init(jax.random.key(0), x, **arguments)))
+
+    @staticmethod
+    def call(
+        make: Any, said: dict[str, Any], x: Any, arguments: dict[str, Any], given: dict[Any, Any]
+    ) -> tuple[Any, dict[Any, Any]]:
+        """Apply a layer to variables made of what is given; return y, and the variables afterwards."""
+        variables: dict[str, Any] = {}
+        for way, value in given.items():
+            if value is not None:
+                _put(variables, way, value)
+        collections = [name for name in variables if name != "params"]
+        y, moved = make(**said).apply(variables, x, mutable=collections, **arguments)
+        return y, given | dict(leaves(_plain(moved)))
+
+
+class Haiku:
+    """A haiku.Module, transformed with its state."""
+
+    name, convention, reading = "jax", "haiku", "read as haiku.Module"
+
+    @staticmethod
+    def method(thing: Any) -> Callable[..., Any]:
+        """Return what is called."""
+        call: Callable[..., Any] = thing.__call__
+        return call
+
+    @staticmethod
+    def _transformed(make: Any, said: dict[str, Any], arguments: dict[str, Any]) -> Any:
+        import haiku
+
+        return haiku.transform_with_state(lambda x: make(**said)(x, **arguments))
+
+    @classmethod
+    def variables(cls, make: Any, said: dict[str, Any], x: Any, arguments: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
+        """Yield the variables of a new layer, each with the way to it."""
+        import jax
+
+        params, state = cls._transformed(make, said, arguments).init(jax.random.key(0), x)
+        yield from leaves({"params": _plain(params), "state": _plain(state)})
+
+    @classmethod
+    def call(
+        cls, make: Any, said: dict[str, Any], x: Any, arguments: dict[str, Any], given: dict[Any, Any]
+    ) -> tuple[Any, dict[Any, Any]]:
+        """Apply a layer to variables made of what is given; return y, and the variables afterwards."""
+        import jax
+
+        transformed = cls._transformed(make, said, arguments)
+        params, state = transformed.init(jax.random.key(0), x)
+        variables = {"params": _plain(params), "state": _plain(state)}
+        for way, value in given.items():
+            if value is not None:
+                _put(variables, way, value)
+        y, moved = transformed.apply(variables["params"], variables["state"], None, x)
+        return y, given | dict(leaves({"state": _plain(moved)}))
+
+
+class Keras:
+    """A layer of Keras 3 or tf-keras: variables are assigned."""
+
+    name, convention, reading = "keras", "keras", "read as a Keras layer"
+
+    @staticmethod
+    def method(thing: Any) -> Callable[..., Any]:
+        """Return what is called."""
+        call: Callable[..., Any] = thing.call
+        return call
+
+    @staticmethod
+    def _built(make: Any, said: dict[str, Any], x: Any) -> Any:
+        takes = inspect.signature(make).parameters
+        kind = str(x.dtype).rpartition(".")[2]
+        if "dtype" in takes or any(p.kind is p.VAR_KEYWORD for p in takes.values()):
+            said = said | {"dtype": kind}
+        layer = make(**said)
+        if not layer.built:
+            layer.build(tuple(x.shape))
+        return layer
+
+    @classmethod
+    def variables(cls, make: Any, said: dict[str, Any], x: Any, arguments: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
+        """Yield the variables of a new layer, each with its name."""
+        layer = cls._built(make, said, x)
+        if not layer.weights:
+            layer(x, **arguments)
+        for number, variable in enumerate(layer.weights):
+            yield (number, variable.name.partition(":")[0].rpartition("/")[2]), variable
+
+    @classmethod
+    def call(
+        cls, make: Any, said: dict[str, Any], x: Any, arguments: dict[str, Any], given: dict[Any, Any]
+    ) -> tuple[Any, dict[Any, Any]]:
+        """Call a layer with what is given assigned to its variables; return y, and the variables afterwards."""
+        layer = cls._built(make, said, x)
+        if not layer.weights:
+            layer(x, **arguments)
+        for way, value in given.items():
+            if value is not None:
+                layer.weights[way[0]].assign(value)
+        y = layer(x, **arguments)
+        return y, {way: layer.weights[way[0]] for way in given}
+
+
+def _plain(tree: Tree) -> Tree:
+    """Return nested dictionaries of Python's own, for whatever mapping came."""
+    return {k: _plain(v) for k, v in tree.items()} if hasattr(tree, "items") else tree
+
+
+def _put(tree: dict[str, Any], way: Any, value: Any) -> None:
+    for step in way[:-1]:
+        tree = tree.setdefault(step, {})
+    tree[way[-1]] = value

@@ -1,0 +1,238 @@
+"""What an implementation takes, tried before it is judged: ranks, formats, parameters, eps, momentum, statistics."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from refnorm.formats import FORMATS
+from refnorm.golden.inputs import Case
+from refnorm.oracle.ask.box import Box, Refused
+from refnorm.oracle.ask.interface import formats_of
+
+RANKS = (2, 3, 4, 5)
+OPTIONAL, MANDATORY, ABSENT = "optional", "mandatory", "absent"
+SETTINGS = {"eps": (2.0**-10, 2.0**-6), "momentum": (0.25, 0.75)}
+DIGITS = 6  # to which a value that is fixed is read: nobody writes more of them
+UNCLAIMED = ("float16", "bfloat16")  # formats that plain code does not claim to be good in
+STATISTICS = ("running mean", "running variance")
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """What an implementation takes; what lies outside is not offered, and never wrong.
+
+    Attributes
+    ----------
+    ranks, formats : of x.
+    mixed : whether x and parameters may have different formats.
+    gamma, beta : "optional", "mandatory" or "absent".
+    eps, momentum : the value that is used whatever is passed; None if what is passed is used. ``momentum`` is the
+        weight of the new batch.
+    passes : which of eps and momentum the implementation takes at all.
+    statistics : whether running statistics come back.
+    outside : where eps is added to the root, not under it; then its value is that.
+    """
+
+    ranks: tuple[int, ...] = RANKS
+    formats: tuple[str, ...] = tuple(FORMATS)
+    mixed: bool = True
+    gamma: str = OPTIONAL
+    beta: str = OPTIONAL
+    eps: float | None = None
+    momentum: float | None = None
+    passes: tuple[str, ...] = ("eps", "momentum")
+    statistics: bool = True
+    outside: bool = False
+
+    def gaps(self) -> list[str]:
+        """Return what is not offered, a line each."""
+        lines = []
+        if missing := [str(rank) for rank in RANKS if rank not in self.ranks]:
+            lines.append(f"ranks of x: {_either(self.ranks)}; not offered: {', '.join(missing)}")
+        if missing := [kind for kind in ("float64", "float32", "float16") if kind not in self.formats]:
+            lines.append(f"formats: {', '.join(self.formats)}; not offered: {', '.join(missing)}")
+        for name in ("gamma", "beta"):
+            if getattr(self, name) == ABSENT:
+                lines.append(f"{name}: not offered; there is no {name}")
+        needed = [name for name in ("gamma", "beta") if getattr(self, name) == MANDATORY]
+        if needed:
+            lines.append(f"{' and '.join(needed)} = None: not offered")
+        if not self.statistics:
+            lines.append("running statistics: not offered; there are none")
+        for name in ("eps", "momentum"):
+            value = getattr(self, name)
+            if value is not None and name not in self.passes:
+                what = (
+                    f"{value:g}"
+                    if name == "eps"
+                    else f"{value:g} for the new batch, {round(1 - value, DIGITS):g} for the old value"
+                )
+                lines.append(f"{name}: fixed at {what}; everything is judged with that")
+        return lines
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the envelope as plain data."""
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in vars(self).items()}
+
+
+def _either(ranks: tuple[int, ...]) -> str:
+    words = [str(rank) for rank in ranks]
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 2 else words) + (
+        " alone" if len(words) == 1 else ""
+    )
+
+
+def envelope_of(implementation: Any) -> Envelope:
+    """Try what an implementation takes, by calling it; what it raises is an answer.
+
+    An implementation that takes nothing at all is said to take everything: then it is judged, and what it raises is
+    found.
+    """
+    if formats_of(implementation) == ():
+        return Envelope(formats=())
+    box = Box(implementation)
+    if not box.ranks:
+        return Envelope(formats=tuple(box.dtypes))
+    without, lacks = (getattr(implementation, name, ()) for name in ("without", "lacks"))
+    given = getattr(implementation, "passes", ("eps", "momentum"))
+    takes = _Trials(box)
+    found = Envelope(
+        ranks=tuple(getattr(implementation, "ranks", box.ranks)),
+        formats=tuple(kind for kind in box.dtypes if takes.formats(kind, kind)),
+        passes=tuple(given),
+        statistics=box.trains and not set(STATISTICS) <= set(without),
+    )
+    mixed = [kind for kind in found.formats if kind in UNCLAIMED]
+    mixed = mixed if getattr(implementation, "mixed", True) else []
+    found = replace(found, mixed=any(takes.formats(kind, "float32") for kind in mixed))
+    affine: dict[str, Any] = {
+        name: ABSENT if name in lacks else OPTIONAL if takes.without(name) else MANDATORY for name in ("gamma", "beta")
+    }
+    return replace(found, **affine, **_eps(box), **(_momentum(box) if found.statistics else {}))
+
+
+class _Trials:
+    """Calls with ordinary numbers, and whether they are taken."""
+
+    def __init__(self, box: Box) -> None:
+        self.box, self.x = box, box.batch(1.0, 2.0, 4.0, channels=3)
+
+    def formats(self, kind: str, parameters: str) -> bool:
+        """Whether x may be of one format and the parameters of another."""
+        return self._taken(kind, parameters)
+
+    def without(self, *names: str) -> bool:
+        """Whether parameters may be None."""
+        return self._taken(self.box.dtype, self.box.dtype, **dict.fromkeys(names, None))
+
+    def _taken(self, kind: str, parameters: str, **given: Any) -> bool:
+        try:
+            if self.box.trains:
+                self.box.train(self.x, 0.25, dtype=kind, parameters=parameters, **given)
+            if self.box.infers:
+                self.box.infer(self.x, dtype=kind, parameters=parameters, **given)
+        except Refused:
+            return False
+        return True
+
+
+def _eps(box: Box) -> dict[str, Any]:
+    """Read eps off y, for two values passed and two spreads: a value that is the same for all is fixed."""
+
+    def divisor(eps: float, d: float) -> float:
+        if box.trains:
+            y = np.max(np.abs(np.asarray(box.train(box.batch(*[-d, d] * 4), 0.25, eps)[0], float)))
+            return d / float(y)
+        return 1 / float(box.infer(box.batch(1.0, 1.0), eps, var=d * d).flat[0])
+
+    spreads = (2.0**-20, 2.0**-12)
+    try:
+        with np.errstate(all="ignore"):
+            found = {eps: [divisor(eps, d) for d in spreads] for eps in SETTINGS["eps"]}
+    except (Refused, ZeroDivisionError):
+        return {}
+    one, other = found.values()
+    if not np.allclose(one, other, rtol=1e-6, atol=0) or not np.all(np.isfinite(one)):
+        return {}
+    inside = [s * s - d * d for s, d in zip(one, spreads, strict=True)]
+    outside = [s - d for s, d in zip(one, spreads, strict=True)]
+    for values, place in ((inside, False), (outside, True)):
+        if values[0] > 1e-20 and math.isclose(*values, rel_tol=1e-3):
+            return {"eps": _short(values[0]), "outside": place}
+    return {}
+
+
+def _momentum(box: Box) -> dict[str, Any]:
+    """Read the weight of the new batch for two values passed: one that is the same for both is fixed."""
+    try:
+        news = [
+            float(box.train(box.batch(*[1.0, 3.0] * 4), a, mean=0.0, var=0.0)[1][0]) / 2 for a in SETTINGS["momentum"]
+        ]
+        olds = [float(box.train(box.batch(*[-1.0, 1.0] * 4), a, mean=1.0, var=0.0)[1][0]) for a in SETTINGS["momentum"]]
+    except Refused:
+        return {}
+    alike = math.isclose(*news, rel_tol=1e-5) and math.isclose(*olds, rel_tol=1e-5, abs_tol=1e-7)
+    fixed = alike and 0 < news[0] < 1 and abs(news[0] + olds[0] - 1) < 1e-5
+    return {"momentum": _short(news[0])} if fixed else {}
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.{DIGITS}g}")
+
+
+@lru_cache(maxsize=8192)
+def fitted(case: Case, envelope: Envelope, old_weighs: bool = False) -> Case | None:
+    """Return a case as an implementation takes it: in a rank, with the eps and the momentum that it has.
+
+    Its numbers are the same wherever that does not change what is asked; None if the case lies outside.
+
+    Parameters
+    ----------
+    old_weighs : whether momentum is the weight of the old value, in the row that the case will be judged by.
+    """
+    if case.undefined and not envelope.statistics:
+        return None
+    for parameter, name in ((case.gamma, "gamma"), (case.beta, "beta")):
+        if parameter is None and getattr(envelope, name) == MANDATORY:
+            return None
+    changed: dict[str, Any] = {}
+    for name in ("gamma", "beta"):
+        if getattr(envelope, name) == ABSENT and getattr(case, name) is not None:
+            changed[name] = None
+    settings: dict[str, Any] = {"eps": envelope.eps}
+    settings |= {
+        "momentum": None
+        if envelope.momentum is None
+        else round(1 - envelope.momentum, DIGITS)
+        if old_weighs
+        else envelope.momentum
+    }
+    settings = {name: v for name, v in settings.items() if v is not None and v != getattr(case, name)}
+    if case.x.ndim not in envelope.ranks:
+        if case.situation.layout not in ("shared", "read-only"):
+            settings["layout"] = "ordinary"  # what memory looks like is another thing in another rank
+        rank = min(envelope.ranks, key=lambda r: abs(r - case.x.ndim))
+        changed |= {"batches": tuple(in_rank(x, rank) for x in case.batches), "dy": in_rank(case.dy, rank)}
+    if settings:
+        changed["situation"] = replace(case.situation, **settings)
+    return replace(case, **changed, held=False) if changed else case
+
+
+def in_rank(x: Any, rank: int) -> Any:
+    """Return the same values of each channel in an array of another rank.
+
+    Examples
+    --------
+    >>> [in_rank(np.zeros((2, 3, 4, 5)), rank).shape for rank in (2, 3, 5)]
+    [(40, 3), (2, 3, 20), (2, 3, 4, 5, 1)]
+    """
+    if rank > x.ndim:
+        return x.reshape(x.shape + (1,) * (rank - x.ndim))
+    if rank > 2:
+        return x.reshape(*x.shape[: rank - 1], -1 if x.size else 0)
+    return np.moveaxis(x, 1, -1).reshape(-1 if x.size else 0, x.shape[1])

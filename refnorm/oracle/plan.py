@@ -1,0 +1,123 @@
+"""What a path of a target is asked: its envelope, the row it is judged by, and the cases as it takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from refnorm.conventions.row import Convention
+from refnorm.golden.inputs import Case, cases, in_shape
+from refnorm.oracle.ask.envelope import UNCLAIMED, Envelope, envelope_of, fitted
+from refnorm.oracle.ask.interface import formats_of
+from refnorm.oracle.ask.target import Target
+from refnorm.oracle.followed import Followed, followed
+from refnorm.oracle.observe import selected
+
+DTYPES = ("float64", "float32", "float16")
+USUAL_SHAPES = {2: (4, 3), 3: (4, 3, 2)}
+ABOUT_SHAPE = {
+    "two-values", "three-values", "square", "one-sample", "one-channel", "many-channels", "odd-split", "one-value",
+    "empty-batch", "outlier", "large-count",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How one path of a target is judged.
+
+    Attributes
+    ----------
+    name, implementation : of the path.
+    following : the row, and how it was found.
+    envelope : what it takes; None for what declares that itself, a framework's adapter.
+    cases : those that apply, as it takes them.
+    dtypes : that were asked for.
+    unclaimed : formats in which lost digits are a remark, and no finding.
+    """
+
+    name: str
+    implementation: Any
+    following: Followed
+    envelope: Envelope | None
+    cases: tuple[Case, ...]
+    dtypes: tuple[str, ...]
+    unclaimed: tuple[str, ...] = ()
+
+    @property
+    def row(self) -> Convention:
+        """The row that it is judged by."""
+        return self.following.row
+
+    def as_taken(self, case: Case) -> Case | None:
+        """Return a case as this path takes it; None if it lies outside."""
+        if self.envelope is None:
+            return case
+        spared = in_few_shapes(case) if getattr(self.implementation, "sparing", False) else case
+        return None if spared is None else fitted(spared, self.envelope, self.row.momentum == "old")
+
+
+def planned(
+    target: Target,
+    name: str,
+    asked: str | None = None,
+    dtypes: Sequence[str] | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Plan:
+    """Find out how one path of a target is to be judged; where nothing is declared, by trying it.
+
+    Parameters
+    ----------
+    asked : the row to judge by; None for its own, or the one that it is measured to follow.
+    dtypes : formats of x; None for the usual ones, of which half precision is claimed only by who says so.
+    progress : called with what is tried.
+    """
+    implementation = target.paths[name]
+    kinds = tuple(DTYPES if dtypes is None else dtypes)
+    if target.declared:
+        following = followed(implementation, target, asked, Envelope())
+        chosen = selected(implementation, following.row, kinds)
+        return Plan(name, implementation, following, None, tuple(chosen), kinds)
+    progress(f"what {name or target.name} takes")
+    envelope = envelope_of(implementation)
+    progress(f"the convention of {name or target.name}")
+    following = followed(implementation, target, asked, envelope)
+    claims = getattr(implementation, "half", formats_of(implementation) is not None)
+    unclaimed = () if dtypes is not None or claims else UNCLAIMED
+    plan = Plan(name, implementation, following, envelope, (), kinds, unclaimed)
+    return Plan(name, implementation, following, envelope, tuple(_cases(plan)), kinds, unclaimed)
+
+
+@lru_cache(maxsize=1024)
+def in_few_shapes(case: Case) -> Case | None:
+    """Return a case in a shape that many have, for what is compiled for each shape anew.
+
+    What is about a shape or a count keeps its own, and is asked in float64 alone; None for the rest of these.
+    """
+    situation = case.situation
+    about = situation.name in ABOUT_SHAPE or case.x.ndim > 3 or not case.x.size or situation.layout != "ordinary"
+    if about:
+        return case if case.kind == "float64" or situation.name == "large-count" else None
+    shape = USUAL_SHAPES[case.x.ndim]
+    return case if case.x.shape == shape else in_shape(case, shape)
+
+
+def _cases(plan: Plan) -> list[Case]:
+    """Return the cases that apply to what says nothing of itself."""
+    envelope, implementation = plan.envelope, plan.implementation
+    assert envelope is not None
+    training = hasattr(implementation, "train")
+    inference = hasattr(implementation, "infer") or hasattr(implementation, "frozen")
+    chosen = []
+    for case in cases():
+        if case.kind not in plan.dtypes or case.kind not in envelope.formats:
+            continue
+        if (case.kind != case.parameters and not envelope.mixed) or not (
+            training if case.operation == "training" else inference
+        ):
+            continue
+        own = plan.as_taken(case)
+        if own is not None:
+            chosen.append(own)
+    return chosen

@@ -1,0 +1,3 @@
+from .norm import BatchNorm
+
+__all__ = ["BatchNorm"]
