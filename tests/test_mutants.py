@@ -59,7 +59,7 @@ VOCABULARY |= {f"only-{situation.name}" for situation in SITUATIONS}
 def judged(name: str) -> Report:
     """Put a mutant or a variant on trial."""
     formats = ALL if name in VARIANTS else FORMATS.get(name, ("float64",))
-    return refnorm.check({**VARIANTS, **REAL, **INVENTED}[name](), dtypes=formats)
+    return refnorm.check({**VARIANTS, **REAL, **INVENTED}[name](), "torch", dtypes=formats)
 
 
 def causes(report: Report) -> set[str]:

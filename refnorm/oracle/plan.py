@@ -79,9 +79,9 @@ def planned(
         following = followed(implementation, target, asked, Envelope())
         chosen = selected(implementation, following.row, kinds)
         return Plan(name, implementation, following, None, tuple(chosen), kinds)
-    progress(f"what {name or target.name} takes")
+    progress(f"the trial of what {name or target.name} takes")
     envelope = envelope_of(implementation)
-    progress(f"the convention of {name or target.name}")
+    progress(f"the trial of the convention of {name or target.name}")
     following = followed(implementation, target, asked, envelope)
     claims = getattr(implementation, "half", formats_of(implementation) is not None)
     unclaimed = () if dtypes is not None or claims else UNCLAIMED

@@ -60,7 +60,9 @@ def cause_of_trouble(
 def _policy(quantity: str, outcome: str, row: Convention) -> Cause:
     accepted = row.one_value if quantity.startswith("one") else row.empty
     allowed = " or ".join(POLICIES[p] for p in accepted)
-    title = f"{quantity}: {POLICIES[outcome]}; {row.name} asks that {allowed}"
+    title = f"{quantity}: {POLICIES[outcome]}"
+    if len(accepted) <= 3:  # else whatever makes sense is allowed
+        title += f"; {row.name} asks that {allowed}"
     effect = "Code that relies on the convention is not warned, or fails, when a batch has one value or none."
     if outcome == "non-finite":
         effect = "NaN in running statistics stays there: every later inference is NaN."

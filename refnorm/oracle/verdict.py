@@ -22,7 +22,7 @@ IGNORED = 12  # cases that show what a setting does that is ignored
 
 def planned_verdict(plan: Plan, functions: Sequence[str], observations: list[Observation], cases: int) -> Path:
     """Return the verdict on one path of a target that was judged by a plan: what lies outside of it is no finding."""
-    lenient = plan.envelope is not None
+    lenient = plan.following.lenient or getattr(plan.implementation, "sparing", False)  # a compiler flushes subnormals
     path = path_verdict(plan.name, functions, observations, plan.row, cases, plan.unclaimed, lenient)
     ignored = [replace(f, path=plan.name) for f in ignored_settings(plan)]
     policies = [] if path.findings else _policies(plan, observations)  # what is wrong is said first
@@ -130,7 +130,9 @@ def ignored_settings(plan: Plan) -> list[Finding]:
             weights = f"the new batch weighs {value:g} and the old value {round(1 - value, 6):g}"
             title = f"momentum is ignored: {weights}, whatever is passed"
         effect = f"A caller who sets {name} is not heard; all else is judged with {value:g}."
-        found.append(finding(Cause("wrong", f"{name}-ignored", title, effect), failed))
+        known = f"{name}-fixed-{value:g}".replace("e-0", "e-")
+        cause = known if known in {d.name for d in DEVIATIONS} else f"{name}-ignored"
+        found.append(finding(Cause("wrong", cause, title, effect), failed))
     return found
 
 

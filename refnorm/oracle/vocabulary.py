@@ -55,6 +55,8 @@ OTHERS = (
         (f"computed-in-{kind}", "numerics", f"right to the precision of {kind} alone: something is rounded to it")
         for kind in ("float32", "float16", "bfloat16")
     ),
+    ("eps-ignored", "wrong", "eps is accepted, and another value is used whatever is passed"),
+    ("momentum-ignored", "wrong", "momentum is accepted, and other weights are used whatever is passed"),
     ("returns-nan", "wrong", "a result is NaN throughout"),
     ("half-overflow", "numerics", "sums or squares stay in half precision"),
     ("subnormals-flushed", "numerics", "subnormal numbers are flushed to 0"),

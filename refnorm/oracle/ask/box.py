@@ -18,6 +18,10 @@ class Refused(Exception):
     """The box raised; the text says what."""
 
 
+class Misshapen(Refused):
+    """The box took what it was given, and returned something of another shape."""
+
+
 class Box:
     """An implementation behind one door: fresh arrays in, arrays out, Refused if it raises."""
 
@@ -30,6 +34,7 @@ class Box:
             raise TargetError(f"its dtypes name none of {', '.join(FORMATS)}: nothing to measure")
         self.dtype = self.dtypes[0]
         self.refusals: dict[str, str] = {}
+        self.accepted: set[int] = set()  # ranks, whatever comes back
         takes = {name: tuple(r for r in (2, 3, 4, 5) if self._takes(name, r)) for name in ("train", "infer")}
         self.trains, self.infers = bool(takes["train"]), bool(takes["infer"])
         self.ranks = takes["train"] or takes["infer"]
@@ -44,7 +49,10 @@ class Box:
             self.train(x) if function == "train" else self.infer(x)
         except Refused as refused:
             self.refusals.setdefault(function, str(refused))
+            if isinstance(refused, Misshapen):
+                self.accepted.add(rank)
             return False
+        self.accepted.add(rank)
         return True
 
     def batch(self, *values: float, channels: int = 1) -> Any:
@@ -75,7 +83,7 @@ class Box:
             ("y", "running mean", "running variance"), found, (np.shape(x), *[(channels,)] * 2), strict=False
         ):
             if array.shape != shape and name not in without:
-                raise Refused(f"{name} has shape {array.shape}, expected {shape}")
+                raise Misshapen(f"{name} has shape {array.shape}, expected {shape}")
         return found[0] if function == "infer" else found
 
     def train(

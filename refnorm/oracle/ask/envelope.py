@@ -11,7 +11,7 @@ import numpy as np
 
 from refnorm.formats import FORMATS
 from refnorm.golden.inputs import Case
-from refnorm.oracle.ask.box import Box, Refused
+from refnorm.oracle.ask.box import Box, Misshapen, Refused
 from refnorm.oracle.ask.interface import formats_of
 
 RANKS = (2, 3, 4, 5)
@@ -102,7 +102,7 @@ def envelope_of(implementation: Any) -> Envelope:
     given = getattr(implementation, "passes", ("eps", "momentum"))
     takes = _Trials(box)
     found = Envelope(
-        ranks=tuple(getattr(implementation, "ranks", box.ranks)),
+        ranks=tuple(getattr(implementation, "ranks", sorted(box.accepted))),
         formats=tuple(kind for kind in box.dtypes if takes.formats(kind, kind)),
         passes=tuple(given),
         statistics=box.trains and not set(STATISTICS) <= set(without),
@@ -136,6 +136,8 @@ class _Trials:
                 self.box.train(self.x, 0.25, dtype=kind, parameters=parameters, **given)
             if self.box.infers:
                 self.box.infer(self.x, dtype=kind, parameters=parameters, **given)
+        except Misshapen:
+            return True  # which is judged
         except Refused:
             return False
         return True
@@ -200,6 +202,8 @@ def fitted(case: Case, envelope: Envelope, old_weighs: bool = False) -> Case | N
     for parameter, name in ((case.gamma, "gamma"), (case.beta, "beta")):
         if parameter is None and getattr(envelope, name) == MANDATORY:
             return None
+    if case.situation.layout == "shared" and ABSENT in (envelope.gamma, envelope.beta):
+        return None
     changed: dict[str, Any] = {}
     for name in ("gamma", "beta"):
         if getattr(envelope, name) == ABSENT and getattr(case, name) is not None:

@@ -284,6 +284,8 @@ def _ending(status: str, guard: int) -> Loss:
 
 
 def _place(case: str) -> str:
+    if case.startswith("the "):
+        return case
     return f"case {case}" if case else "its import"
 
 

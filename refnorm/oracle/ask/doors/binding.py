@@ -92,6 +92,8 @@ def parameters_of(function: Callable[..., Any], first: str = "x") -> tuple[Param
             better = is_running(p.name) and not is_running(found[twin].name)
             found[twin if better else k] = replace(found[twin if better else k], role="")
         seen.add(found[k].role)
+    if first and found and not any(p.role == first for p in found) and len(found[0].name) == 1 and found[0].needed:
+        found[0] = replace(found[0], role=first)  # whatever letter it is
     if not any(p.role == first for p in found):
         free = [k for k, p in enumerate(found) if (not p.role or p.role in ("x", "dtype", "std")) and p.needed]
         if not free:

@@ -73,7 +73,8 @@ def read_all(target: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
 
 def said_by(error: BaseException) -> str:
     """Return what foreign code raised, and where."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}{where_of(error)}"
+    kind = "" if isinstance(error, NotReadable) else f"{type(error).__name__}: "
+    return f"{kind}{' '.join(str(error).split())[:200]}{where_of(error)}"
 
 
 def unread(target: Any, chosen: dict[str, Any], failed: dict[str, str], scope: dict[str, Any]) -> str:

@@ -18,7 +18,7 @@ from refnorm.oracle.ask.doors.binding import (
     gradients_in,
     probe,
 )
-from refnorm.oracle.ask.doors.leaves import Way, flat, found_at, leaves, size_of
+from refnorm.oracle.ask.doors.leaves import Way, flat, found_at, leaves, of_shape, size_of
 from refnorm.oracle.ask.doors.libraries import Library
 from refnorm.oracle.ask.doors.modes import ALWAYS, WORDS, Mode, modes_of
 from refnorm.oracle.ask.doors.names import role_of
@@ -59,10 +59,12 @@ class FunctionDoor:
         given = dict(zip((*ARRAYS, *SETTINGS), (x, gamma, beta, mean, var, momentum, eps), strict=True))
         if not training and self.inference is not None:
             result = self.inference(**{p.name: given[p.role] for p in self.inference_parameters if p.role in given})
-            return next(v for _, v in leaves(result) if size_of(v) == size_of(x)), None, None, None
+            return of_shape(result, size_of(x)), None, None, None
         with self.mode.gradients(training):
             arguments = self.arguments(given, training)
             result = self.function(**arguments)
+        if not training:
+            return of_shape(result, size_of(x)), mean, var, (given, result)
         moved = [
             None if way is None else self._moved(way, role, given, arguments, result)
             for way, role in ((self.mean, "mean"), (self.var, "var"))
@@ -179,10 +181,10 @@ def _learned(door: FunctionDoor, library: Library, shape: tuple[int, ...], has: 
         steady = np.array_equal(flat(found_at(result, y)), flat(other_y))
         score += steady
         fallback = [w for w, leaf in leaves(result) if w != y and _is_row(leaf) and not isinstance(w[-1], str)]
-        if steady and moved["mean"] is None and moved["var"] is None and len(fallback) >= 2:
+        if "momentum" in has and steady and moved["mean"] is None and moved["var"] is None and len(fallback) >= 2:
             moved = dict(zip(moved, fallback[:2], strict=True))
         try:
-            one, another = (found_at(called(False, shifted)[0], y) for shifted in ("", "mean"))
+            one, another = (of_shape(called(False, shifted)[0], shape) for shifted in ("", "mean"))
             score += not np.array_equal(flat(one), flat(another))
         except Exception:  # it has no such mode
             pass

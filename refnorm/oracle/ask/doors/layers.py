@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from refnorm.oracle.ask.doors.binding import Parameter, gradients_in, parameters_of
-from refnorm.oracle.ask.doors.leaves import Way, found_at, size_of
+from refnorm.oracle.ask.doors.leaves import Way, found_at, of_shape, size_of
 from refnorm.oracle.ask.doors.libraries import Library
 from refnorm.oracle.ask.doors.modes import ALWAYS, Mode
 from refnorm.oracle.ask.doors.names import is_size, role_of
@@ -32,21 +32,24 @@ SETUP = (
 
 
 class Recorder:
-    """An optimizer that changes nothing, and remembers the gradients that it is given."""
+    """An optimizer that changes nothing, and remembers what it was last given, with the parameter that it was for."""
 
     def __init__(self) -> None:
-        self.gradients: list[Any] = []
+        self.given: list[tuple[Any, Any]] = []
 
     def update(self, parameter: Any, gradient: Any, *_: Any, **__: Any) -> Any:
         """Return the parameter as it is."""
-        self.gradients.append(gradient)
+        self.given = [*self.given[-3:], (parameter, gradient)]
         return parameter
 
     __call__ = step = update
 
-    def __deepcopy__(self, memo: Any) -> Recorder:
-        memo.setdefault("recorders", []).append(self)
-        return self
+
+def recorded_gradient(layer: Any, parameter: Any) -> Any:
+    """Return the gradient that a layer's optimizers were given for a parameter; None if they were given none."""
+    recorders = [v for v in vars(layer).values() if isinstance(v, Recorder)]
+    given = [pair for recorder in recorders for pair in recorder.given if pair[0] is parameter]
+    return given[-1][1] if given else None
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,6 @@ class LayerDoor:
     parameters: tuple[Parameter, ...] = ()
     mode: Mode = ALWAYS
     setup: str = ""
-    y: Way = ()
     new: Way | None = None
     slots: dict[str, Slot] = field(default_factory=dict)
     back: str = ""
@@ -153,7 +155,7 @@ class LayerDoor:
                 raise TypeError(f"{role} cannot be None: the layer makes its own")
         after = layer if self.new is None else found_at(result, self.new)
         moved = [self.slots[role].get(after) if role in self.slots else None for role in ("mean", "var")]
-        return found_at(result, self.y), *map(_row, moved), (layer, shape)
+        return of_shape(result, shape), *map(_row, moved), (layer, shape)
 
     def fill(self, layer: Any, given: dict[str, Any], training: bool) -> None:
         """Put parameters and statistics into a layer; one that makes them when it is called is called first."""
@@ -181,8 +183,8 @@ class LayerDoor:
         result = getattr(layer, self.back)(dy)
         dx, dgamma, dbeta = gradients_in(result, shape)
         if self.recorded:
-            given = _recorder_of(layer).gradients[-2:]
-            return dx, *map(_row, given)
+            own = (self.slots[role].get(layer) if role in self.slots else None for role in ("gamma", "beta"))
+            return dx, *(_row(recorded_gradient(layer, parameter)) for parameter in own)
         if self.gradients:
             dgamma, dbeta = (self.gradients[r].get(layer) if r in self.gradients else None for r in ("gamma", "beta"))
         return dx, _row(dgamma), _row(dbeta)
@@ -191,15 +193,6 @@ class LayerDoor:
 def makes(thing: Any) -> bool:
     """Whether a thing makes layers, as a class does, and a function that is none of its own; else it is a layer."""
     return isinstance(thing, type) or (inspect.isfunction(thing) and not vars(thing))
-
-
-def _recorder_of(layer: Any) -> Recorder:
-    recorders = [v for v in vars(layer).values() if isinstance(v, Recorder)]
-    if len(recorders) == 1:
-        return recorders[0]
-    both = Recorder()
-    both.gradients = [v.gradients[-1] for v in recorders if v.gradients]
-    return both
 
 
 def _row(value: Any) -> Any:

@@ -39,6 +39,20 @@ def found_at(value: Any, way: Way) -> Any:
     return value
 
 
+def of_shape(value: Any, shape: tuple[int, ...] | None) -> Any:
+    """Return the first thing of a shape in a value; what a function returns may differ from mode to mode.
+
+    Raises
+    ------
+    NoNumbers
+        If nothing has it.
+    """
+    for _, leaf in leaves(value):
+        if size_of(leaf) == shape:
+            return leaf
+    raise NoNumbers(f"nothing of the shape of x, {shape}, comes back")
+
+
 def size_of(value: Any) -> tuple[int, ...] | None:
     """Return the shape of what is an array of numbers, or a rectangular list of them; None of anything else."""
     if hasattr(value, "shape") and hasattr(value, "dtype") and not isinstance(value, np.ndarray):

@@ -20,7 +20,7 @@ from refnorm.oracle.ask.doors.libraries import LIBRARIES, Library, lists, to_num
 from refnorm.oracle.ask.doors.looks import backward_of, looks_like_a_function, partner_for_inference
 from refnorm.oracle.ask.doors.read_layer import read_layer
 from refnorm.oracle.ask.doors.through import Through
-from refnorm.oracle.ask.doors.variables import Haiku, Keras, Linen, read_variables
+from refnorm.oracle.ask.doors.variables import Equinox, Haiku, Keras, Linen, read_variables
 
 
 def read_thing(thing: Any, scope: dict[str, Any]) -> Through:
@@ -52,9 +52,7 @@ def through_function(function: Callable[..., Any], scope: dict[str, Any]) -> Thr
     bare = FunctionDoor(function, parameters_of(function))
     unbound = [p.name for p in bare.parameters if p.needed and p.role in ("", "dtype", "axis", "rank", "count", "std")]
     if unbound:
-        raise NotReadable(
-            f"its parameter{'s' * (len(unbound) > 1)} {', '.join(unbound)} stand for nothing that is known"
-        )
+        raise NotReadable(f"it is not known what {', '.join(unbound)} {'is' if len(unbound) == 1 else 'are'}")
     library, doors = _opened(lambda library, own: read_function(bare, library, own), used_by(function, scope))
     door = doors[min(doors)][0]
     if library.name == "numpy" and isinstance(
@@ -88,7 +86,7 @@ def _opened(
                 own = shape if axis == 1 else (shape[0], *shape[2:], shape[1])
                 try:
                     door = read(library, own)
-                    if len(shape) > 2 and not _keeps(door, library, own, axis):
+                    if len(shape) > 2 and not _keeps(door, library, own, axis, alone=2 not in doors):
                         continue
                 except Exception as error:  # of foreign code: another library, or rank, may do
                     first_error = first_error or error
@@ -100,8 +98,12 @@ def _opened(
     raise first_error or NotReadable("it cannot be called")
 
 
-def _keeps(door: Any, library: Library, shape: tuple[int, ...], axis: int) -> bool:
-    """Whether channels are on this axis: a change of one value leaves the y of other channels as it was."""
+def _keeps(door: Any, library: Library, shape: tuple[int, ...], axis: int, alone: bool) -> bool:
+    """Whether channels are on this axis: a change of one value leaves the y of other channels as it was.
+
+    Code for rows that is given maps may take each place in them for a channel: it does not take maps. Where it takes
+    no rows, ``alone``, that is a fault, and is left to the judge.
+    """
     x, *rest = probe(shape, library)
     other = np.array(to_numpy(x))
     other[(0,) * other.ndim] += 1.5
@@ -109,7 +111,7 @@ def _keeps(door: Any, library: Library, shape: tuple[int, ...], axis: int) -> bo
     y, changed = (np.asarray(to_numpy(door.forward(v, *rest, *settings)[0])) for v in (x, library.own(other)))
     moved = np.moveaxis(y != changed, axis, 0)
     shared = moved[0].reshape(len(x), -1)[:, 1:].any()  # each place in a map alone is no batch norm of channels
-    return bool(not moved[1:].any() and (axis == 1 or shared))
+    return bool(not moved[1:].any() and ((axis == 1 and alone) or shared))
 
 
 def _function(doors: Doors, library: Library, partner: Any, scope: dict[str, Any]) -> Through:
@@ -161,10 +163,12 @@ def special_kind(kind: type) -> Any:
         ("flax.linen", "Module", Linen),
         ("haiku", "Module", Haiku),
         ("keras", "Layer", Keras),
+        ("equinox", "Module", Equinox),
     ):
         found = getattr(sys.modules.get(module), name, None)
         if isinstance(found, type) and issubclass(kind, found):
-            return special
+            with_state = special is not Equinox or "state" in inspect.signature(kind.__call__).parameters
+            return special if with_state else None
     return None
 
 

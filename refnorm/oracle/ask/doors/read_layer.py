@@ -13,7 +13,7 @@ from refnorm.oracle.ask.doors.binding import CHANNELS, NotReadable, Parameter, g
 from refnorm.oracle.ask.doors.declared import ALSO
 from refnorm.oracle.ask.doors.functions import FULL
 from refnorm.oracle.ask.doors.layers import BACKWARD, FORWARD, INFER, SETUP, LayerDoor, Recorder, makes
-from refnorm.oracle.ask.doors.leaves import flat, leaves, size_of
+from refnorm.oracle.ask.doors.leaves import flat, of_shape
 from refnorm.oracle.ask.doors.libraries import Library
 from refnorm.oracle.ask.doors.modes import Mode, modes_of
 from refnorm.oracle.ask.doors.names import gradient_of, is_size, role_of
@@ -144,13 +144,11 @@ def _learned(door: LayerDoor, shape: tuple[int, ...]) -> tuple[LayerDoor, int]:
     slots = slots if {"gamma", "mean"} <= set(slots) else found_slots(layer, CHANNELS) | slots
     for role, name in door.named:
         slots |= {ALSO.get(role, role): slot for slot, own, _ in kept(layer, CHANNELS) if own == name}
-    y = next((way for way, leaf in leaves(result) if size_of(leaf) == shape), None)
-    if y is None:
-        raise NotReadable(f"nothing of the shape of x, {shape}, comes back")
+    of_shape(result, shape)
     new = None
     if not isinstance(result, type(layer)) and isinstance(result, tuple):
         new = next(((k,) for k, part in enumerate(result) if isinstance(part, type(layer))), None)
-    door = replace(door, slots=slots, y=y, new=new)
+    door = replace(door, slots=slots, new=new)
     score = 1
     if "mean" in slots:
         score = 0
@@ -195,10 +193,6 @@ def _backward(door: LayerDoor, shape: tuple[int, ...]) -> dict[str, Any]:
         changed.append(slot)
         if role in ("gamma", "beta") and role not in found:
             found[role] = slot
-    recorded = (
-        any(isinstance(v, Recorder) and v.gradients for v in vars(layer).values())
-        if hasattr(layer, "__dict__")
-        else False
-    )
+    recorded = any(isinstance(v, Recorder) and v.given for v in getattr(layer, "__dict__", {}).values())
     use = dgamma is None and dbeta is None
     return {"back": name, "gradients": found if use else {}, "recorded": recorded and use and not found}

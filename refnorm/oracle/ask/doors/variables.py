@@ -147,7 +147,7 @@ class Linen:
 class Haiku:
     """A haiku.Module, transformed with its state."""
 
-    name, convention, reading = "jax", "haiku", "read as haiku.Module"
+    name, convention, reading = "jax", "", "read as haiku.Module"
 
     @staticmethod
     def method(thing: Any) -> Callable[..., Any]:
@@ -184,6 +184,59 @@ class Haiku:
                 _put(variables, way, value)
         y, moved = transformed.apply(variables["params"], variables["state"], None, x)
         return y, given | dict(leaves({"state": _plain(moved)}))
+
+
+class Equinox:
+    """An equinox.Module that is called with a state, and returns it: ``y, state = layer(x, state)``."""
+
+    name, convention, reading = "jax", "", "read as equinox.Module with its state"
+
+    @staticmethod
+    def method(thing: Any) -> Callable[..., Any]:
+        """Return what is called."""
+        call: Callable[..., Any] = thing.__call__
+        return call
+
+    @staticmethod
+    def _indices(layer: Any) -> dict[str, Any]:
+        import equinox
+
+        return {n: v for n, v in vars(layer).items() if isinstance(v, equinox.nn.StateIndex)}
+
+    @classmethod
+    def _kept(cls, layer: Any, state: Any) -> Iterator[tuple[Any, Any]]:
+        """Yield what is in the state: a pair is mean and variance, where it has no names."""
+        for name, index in cls._indices(layer).items():
+            for way, value in leaves(state.get(index)):
+                unnamed = len(way) == 1 and isinstance(way[0], int)
+                yield ("state", name, *way, *([("mean", "var")[way[0] % 2]] if unnamed else [])), value
+
+    @classmethod
+    def variables(cls, make: Any, said: dict[str, Any], x: Any, arguments: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
+        """Yield the arrays of a new layer and of its state, each with the way to it."""
+        import equinox
+
+        layer, state = equinox.nn.make_with_state(make)(**said)
+        yield from ((("layer", name), value) for name, value in vars(layer).items())
+        yield from cls._kept(layer, state)
+
+    @classmethod
+    def call(
+        cls, make: Any, said: dict[str, Any], x: Any, arguments: dict[str, Any], given: dict[Any, Any]
+    ) -> tuple[Any, dict[Any, Any]]:
+        """Call a layer with what is given in it and in its state; return y, and both afterwards."""
+        import equinox
+
+        layer, state = equinox.nn.make_with_state(make)(**said)
+        for way, value in given.items():
+            if way[0] == "layer":
+                object.__setattr__(layer, way[1], value)
+        for name, index in cls._indices(layer).items():
+            old = [(way, given.get(way, value)) for way, value in cls._kept(layer, state) if way[1] == name]
+            values = tuple(value for _, value in old)
+            state = state.set(index, values if len(values) > 1 else values[0])
+        y, after = layer(x, state, **arguments)
+        return y, given | dict(cls._kept(layer, after))
 
 
 class Keras:

@@ -1,0 +1,250 @@
+"""The door: batch norms as people write them, judged as they are.
+
+`doors/given` was written by whoever planned this, `doors` by someone who had seen no reader; each file has its
+expectation in EXPECT.json: how the report may read it, which causes it must and which words it must never say. Right
+files conform, each bug is found and named. A file whose library is not installed is skipped by name.
+
+Not verified here: what is on no list; GPUs; libraries that are not named under ``requires``.
+"""
+
+import json
+import re
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import refnorm
+from refnorm.golden.inputs import case
+from refnorm.oracle.ask.doors.declared import reading
+from refnorm.oracle.ask.doors.leaves import leaves
+from refnorm.oracle.ask.doors.names import gradient_of, role_of
+from refnorm.oracle.ask.doors.own import own_functions
+from refnorm.oracle.ask.envelope import Envelope, envelope_of, fitted
+from refnorm.oracle.ask.target import TargetError, as_target, load_target
+from refnorm.oracle.report import Report
+from refnorm.oracle.shown import text
+
+SAMPLED = True  # see conftest.py
+
+DOORS = Path(__file__).parent / "doors"
+EXPECTED = [
+    (folder, expected)
+    for folder in (DOORS / "given", DOORS)
+    for expected in json.loads((folder / "EXPECT.json").read_text(encoding="utf-8"))
+]
+
+
+def checked(folder, target, *options):
+    """Judge a target as the command line does; return the exit status, the report, and what else was said."""
+    command = [sys.executable, "-m", "refnorm", "check", target, "--format", "json", *options]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    return done.returncode, json.loads(done.stdout) if done.stdout else None, done.stderr
+
+
+def problems(expected, report):
+    """Return what a report says that it must not, or does not say that it must."""
+    found = []
+    shown = text(Report.from_dict(report))
+    findings = [f"{f['title']} | {f['cause']}" for f in report["findings"]]
+    verdict = "conforms" if report["conforms"] else "deviates"
+    if verdict != expected["verdict"]:
+        found.append(f"{verdict}, expected {expected['verdict']}")
+    for never in expected["never"]:
+        found += [f"says {never!r}: {line}" for line in [*findings, *shown.splitlines()] if re.search(never, line)]
+    for cause in expected["causes"]:
+        if not any(re.search(cause, line) for line in findings):
+            found.append(f"does not say {cause!r}, but {findings}")
+    for line in findings:
+        if not any(re.search(pattern, line) for pattern in (*expected["causes"], *expected["may"])):
+            found.append(f"finds what is not there: {line}")
+    found += [f"does not mention {must!r}" for must in expected["must_say"] if not re.search(must, shown)]
+    if expected["judged_as"] and report["convention"] not in expected["judged_as"]:
+        found.append(f"judged as {report['convention']}, expected one of {expected['judged_as']}")
+    judged = {cell["quantity"] for path in report["paths"] for cell in path["cells"]}
+    return [*found, *(f"does not judge {quantity}" for quantity in expected["judged"] if quantity not in judged)]
+
+
+@pytest.mark.parametrize(
+    ("folder", "expected"), EXPECTED, ids=[f"{folder.name}-{e['target']}" for folder, e in EXPECTED]
+)
+def test_what_people_wrote_is_judged_as_it_is(folder, expected):
+    missing = [name for name in expected["requires"] if find_spec(name) is None]
+    if missing:
+        pytest.skip(f"NOT TESTED: {expected['target']} needs {', '.join(missing)}")
+    status, report, said = checked(folder, expected["target"])
+    assert report is not None, said
+    assert problems(expected, report) == []
+    assert status == (0 if expected["verdict"] == "conforms" else 1)
+
+
+def test_the_expectations_can_fail():
+    folder, expected = next((f, e) for f, e in EXPECTED if e["target"] == "hw_layer.py")
+    _, report, _ = checked(folder, "hw_layer.py", "--dtypes", "float64")
+    assert problems(expected, report) == []
+    assert any("expected deviates" in line for line in problems(expected | {"verdict": "deviates"}, report))
+    assert problems(expected | {"judged_as": ["torch"]}, report)
+    assert problems(expected | {"must_say": ["there is no gamma"]}, report)
+    assert problems(expected | {"never": ["2e-05"]}, report)
+
+
+def test_names_say_what_they_stand_for():
+    assert [role_of(n) for n in ("weight", "bngain", "W", "g", "scale")] == ["gamma"] * 5
+    assert [role_of(n) for n in ("running_mean", "moving_avg", "exp_mean", "mu", "rm")] == ["mean"] * 5
+    assert [role_of(n) for n in ("running_var", "sigma2", "movingVariance", "running_V")] == ["var"] * 4
+    assert [role_of(n) for n in ("deterministic", "is_test", "use_running_average", "eval")] == ["inference"] * 4
+    assert [role_of(n) for n in ("train_flg", "is_training", "training")] == ["training"] * 3
+    assert [gradient_of(n) for n in ("dgamma", "grad_W", "LW", "d_beta", "Lb", "bias_grad")] == [
+        "gamma", "gamma", "gamma", "beta", "beta", "beta",
+    ]  # fmt: skip
+    assert role_of("unheard_of") == gradient_of("gamma") == ""
+
+
+def test_whatever_comes_back_is_found_through_tuples_and_dictionaries():
+    y, row = np.zeros((2, 3)), np.zeros(3)
+    assert [way for way, _ in leaves((y, {"stats": (row, [row])}))] == [(0,), (1, "stats", 0), (1, "stats", 1, 0)]
+    assert [way for way, _ in leaves([[1.0, 2.0], [3.0, 4.0]])] == [()]
+
+
+class Takes:
+    """An implementation with refnorm's own functions, by keyword and in another order."""
+
+    def train(self, *, eps, momentum, running_var, running_mean, beta, gamma, x):
+        return Right.train(self, x, gamma, beta, running_mean, running_var, momentum, eps)
+
+
+class Right:
+    def train(self, x, gamma, beta, running_mean, running_var, momentum, eps):
+        y, saved = refnorm.batch_norm_training(x, gamma, beta, eps=eps)
+        moved = refnorm.update_running(running_mean, running_var, saved.statistics, momentum=momentum)
+        return y, *moved, None
+
+
+def test_own_functions_are_called_in_the_order_that_they_ask_for():
+    assert own_functions(Right()).__class__ is Right
+    report = refnorm.check(Takes(), dtypes=["float64"])
+    assert report.conforms
+    assert report.convention == "torch"
+
+
+def test_a_train_that_trains_a_model_is_none():
+    class Loop:
+        def train(self, model, loader, epochs=1):
+            raise AssertionError("nobody calls this")
+
+    assert own_functions(Loop()) is None
+
+
+def test_an_envelope_is_measured():
+    def batch_norm(x, gamma, beta, running_mean, running_var, training):
+        x, n = np.asarray(x), len(x)
+        if x.ndim != 2:
+            raise ValueError("rows, please")
+        mean, var = (x.mean(0), x.var(0)) if training else (running_mean, running_var)
+        if training:
+            if n < 2:
+                raise ValueError("a variance needs two rows")
+            running_mean = 0.75 * running_mean + 0.25 * mean
+            running_var = 0.75 * running_var + 0.25 * var * n / (n - 1)
+        return gamma * (x - mean) / np.sqrt(var + 1e-4) + beta, running_mean, running_var
+
+    implementation = as_target(batch_norm).paths[""]
+    found = envelope_of(implementation)
+    assert (found.ranks, found.gamma, found.eps, found.momentum) == ((2,), "mandatory", 1e-4, 0.25)
+    assert found.passes == ()
+    assert any("eps: fixed at 0.0001" in line for line in found.gaps())
+    report = refnorm.check(batch_norm, dtypes=["float64"])
+    assert report.conforms, str(report)
+    assert "m/(m - 1)" in report.paths[0].followed
+
+
+def test_an_argument_that_is_accepted_and_ignored_is_a_finding():
+    def batch_norm(x, gamma, beta, eps):
+        return gamma * (x - x.mean(0)) / np.sqrt(x.var(0) + 2e-5) + beta
+
+    report = refnorm.check(batch_norm, dtypes=["float64"])
+    (finding,) = report.findings
+    assert finding.cause == "eps-ignored"
+    assert "y divides by sqrt(var + 2e-05), whatever eps is passed" in finding.title
+
+
+def test_cases_are_fitted_without_a_change_to_what_they_ask():
+    images = case("bn.training.float64.rank-4.1")
+    rows = fitted(images, Envelope(ranks=(2,)))
+    assert rows.x.shape == (images.x.size // images.x.shape[1], images.x.shape[1])
+    assert np.array_equal(rows.x.mean(0), np.moveaxis(images.x, 1, -1).reshape(rows.x.shape).mean(0))
+    assert not rows.held
+    assert fitted(images, Envelope()) is images
+    assert fitted(case("bn.training.float64.affine-absent.1"), Envelope(gamma="mandatory")) is None
+    assert fitted(images, Envelope(eps=2e-5)).eps == 2e-5
+    assert fitted(images, Envelope(momentum=0.1), old_weighs=True).momentum == 0.9
+
+
+def test_a_mixture_of_rows_is_described_and_not_wrong():
+    def batch_norm(x, gamma, beta, running_mean, running_var, momentum, eps, training):
+        mean, var = (x.mean(0), x.var(0)) if training else (running_mean, running_var)
+        if training:
+            running_mean = running_mean + momentum * (mean - running_mean)
+            running_var = running_var + momentum * (var - running_var)
+        return gamma * (x - mean) / np.sqrt(var + eps) + beta, running_mean, running_var
+
+    report = refnorm.check(batch_norm, dtypes=["float64"])
+    assert report.conforms, str(report)
+    assert report.convention == "measured"
+    assert "a mixture of rows, which is not wrong" in " ".join(str(report).split())
+    assert not refnorm.check(batch_norm, "torch", dtypes=["float64"]).conforms
+
+
+def test_what_is_declared_is_judged_and_nothing_else(tmp_path):
+    (tmp_path / "odd.py").write_text(
+        "import numpy as np, refnorm\n"
+        "def batch_norm(q, a, b, c):\n    return 0 / 0\n"
+        "def f(q, a, b, c):\n    return a * (q - q.mean(0)) / np.sqrt(q.var(0) + c) + b\n"
+        'bn = refnorm.reading(f, takes="x, gamma, beta, eps", gives="y")\n'
+    )
+    status, report, _ = checked(tmp_path, "odd.py", "--dtypes", "float64")
+    assert status == 0
+    assert len(report["paths"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ({"takes": "x, gama"}, "'gama' is none of x, gamma"),
+        ({"takes": "gamma, beta"}, "does not say which parameter is x"),
+        ({"takes": "x", "gives": "cache"}, "does not say which result is y"),
+        ({"takes": "x, gamma, beta, eps, mean"}, "has 5 words, and f takes 1"),
+    ],
+)
+def test_a_declaration_with_a_mistake_says_so(words, message):
+    def f(x):
+        return x
+
+    with pytest.raises(ValueError, match=message):
+        reading(f, **words)
+
+
+def test_a_file_without_a_batch_norm_says_what_there_is_and_what_to_write(tmp_path):
+    (tmp_path / "other.py").write_text("def train(model, loader):\n    pass\n\n\ndef twice(x):\n    return 2 * x\n")
+    status, _, said = checked(tmp_path, "other.py")
+    assert status == 2
+    assert "it defines train, twice" in said
+    assert "refnorm.reading(" in said
+    assert said.count("\n") == 1
+
+
+def test_a_call_that_does_not_fit_is_no_verdict(tmp_path):
+    (tmp_path / "bn.py").write_text("def batch_norm(x, gamma, beta, eps):\n    return gamma.unheard_of(x)\n")
+    status, _, said = checked(tmp_path, "bn.py")
+    assert status == 2
+    assert "bn.py:2" in said
+
+
+def test_a_file_in_a_package_is_imported_as_part_of_it():
+    target = load_target(str(DOORS / "given" / "pkg" / "bn.py"))
+    assert target.paths[""].__name__ == "pkg.bn"
+    with pytest.raises(TargetError, match="has no attribute 'Nothing'"):
+        load_target(str(DOORS / "given" / "hw_layer.py:Nothing"))
