@@ -10,6 +10,7 @@ from refnorm.conventions.rows import ROWS as CONVENTIONS_BY_NAME
 from refnorm.golden.inputs import case as case_of
 from refnorm.oracle.ask.answers import ask
 from refnorm.oracle.bounds import TIERS, WORST, Tier
+from refnorm.oracle.deviations import DEVIATIONS
 from refnorm.oracle.diagnose import diagnose, is_flushed, nearest
 from refnorm.oracle.finding import Cause, Finding, finding
 from refnorm.oracle.judge import DECLINED, Observation, judged_numbers
