@@ -437,3 +437,56 @@ def test_a_path_with_a_row_of_its_own_is_judged_by_that(capsys):
     assert variance == [set(), set()]
     wrong = trial(target, "onnx", dtypes=["float32"])  # what is asked for goes first
     assert any("running variance" in f.quantities for f in wrong.paths[1].findings)
+
+
+def measured(implementation):
+    """Return what was measured of a box, by name, with the notes."""
+    (found,) = identify(Target("box", "torch", "", {"": implementation}))
+    return {m.name: str(m) for m in found.measurements}
+
+
+def test_a_box_whose_inference_looks_at_the_batch_is_not_said_to_compute_in_less():
+    class Looks(Plain):
+        def infer(self, x, gamma, beta, mean, var, eps):
+            return super().infer(x, gamma, beta, *self.statistics(x), eps)
+
+    found = measured(Looks(ROWS["torch"]))
+    assert found["float64 is computed in"] == "float64"
+    assert found["inference looks at the batch"] == "yes"
+
+
+@pytest.mark.parametrize("value", [1e-3, 1e-12])
+def test_a_fixed_eps_that_coincides_with_what_is_passed_is_not_called_honoured(value):
+    class Fixed(Plain):
+        def divisor(self, var, eps):
+            return np.sqrt(var + value)
+
+    found = measured(Fixed(ROWS["torch"]))
+    assert "honoured" not in found["eps of 1e-12"]
+    assert f"eps {value:g}, whatever is passed" in found["divisor in training"]
+    assert found["divisor in training"].startswith("sqrt(var + eps)")
+    if value == 1e-3:
+        assert found["eps travels as"].startswith("fixed")
+
+
+def test_what_a_count_is_of_is_named_in_float32_too():
+    class Samples(Plain):
+        dtypes = ("float32",)
+
+        def factor(self, x):
+            return len(x) / (len(x) - 1) if len(x) > 1 else 1.0
+
+    row = ROWS["torch"]
+    (found,) = identify(Target("box", "torch", "", {"": Samples(row)}))
+    counts = {m.value: m.ranks for m in found.measurements if m.name == "m counts"}
+    assert counts == {"all values": (2,), "samples": (3, 4, 5)}
+
+
+def test_nothing_measured_is_status_2(tmp_path):
+    (tmp_path / "raises.py").write_text(
+        "def infer(x, gamma, beta, running_mean, running_var, eps):\n    return 1 / 0\n"
+    )
+    command = [sys.executable, "-m", "refnorm", "identify", "raises.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "nothing could be measured" in done.stderr

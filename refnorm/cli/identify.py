@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 from refnorm.cli.common import (
     CONFORMS,
@@ -62,4 +63,15 @@ def run(options: argparse.Namespace) -> int:
         return failed(error_text)
     if said:
         say(f"the target printed {len(said)} lines; the first: {said[0][:120]}")
+    if not measured_anything(found):
+        return failed(f"{options.target}: nothing could be measured; what was tried raises, or is not offered")
     return DEVIATES if any(path["differs"] for path in found["paths"]) else CONFORMS
+
+
+def measured_anything(found: dict[str, Any]) -> bool:
+    """Whether any probe of any path gave a value."""
+    from refnorm.oracle.measure.measurement import LOST, RAISES, Key
+
+    told = (Key.TRAINING, Key.INFERENCE, Key.RANKS, Key.UNSEEN)
+    every = [m for path in found["paths"] for m in path["measurements"]]
+    return any(m["key"] not in told and m["value"] not in (LOST, RAISES) for m in every)

@@ -168,7 +168,7 @@ def identity_text(summary: dict[str, Any]) -> str:
         measured = [Measurement.from_dict(m) for m in path["measurements"]]
         width = max(len(m.name) for m in measured)
         lines += [f"  {m.name:<{width}}  {m}" for m in measured]
-        near = ", ".join(path["nearest"]) or "none: without training, rows cannot be told apart"
+        near = ", ".join(path["nearest"]) or "none: without running statistics, rows cannot be told apart"
         lines.append(f"  {'nearest row':<{width}}  {near}")
         lines += [f"  {'differs':<{width}}  {line}" for line in path["differs"]]
     return "\n".join(lines)

@@ -37,6 +37,7 @@ class Box:
         self.accepted: set[int] = set()  # ranks, whatever comes back
         takes = {name: tuple(r for r in (2, 3, 4, 5) if self._takes(name, r)) for name in ("train", "infer")}
         self.trains, self.infers = bool(takes["train"]), bool(takes["infer"])
+        self.keeps = self.trains and "running mean" not in getattr(implementation, "without", ())
         self.ranks = takes["train"] or takes["infer"]
         self.rank = next((rank for rank in (4, 2, 3, 5) if rank in self.ranks), 2)
 

@@ -113,7 +113,7 @@ def envelope_of(implementation: Any) -> Envelope:
     affine: dict[str, Any] = {
         name: ABSENT if name in lacks else OPTIONAL if takes.without(name) else MANDATORY for name in ("gamma", "beta")
     }
-    return replace(found, **affine, **_eps(box), **(_momentum(box) if found.statistics else {}))
+    return replace(found, **affine, **fixed_eps(box), **(_momentum(box) if found.statistics else {}))
 
 
 class _Trials:
@@ -143,8 +143,11 @@ class _Trials:
         return True
 
 
-def _eps(box: Box) -> dict[str, Any]:
-    """Read eps off y, for two values passed and two spreads: a value that is the same for all is fixed."""
+def fixed_eps(box: Box) -> dict[str, Any]:
+    """Read eps off y, for two values passed and two spreads: a value that is the same for all is fixed.
+
+    Returns "eps" and "outside", as in `Envelope`; nothing if what is passed is used, or cannot be told.
+    """
 
     def divisor(eps: float, d: float) -> float:
         if box.trains:

@@ -15,6 +15,7 @@ from refnorm.formats import cast
 from refnorm.golden.inputs import cases
 from refnorm.oracle.ask.answers import ask
 from refnorm.oracle.ask.box import EPS, Box, Refused
+from refnorm.oracle.ask.envelope import envelope_of, fitted, fixed_eps
 from refnorm.oracle.behaviours import policy
 from refnorm.oracle.measure.measurement import OTHER, RAISES, Key, Measurement, ranks_of
 
@@ -49,7 +50,7 @@ def _functions(box: Box) -> Probe:
 
 def running_statistics(box: Box) -> Probe:
     """Weights from batches of mean 2 and biased variance 1; then the variance that is stored, at several counts."""
-    if not box.trains:
+    if not box.keeps:
         return
     x = box.batch(*[1.0, 3.0] * 4)
     weights = {}
@@ -83,8 +84,7 @@ def running_statistics(box: Box) -> Probe:
     for rank in box.ranks if k not in ("other", 0.0) else ():
         x = np.arange(24.0).reshape(2, 2, *[1] * (rank - 3), 6) ** 2 if rank > 2 else np.arange(24.0).reshape(12, 2)
         _, _, var = box.train(x, 0.25, mean=0.0, var=0.0)
-        _, _, from_one = box.train(x, 0.25, mean=0.0, var=1.0)
-        factor = float((var / (1 - (from_one - var)) / np.var(x, axis=(0, *range(2, rank))))[0])
+        factor = float((var / weights[0.25][1] / np.var(x, axis=(0, *range(2, rank))))[0])
         words = {12 / (12 - float(k)): "all values", 2 / (2 - float(k)): "samples", 1.0: "nothing: it is biased"}
         counts[rank] = next((word for f, word in words.items() if abs(factor - f) < 1e-4), f"other, {factor:.6g}")
     for word in dict.fromkeys(counts.values()):
@@ -98,7 +98,7 @@ def _close(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
 
 def _as_received(box: Box) -> Probe:
     """Whether eps and momentum are rounded to float32 on their way; only float64 results can tell."""
-    if box.dtype != "float64":
+    if box.dtype != "float64" or not box.ranks:
         return
     narrow_work = works_in_less(box)
     where = "whatever the layer's format" if narrow_work else ""
@@ -110,32 +110,43 @@ def _as_received(box: Box) -> Probe:
         arrivals = {"float64": value, "float32": float(np.float32(value))}
         arrivals |= {"float32 complement": float(1 - np.float64(np.float32(1 - value)))} if name == "momentum" else {}
         try:
-            if name == "eps":
-                received = 1 / float(box.infer(box.batch(1.0, 1.0), value, var=0.0).flat[0]) ** 2 if box.infers else 0.0
-            else:
-                new = float(box.train(box.batch(0.0, 2.0), value)[1][0]) if box.trains else 0.0
-                kept = float(box.train(box.batch(-1.0, 1.0), value, mean=1.0)[1][0]) if box.trains else 0.0
-                received = min((new, kept, 1 / new - 1 if new else 0.0), key=lambda a: abs(a - value))
+            received, other = (_received(box, name, v) for v in (value, 3 * value))
         except Refused:
             continue
         if abs(received - value) < 1e-5 * value:
-            near = min(arrivals, key=lambda kind: abs(received - arrivals[kind]))
-            note = f"{value:g} arrives as {received:.12g}"
-            yield Measurement(Key(f"{name}-travels"), f"{name} travels as", near, note)
+            near, note = min(arrivals, key=lambda kind: abs(received - arrivals[kind])), f"arrives as {received:.12g}"
+            fixed = abs(other - received) < 1e-5 * value  # what coincides is not heard
+            near, note = ("fixed", f"is used, and {3 * value:g} is not heard") if fixed else (near, note)
+            yield Measurement(Key(f"{name}-travels"), f"{name} travels as", near, f"{value:g} {note}")
+
+
+def _received(box: Box, name: str, value: float) -> float:
+    """Return eps, or momentum, as it shows in what comes back; 0 if it does not show."""
+    if name == "eps":
+        return 1 / float(box.infer(box.batch(1.0, 1.0), value, var=0.0).flat[0]) ** 2 if box.infers else 0.0
+    if not box.keeps:
+        return 0.0
+    new = float(box.train(box.batch(0.0, 2.0), value)[1][0])
+    kept = float(box.train(box.batch(-1.0, 1.0), value, mean=1.0)[1][0])
+    return min((new, kept, 1 / new - 1 if new else 0.0), key=lambda a: abs(a - value))
 
 
 def works_in_less(box: Box) -> bool:
-    """Whether a float64 box loses what is 2^-40 away from the mean, as float32 does."""
+    """Whether a float64 box loses a difference of 2^-40 between two values, as float32 does, behind every door."""
     d = 2.0**-40
+    apart = []
     if box.infers:
-        return not abs(box.infer(box.batch(1 + d, 1 + d), mean=1.0).flat[0]) > d / 2
-    return not np.max(np.abs(box.train(box.batch(*[1 - d, 1 + d] * 4))[0])) > d / 2
+        y = box.infer(box.batch(1 + d, 1.0), mean=1.0)
+        apart.append(abs(y.flat[0] - y.flat[1]))
+    if box.trains:
+        apart.append(np.max(np.abs(box.train(box.batch(*[1 - d, 1 + d] * 4))[0])))
+    return not any(difference > d / 2 for difference in apart)
 
 
 def _first_step(box: Box) -> Probe:
     """Find what a new layer starts from: a line through two batches gives weight, initial value and defaults."""
     if not hasattr(box.implementation, "begin"):
-        if box.trains:
+        if box.keeps:
             note = "by the caller: nothing to measure"
             yield Measurement(Key.INITIAL_STATISTICS, "initial statistics", "given", note)
         return
@@ -168,7 +179,9 @@ def _eps(box: Box) -> Probe:
     """Where eps is added, and the smallest that is honoured."""
     d = 2.0**-6
     doors: dict[str, Callable[[], float]] = {}
-    if box.trains:
+    fixed = fixed_eps(box).get("eps")
+    eps, moved = EPS if fixed is None else fixed, 0.0
+    if box.keeps:
         moved = np.sqrt(float(box.train(box.batch(*[-d, d] * 4))[2][0]) + EPS)
     if box.infers:
         doors["inference"] = lambda: 1 / float(box.infer(box.batch(1.0, 1.0), var=d * d).flat[0])
@@ -181,16 +194,19 @@ def _eps(box: Box) -> Probe:
         fits = [
             f"{place}{', unbiased var' if k else ''}"
             for place, k in product(PLACES, (0, 1) if mode == "training" else (0,))
-            if abs(found - PLACES[place](d * d * 8 / (8 - k), EPS)) <= tolerance * found
+            if abs(found - PLACES[place](d * d * 8 / (8 - k), eps)) <= tolerance * found
         ]
         if mode == "training" and not fits and abs(found - moved) <= tolerance * found:
             fits = [MOVED]
-        note = f"{found:.6g} at var = 2^-12, eps = 2^-10"
+        what = "eps = 2^-10" if fixed is None else f"eps {eps:g}, whatever is passed"
+        note = f"{found:.6g} at var = 2^-12, {what}"
         yield Measurement(Key(f"{mode}-divisor"), f"divisor in {mode}", fits[0] if fits else OTHER, note)
     if box.infers and box.dtype != "float16":
         y = float(box.infer(box.batch(1.0, 1.0), 1e-12, var=0.0).flat[0])
         received = 1 / y**2 if np.isfinite(y) and y else float("nan")
+        again = float(box.infer(box.batch(1.0, 1.0), 1e-6, var=0.0).flat[0])
         honoured = "is honoured" if abs(received - 1e-12) < 1e-15 else "arrives so"
+        honoured = "is used whatever is passed" if again == y else honoured
         yield Measurement(Key.TINY_EPS, "eps of 1e-12", float(f"{received:.4g}"), honoured)
 
 
@@ -221,14 +237,16 @@ def _empty_batch(box: Box) -> Probe:
 
 def _policies(box: Box, key: Key, name: str) -> Probe:
     """Measure, rank by rank, what training does where there is no formula."""
-    if not box.trains:
+    if not box.keeps:
         return
     sense = _sense(box)
     row = replace(CONVENTIONS["torch"], momentum=sense if sense in SENSES else "new")
     seen = {}
+    envelope = envelope_of(box.implementation)
     for case in cases("training", box.dtype, key):
-        if case.x.ndim in box.ranks and case.parameters == case.kind:
-            seen[case.x.ndim] = policy(case, row, ask(box.implementation, case), ()).policy
+        own = fitted(case, envelope) if case.x.ndim in box.ranks and case.parameters == case.kind else None
+        if own is not None:
+            seen[own.x.ndim] = policy(own, row, ask(box.implementation, own), ()).policy
     for outcome in dict.fromkeys(seen.values()):
         ranks = [rank for rank, other in seen.items() if other == outcome]
         yield Measurement(key, name, outcome, ranks_of(ranks), tuple(ranks))
@@ -256,6 +274,7 @@ def _nan(box: Box) -> Probe:
         bad = ~np.isfinite(y.reshape(4, 3))
         reach = "its value" if bad.sum() == 1 and bad[0, 0] else "its channel" if bad[:, 0].all() else "part of it"
         reach = "all channels" if bad[:, 1:].any() else reach if bad.any() else "nothing: it disappears"
+        statistics = statistics if box.keeps else []
         lost = [f"running {n}" for n, s in zip(("mean", "variance"), statistics, strict=False) if not np.isfinite(s[0])]
         yield Measurement(Key.NAN, f"NaN in {mode} reaches", reach, "and " + ", ".join(lost) if lost else "")
 
@@ -273,6 +292,9 @@ def _formats(box: Box) -> Probe:
             y, mean, var = box.train(box.batch(1.0, 2.0, 3.0), dtype=x_dtype, parameters=parameters)
         except Refused as refused:
             yield Measurement(Key.FORMATS, name, RAISES, str(refused))
+            continue
+        if not box.keeps:
+            yield Measurement(Key.FORMATS, f"x {x_dtype}", f"y {y.dtype}")
             continue
         back = f"y {y.dtype}, statistics {mean.dtype}" + (f" and {var.dtype}" if var.dtype != mean.dtype else "")
         yield Measurement(Key.FORMATS, name, back)
@@ -316,6 +338,8 @@ def _evaluation(box: Box) -> Probe:
         box.implementation.infer(cast(x, box.dtype), one, zero, mean, var, EPS)
     still = before == (mean.tobytes(), var.tobytes())
     yield Measurement(Key.STATISTICS_IN_INFERENCE, "inference moves the statistics", "no" if still else "yes")
+    if "beta" in getattr(box.implementation, "lacks", ()):
+        return
     # x = mean: y is beta exactly, unless beta - mean * a was rounded first.
     mean_, beta = (float(cast(np.array([v]), box.dtype)[0]) for v in (3000.7, 0.1))
     y = float(box.infer(box.batch(mean_, mean_), gamma=1.3, beta=beta, mean=mean_, var=0.7).flat[0])
