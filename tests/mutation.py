@@ -29,8 +29,8 @@ ROOT = Path(__file__).parent.parent
 TESTS = ("api", "messages", "statistics", "running", "batch_norm", "blocks", "gradients", "accuracy", "synchronised")
 REFERENCE = ("batch_norm", "statistics", "running", "synchronised")
 FILES = dict.fromkeys(REFERENCE, ("reference", TESTS)) | {  # name: wing, tests
-    "judge": ("oracle", ("threshold", "judged", "oracle", "oracle_second_order", "export")),
-    "behaviours": ("oracle", ("judged", "oracle", "mutants", "export")),
+    "judge": ("oracle", ("judge", "threshold", "judged", "oracle", "oracle_second_order", "export")),
+    "behaviours": ("oracle", ("behaviours", "judged", "oracle", "mutants", "export")),
     "bounds": ("oracle", ("bounds", "threshold")),
     "second_bounds": ("oracle", ("bounds", "threshold", "oracle_second_order")),
     "lint": ("golden", ("lint",)),
@@ -42,6 +42,11 @@ BITS = ("BitAnd", "BitOr", "BitXor", "LShift", "RShift")  # no floats have these
 
 # file, what stands there, what the mutant makes of it: why nothing changes
 SAME_MODULE = "namespaces are modules: equal if they are the same"
+TWO_OPERATIONS = 'there are two operations, and "inference" comes before "training"'
+SAME_MEMBER = "members of an enumeration are equal if they are the same"
+POISONS = 'of what is poisoned, "nan" and "inf" come before "nan-upstream"'
+ANY_NEGATIVE = "any negative length stands for what is left"
+NEAR = "if near(y.reshape(-1), beta) and near(mean, old * case.running_mean, new * case.x.reshape(-1)):"
 EQUIVALENT: dict[tuple[str, str, str], str] = {
     (
         "running",
@@ -63,6 +68,47 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "single = isinstance(statistics.count, int) and statistics.count == 1",
         "single = isinstance(statistics.count, int) and statistics.count <= 1",
     ): "there are no statistics of nothing; made by hand, they raise either way",
+    (
+        "judge",
+        "return bool(np.all((error <= allowed) | np.isinf(allowed) | (ratio == 0)))",
+        "return bool(np.all((error <= allowed) | np.isinf(allowed) | (ratio <= 0)))",
+    ): "a ratio of an error and a bound is not negative",
+    (
+        "judge",
+        'lenient = case.eps == 0 and case.operation == "training" and not row.zero_eps',
+        'lenient = case.eps == 0 and case.operation >= "training" and not row.zero_eps',
+    ): TWO_OPERATIONS,
+    (
+        "judge",
+        'return Observation("shapes and dtypes" if trouble.kind is Kind.DTYPE else quantity, case, trouble=trouble)',
+        'return Observation("shapes and dtypes" if trouble.kind == Kind.DTYPE else quantity, case, trouble=trouble)',
+    ): SAME_MEMBER,
+    (
+        "judge",
+        "tiers = () if within(PAIRWISE) else tuple(tier.name for tier in TIERS[2:] if within(tier))",
+        "tiers = () if within(PAIRWISE) else tuple(tier.name for tier in TIERS[ 1:] if within(tier))",
+    ): "TIERS[1] is PAIRWISE, of which it was just found that it does not hold",
+    (
+        "behaviours",
+        'return "raises" if answer.failed["train"].kind is Kind.RAISED else "other"',
+        'return "raises" if answer.failed["train"].kind == Kind.RAISED else "other"',
+    ): SAME_MEMBER,
+    ("behaviours", "if case.count == 0:", "if case.count <= 0:"): "a count is not negative",
+    (
+        "behaviours",
+        'if case.situation.content == "nan-upstream":  # on dy only gradients do, and no jvp',
+        'if case.situation.content >= "nan-upstream":  # on dy only gradients do, and no jvp',
+    ): POISONS,
+    (
+        "behaviours",
+        'upstream = case.situation.content == "nan-upstream"',
+        'upstream = case.situation.content >= "nan-upstream"',
+    ): POISONS,
+}
+EQUIVALENT |= {
+    ("behaviours", NEAR, NEAR.replace(f"{array}.reshape(-1)", f"{array}.reshape({minus_two})")): ANY_NEGATIVE
+    for array in ("y", "case.x")
+    for minus_two in ("~1", "- 2")
 }
 
 
