@@ -276,10 +276,10 @@ def test_options_are_given_by_name():
 
 
 def test_a_gamma_of_zero_cannot_be_taken_out_again():
-    affine = np.zeros(2), np.ones(2), np.array([-1.0, 0.0])
-    folded = fold_into_previous(np.ones((2, 3)), None, *affine)
-    assert not folded[0][1].any()
-    with pytest.raises(ValueError, match="gamma is 0 in channel 1"):
+    affine = np.zeros(3), np.ones(3), np.array([1.0, -1.0, 0.0])
+    folded = fold_into_previous(np.ones((3, 3)), None, *affine)
+    assert not folded[0][2].any()
+    with pytest.raises(ValueError, match="gamma is 0 in channel 2"):
         unfold_from_previous(*folded, *affine)
 
 

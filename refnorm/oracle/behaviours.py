@@ -46,7 +46,7 @@ def _outcome(case: Case, row: Convention, answer: Answer) -> str:
     beta = 0.0 if case.beta is None else case.beta
     weights = [float(w) for w in row.weights(case.momentum)]
     for old, new in (weights, weights[::-1]):  # in whichever sense: that is judged elsewhere
-        if near(y.reshape(-1), beta) and near(mean, old * case.running_mean, new * case.x.reshape(-1)):
+        if near(y.ravel(), beta) and near(mean, old * case.running_mean, new * case.x.ravel()):
             if same_var:
                 return "variance left"
             if near(var, old * case.running_var):
