@@ -53,6 +53,19 @@ GIVEN = "weight: Array, running_mean: Array, running_var: Array, eps: float"
 NO_SQUARE = "the largest number of a format, 2^k (2^p - 1), is no square"
 MOST = "np.max(np.abs(x), axis=axes, keepdims=True)"
 ONE_GROUP = "one group has been dealt with before"
+SOUND = "sound = mean.shape == var.shape and len(mean) == len(count) == len(level) > 0 and done == sum(2**level)"
+SMALL = "equal integers as small as the levels of a merge are the same object"
+ONE_PART = "of one part the first is the last"
+NARROW = "narrow = lo == 0 or math.frexp(hi)[1] - math.frexp(lo)[1] > bits - 56"
+MORE_BITS = "more bits than are needed do no harm"
+SLOW_WAY = "the second float is computed anew more often, with the same result"
+TRIED = "for bits in (64 << k for k in range(24)):"
+ANY_GROWING = "any number of bits decides in the end that grows; the last is beyond any memory"
+NO_BITS = "n, d, bits = int(self.p.p), int(self.p.q), 0"
+UNUSED = "without q the bits are not asked for, and with it they are counted"
+UNTOLD = "what these bits do not tell is computed anew"
+ASIDE = "with tempfile.TemporaryDirectory(dir=os.path.dirname(whole), prefix=os.path.basename(whole)[:100]) as folder:"
+ANY_NAME = "a folder that is gone afterwards may have any name that is short enough"
 EQUIVALENT: dict[tuple[str, str, str], str] = {
     (
         "running",
@@ -228,6 +241,64 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "signed = xp.where(gamma < 0, -std, std)",
         "signed = xp.where(gamma <= 0, -std, std)",
     ): "a gamma of 0 is refused on NumPy arrays, and elsewhere gives NaN or inf either way",
+    (
+        "population",
+        "while partial and partial[-1][0] == level:",
+        "while partial and partial[-1][0] <= level:",
+    ): "levels fall from merge to merge, and the last is not below that of what is added",
+    (
+        "population",
+        "if cut is None or math.prod(x.shape) == 0:",
+        "if cut is None or math.prod(x.shape) <= 0:",
+    ): "a number of values is not negative",
+    (
+        "population",
+        "parts = [delayed(Statistics.merge)(*pair) if len(pair) == 2 else pair[0] for pair in pairs]",
+        "parts = [delayed(Statistics.merge)(*pair) if len(pair) >= 2 else pair[0] for pair in pairs]",
+    ): "a pair has one or two parts",
+    (
+        "population",
+        "parts = zip(level.tolist(), count.tolist(), mean, var, strict=True)",
+        "parts = zip(level.tolist(), count.tolist(), mean, var, strict=False)",
+    ): "that all are as long has been looked at before",
+    (
+        "population",
+        "parts = [delayed(Statistics.merge)(*pair) if len(pair) == 2 else pair[0] for pair in pairs]",
+        "parts = [delayed(Statistics.merge)(*pair) if len(pair) == 2 else pair[ -1] for pair in pairs]",
+    ): ONE_PART,
+    ("population", "merged: Statistics = parts[0].compute()", "merged: Statistics = parts[ -1].compute()"): ONE_PART,
+    (
+        "population",
+        "while partial and partial[-1][0] == level:",
+        "while partial and partial[-1][0] is level:",
+    ): SMALL,
+    ("population", "while len(parts) > 1:", "while len(parts) != 1:"): "an array has at least one part",
+    ("population", ASIDE, ASIDE.replace("100", " 101")): ANY_NAME,
+    ("population", ASIDE, ASIDE.replace("100", " 99")): ANY_NAME,
+    (
+        "number",
+        "with ctx.workprec(4 * digits + 64):",
+        "with ctx.workprec(4 * digits * 64):",
+    ): MORE_BITS,
+    ("number", NARROW, NARROW.replace("bits - 56", "bits / 56")): SLOW_WAY,
+    ("number", NARROW, NARROW.replace("56", " 57")): SLOW_WAY,
+    (
+        "number",
+        "n, d = (man << exp, 1) if exp >= 0 else (man, 1 << -exp)",
+        "n, d = (man << exp, 1) if exp >= 1 else (man, 1 << -exp)",
+    ): "moved by 0 bits either way is the same",
+    ("number", NO_BITS, NO_BITS.removesuffix("0") + "1"): UNUSED,
+    ("number", NO_BITS, NO_BITS.removesuffix("0") + "-1"): UNUSED,
+    ("number", "with ctx.workprec(256):", "with ctx.workprec( 257):"): UNTOLD,
+    ("number", "with ctx.workprec(256):", "with ctx.workprec( 255):"): UNTOLD,
+    ("number", TRIED, TRIED.replace("64", " 65")): ANY_GROWING,
+    ("number", TRIED, TRIED.replace("64", " 63")): ANY_GROWING,
+    ("number", TRIED, TRIED.replace("24", " 25")): ANY_GROWING,
+    ("number", TRIED, TRIED.replace("24", " 23")): ANY_GROWING,
+    ("number", NARROW, NARROW.replace("bits - 56", "bits // 56")): SLOW_WAY,
+    ("population", SOUND, SOUND.replace("len(mean) ==", "len(mean) is")): SMALL,
+    ("population", SOUND, SOUND.replace("len(count) ==", "len(count) is")): SMALL,
+    ("population", SOUND, SOUND.replace("> 0", "!= 0")): "a length is not negative",
 }
 
 
