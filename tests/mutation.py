@@ -29,12 +29,12 @@ ROOT = Path(__file__).parent.parent
 TESTS = ("api", "messages", "statistics", "running", "batch_norm", "blocks", "gradients", "accuracy", "synchronised")
 REFERENCE = ("batch_norm", "statistics", "running", "synchronised")
 FILES = dict.fromkeys(REFERENCE, ("reference", TESTS)) | {  # name: wing, tests
-    "judge": ("oracle", ("threshold", "judged", "oracle", "oracle_second_order", "export")),
-    "behaviours": ("oracle", ("judged", "oracle", "mutants", "export")),
-    "bounds": ("oracle", ("bounds", "threshold")),
-    "second_bounds": ("oracle", ("bounds", "threshold", "oracle_second_order")),
-    "lint": ("golden", ("lint",)),
-    "number": ("exact", ("exact",)),
+    "judge": ("oracle", ("judge", "threshold", "judged", "oracle", "oracle_second_order", "export")),
+    "behaviours": ("oracle", ("behaviours", "judged", "oracle", "mutants", "export")),
+    "bounds": ("oracle", ("bounds_road", "bounds", "threshold")),
+    "second_bounds": ("oracle", ("bounds_road", "bounds", "threshold", "oracle_second_order")),
+    "lint": ("golden", ("lint_small", "lint")),
+    "number": ("exact", ("number", "exact")),
     "folding": ("reference", ("folding", "messages")),
     "population": ("reference", ("population",)),
 }
@@ -42,6 +42,30 @@ BITS = ("BitAnd", "BitOr", "BitXor", "LShift", "RShift")  # no floats have these
 
 # file, what stands there, what the mutant makes of it: why nothing changes
 SAME_MODULE = "namespaces are modules: equal if they are the same"
+TWO_OPERATIONS = 'there are two operations, and "inference" comes before "training"'
+SAME_MEMBER = "members of an enumeration are equal if they are the same"
+POISONS = 'of what is poisoned, "nan" and "inf" come before "nan-upstream"'
+CACHE = "a cache saves time; so does one of another size"
+LAST_IS_FIRST = "of a single axis the first is the last"
+ANYWAY_INFINITE = "where the variance may lose all of itself the logarithm is NaN, or infinite, as the bound is then"
+UNCHANGED = "  # what has not changed need not be looked at twice"
+GIVEN = "weight: Array, running_mean: Array, running_var: Array, eps: float"
+NO_SQUARE = "the largest number of a format, 2^k (2^p - 1), is no square"
+MOST = "np.max(np.abs(x), axis=axes, keepdims=True)"
+ONE_GROUP = "one group has been dealt with before"
+SOUND = "sound = mean.shape == var.shape and len(mean) == len(count) == len(level) > 0 and done == sum(2**level)"
+SMALL = "equal integers as small as the levels of a merge are the same object"
+ONE_PART = "of one part the first is the last"
+NARROW = "narrow = lo == 0 or math.frexp(hi)[1] - math.frexp(lo)[1] > bits - 56"
+MORE_BITS = "more bits than are needed do no harm"
+SLOW_WAY = "the second float is computed anew more often, with the same result"
+TRIED = "for bits in (64 << k for k in range(24)):"
+ANY_GROWING = "any number of bits decides in the end that grows; the last is beyond any memory"
+NO_BITS = "n, d, bits = int(self.p.p), int(self.p.q), 0"
+UNUSED = "without q the bits are not asked for, and with it they are counted"
+UNTOLD = "what these bits do not tell is computed anew"
+ASIDE = "with tempfile.TemporaryDirectory(dir=os.path.dirname(whole), prefix=os.path.basename(whole)[:100]) as folder:"
+ANY_NAME = "a folder that is gone afterwards may have any name that is short enough"
 EQUIVALENT: dict[tuple[str, str, str], str] = {
     (
         "running",
@@ -63,6 +87,218 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "single = isinstance(statistics.count, int) and statistics.count == 1",
         "single = isinstance(statistics.count, int) and statistics.count <= 1",
     ): "there are no statistics of nothing; made by hand, they raise either way",
+    (
+        "judge",
+        "return bool(np.all((error <= allowed) | np.isinf(allowed) | (ratio == 0)))",
+        "return bool(np.all((error <= allowed) | np.isinf(allowed) | (ratio <= 0)))",
+    ): "a ratio of an error and a bound is not negative",
+    (
+        "judge",
+        'lenient = case.eps == 0 and case.operation == "training" and not row.zero_eps',
+        'lenient = case.eps == 0 and case.operation >= "training" and not row.zero_eps',
+    ): TWO_OPERATIONS,
+    (
+        "judge",
+        'return Observation("shapes and dtypes" if trouble.kind is Kind.DTYPE else quantity, case, trouble=trouble)',
+        'return Observation("shapes and dtypes" if trouble.kind == Kind.DTYPE else quantity, case, trouble=trouble)',
+    ): SAME_MEMBER,
+    (
+        "judge",
+        "tiers = () if within(PAIRWISE) else tuple(tier.name for tier in TIERS[2:] if within(tier))",
+        "tiers = () if within(PAIRWISE) else tuple(tier.name for tier in TIERS[ 1:] if within(tier))",
+    ): "TIERS[1] is PAIRWISE, of which it was just found that it does not hold",
+    (
+        "behaviours",
+        'return "raises" if answer.failed["train"].kind is Kind.RAISED else "other"',
+        'return "raises" if answer.failed["train"].kind == Kind.RAISED else "other"',
+    ): SAME_MEMBER,
+    ("behaviours", "if case.count == 0:", "if case.count <= 0:"): "a count is not negative",
+    (
+        "behaviours",
+        'if case.situation.content == "nan-upstream":  # on dy only gradients do, and no jvp',
+        'if case.situation.content >= "nan-upstream":  # on dy only gradients do, and no jvp',
+    ): POISONS,
+    (
+        "behaviours",
+        'upstream = case.situation.content == "nan-upstream"',
+        'upstream = case.situation.content >= "nan-upstream"',
+    ): POISONS,
+    ("bounds", "@lru_cache(maxsize=8192)", "@lru_cache(maxsize= 8193)"): CACHE,
+    ("bounds", "@lru_cache(maxsize=8192)", "@lru_cache(maxsize= 8191)"): CACHE,
+    ("bounds", "@lru_cache(maxsize=8192)", ""): CACHE,
+    (
+        "bounds",
+        'result = (_training if case.operation == "training" else _inference)(case, convention, tier)',
+        'result = (_training if case.operation >= "training" else _inference)(case, convention, tier)',
+    ): TWO_OPERATIONS,
+    (
+        "bounds",
+        "grows = np.where(v > less, np.log1p(less / (v - less)) / 2, np.inf)",
+        "grows = np.where(v >= less, np.log1p(less / (v - less)) / 2, np.inf)",
+    ): ANYWAY_INFINITE,
+    (
+        "bounds",
+        "grows = np.where(v > less, np.log1p(less / (v - less)) / 2, np.inf)",
+        "grows = np.where(v != less, np.log1p(less / (v - less)) / 2, np.inf)",
+    ): ANYWAY_INFINITE,
+    (
+        "bounds",
+        "grows = np.where(v > less, np.log1p(less / (v - less)) / 2, np.inf)",
+        "grows = np.where(v is not less, np.log1p(less / (v - less)) / 2, np.inf)",
+    ): ANYWAY_INFINITE,
+    (
+        "bounds",
+        "less = rest + (d_var if tier.moments is one_pass else np.minimum(d_var, var))",
+        "less = rest + (d_var if tier.moments == one_pass else np.minimum(d_var, var))",
+    ): "functions are equal if they are the same",
+    (
+        "bounds",
+        "u, axes, m = unit_roundoff(kind), _axes(x), x.size // x.shape[1]",
+        "u, axes, m = unit_roundoff(kind), _axes(x), x.size / x.shape[1]",
+    ): "every channel has as many values, and as a float their number is the same",
+    (
+        "bounds",
+        "running = [_blend(*pair, case, convention) for pair in zip(running, new, strict=True)]",
+        "running = [_blend(*pair, case, convention) for pair in zip(running, new, strict=False)]",
+    ): "both are a pair, of mean and variance",
+    (
+        "bounds",
+        "squares = np.max(np.abs(np.stack(case.batches)), axis=(0, *(a + 1 for a in axes))) ** 2 <= largest(kind)",
+        "squares = np.max(np.abs(np.stack(case.batches)), axis=(0, *(a + 1 for a in axes))) ** 2 < largest(kind)",
+    ): NO_SQUARE,
+    (
+        "second_bounds",
+        f"judged = ({MOST} ** 2 <= largest(kind)) & _judged(n.s**2, kind)",
+        f"judged = ({MOST} ** 2 < largest(kind)) & _judged(n.s**2, kind)",
+    ): NO_SQUARE,
+    (
+        "bounds",
+        'off_old, off_new = (1, w_new) if convention.momentum == "new" else (w_old, 1)',
+        'off_old, off_new = (1, w_new) if convention.momentum <= "new" else (w_old, 1)',
+    ): 'of the three, "new" comes first, before "old" and "sums"',
+    (
+        "second_bounds",
+        'frozen = case.operation == "inference"',
+        'frozen = case.operation <= "inference"',
+    ): TWO_OPERATIONS,
+    (
+        "second_bounds",
+        "result: Floats = (v**2.5 <= largest(kind)) & (v**-2.5 <= largest(kind))",
+        "result: Floats = (v**2.5 <= largest(kind)) & (v**-2.5 < largest(kind))",
+    ): "no float64 has a power -5/2 that is rounded to the largest number of a format: test_bounds_road looks for one",
+    ("second_bounds", "@lru_cache(maxsize=4096)", "@lru_cache(maxsize= 4097)"): CACHE,
+    ("second_bounds", "@lru_cache(maxsize=4096)", "@lru_cache(maxsize= 4095)"): CACHE,
+    ("second_bounds", "@lru_cache(maxsize=4096)", ""): CACHE,
+    ("lint", "@lru_cache(maxsize=256)", "@lru_cache(maxsize= 257)"): CACHE,
+    ("lint", "@lru_cache(maxsize=256)", "@lru_cache(maxsize= 255)"): CACHE,
+    ("lint", "@lru_cache(maxsize=256)", ""): CACHE,
+    ("lint", f"@lru_cache(maxsize=256){UNCHANGED}", f"@lru_cache(maxsize= 257){UNCHANGED}"): CACHE,
+    ("lint", f"@lru_cache(maxsize=256){UNCHANGED}", f"@lru_cache(maxsize= 255){UNCHANGED}"): CACHE,
+    ("lint", f"@lru_cache(maxsize=256){UNCHANGED}", ""): CACHE,
+    (
+        "folding",
+        'if namespace(bias, "bias") is not layout.xp:',
+        'if namespace(bias, "bias") != layout.xp:',
+    ): SAME_MODULE,
+    ("folding", 'if namespace(bias, "bias") is not xp:', 'if namespace(bias, "bias") != xp:'): SAME_MODULE,
+    (
+        "folding",
+        "if namespace(values, name) is not layout.xp or values.ndim != 1:",
+        "if namespace(values, name) != layout.xp or values.ndim != 1:",
+    ): SAME_MODULE,
+    (
+        "folding",
+        "shift = batch_norm_inference(zeros, running_mean, running_var, gamma, beta, eps=eps, axis=0)",
+        "shift = batch_norm_inference(zeros, running_mean, running_var, gamma, beta, eps=eps, axis= -1)",
+    ): LAST_IS_FIRST,
+    (
+        "folding",
+        "shape, axes = _channels(weight, axis, groups, layout.kept[0])",
+        "shape, axes = _channels(weight, axis, groups, layout.kept[ -1])",
+    ): LAST_IS_FIRST,
+    (
+        "folding",
+        f"def _require_fixed({GIVEN}, axis: Axes = 0) -> Layout:",
+        f"def _require_fixed({GIVEN}, axis: Axes = -1) -> Layout:",
+    ): "where no axis is given, the layout tells the library and the formats alone",
+    (
+        "folding",
+        "if groups < 1 or along % groups or group_axis in axes:",
+        "if groups <= 1 or along % groups or group_axis in axes:",
+    ): ONE_GROUP,
+    (
+        "folding",
+        "if groups < 1 or along % groups or group_axis in axes:",
+        "if groups < 2 or along % groups or group_axis in axes:",
+    ): ONE_GROUP,
+    (
+        "folding",
+        "return shape, (group_axis, *(a + (a > group_axis) for a in axes))",
+        "return shape, (group_axis, *(a + (a >= group_axis) for a in axes))",
+    ): "that the axis of the groups is one of the channels' is refused before",
+    (
+        "folding",
+        "signed = xp.where(gamma < 0, -std, std)",
+        "signed = xp.where(gamma <= 0, -std, std)",
+    ): "a gamma of 0 is refused on NumPy arrays, and elsewhere gives NaN or inf either way",
+    (
+        "population",
+        "while partial and partial[-1][0] == level:",
+        "while partial and partial[-1][0] <= level:",
+    ): "levels fall from merge to merge, and the last is not below that of what is added",
+    (
+        "population",
+        "if cut is None or math.prod(x.shape) == 0:",
+        "if cut is None or math.prod(x.shape) <= 0:",
+    ): "a number of values is not negative",
+    (
+        "population",
+        "parts = [delayed(Statistics.merge)(*pair) if len(pair) == 2 else pair[0] for pair in pairs]",
+        "parts = [delayed(Statistics.merge)(*pair) if len(pair) >= 2 else pair[0] for pair in pairs]",
+    ): "a pair has one or two parts",
+    (
+        "population",
+        "parts = zip(level.tolist(), count.tolist(), mean, var, strict=True)",
+        "parts = zip(level.tolist(), count.tolist(), mean, var, strict=False)",
+    ): "that all are as long has been looked at before",
+    (
+        "population",
+        "parts = [delayed(Statistics.merge)(*pair) if len(pair) == 2 else pair[0] for pair in pairs]",
+        "parts = [delayed(Statistics.merge)(*pair) if len(pair) == 2 else pair[ -1] for pair in pairs]",
+    ): ONE_PART,
+    ("population", "merged: Statistics = parts[0].compute()", "merged: Statistics = parts[ -1].compute()"): ONE_PART,
+    (
+        "population",
+        "while partial and partial[-1][0] == level:",
+        "while partial and partial[-1][0] is level:",
+    ): SMALL,
+    ("population", "while len(parts) > 1:", "while len(parts) != 1:"): "an array has at least one part",
+    ("population", ASIDE, ASIDE.replace("100", " 101")): ANY_NAME,
+    ("population", ASIDE, ASIDE.replace("100", " 99")): ANY_NAME,
+    (
+        "number",
+        "with ctx.workprec(4 * digits + 64):",
+        "with ctx.workprec(4 * digits * 64):",
+    ): MORE_BITS,
+    ("number", NARROW, NARROW.replace("bits - 56", "bits / 56")): SLOW_WAY,
+    ("number", NARROW, NARROW.replace("56", " 57")): SLOW_WAY,
+    (
+        "number",
+        "n, d = (man << exp, 1) if exp >= 0 else (man, 1 << -exp)",
+        "n, d = (man << exp, 1) if exp >= 1 else (man, 1 << -exp)",
+    ): "moved by 0 bits either way is the same",
+    ("number", NO_BITS, NO_BITS.removesuffix("0") + "1"): UNUSED,
+    ("number", NO_BITS, NO_BITS.removesuffix("0") + "-1"): UNUSED,
+    ("number", "with ctx.workprec(256):", "with ctx.workprec( 257):"): UNTOLD,
+    ("number", "with ctx.workprec(256):", "with ctx.workprec( 255):"): UNTOLD,
+    ("number", TRIED, TRIED.replace("64", " 65")): ANY_GROWING,
+    ("number", TRIED, TRIED.replace("64", " 63")): ANY_GROWING,
+    ("number", TRIED, TRIED.replace("24", " 25")): ANY_GROWING,
+    ("number", TRIED, TRIED.replace("24", " 23")): ANY_GROWING,
+    ("number", NARROW, NARROW.replace("bits - 56", "bits // 56")): SLOW_WAY,
+    ("population", SOUND, SOUND.replace("len(mean) ==", "len(mean) is")): SMALL,
+    ("population", SOUND, SOUND.replace("len(count) ==", "len(count) is")): SMALL,
+    ("population", SOUND, SOUND.replace("> 0", "!= 0")): "a length is not negative",
 }
 
 
@@ -189,10 +425,10 @@ def report(session: Path) -> int:
 
 
 def changed(diff: str) -> tuple[str, str]:
-    """Return the line before and after, of a diff of one line."""
+    """Return the line before and after, of a diff of one line (a decorator takes empty lines with it)."""
     lines = [line for line in diff.splitlines() if line[:1] in "+-" and line[:3] not in ("+++", "---")]
-    before = " ".join(line[1:].strip() for line in lines if line[0] == "-")
-    return before, " ".join(line[1:].strip() for line in lines if line[0] == "+")
+    before, after = (" ".join(line[1:].strip() for line in lines if line[0] == sign).strip() for sign in "-+")
+    return before, after
 
 
 def main(arguments: list[str]) -> int:

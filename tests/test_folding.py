@@ -117,6 +117,41 @@ def test_a_depthwise_kernel_whose_channels_lie_along_two_axes():
     np.testing.assert_allclose(folded, weight * scale.reshape(4, 2), rtol=1e-14)
 
 
+@pytest.mark.parametrize("groups", [2, 3])
+def test_groups_of_a_transposed_convolution_count_their_output_channels_one_after_the_other(groups):
+    rng, out = np.random.default_rng(9), 2 * groups
+    weight, bias = rng.standard_normal((6, 2, 4, 3)), rng.standard_normal(out)  # of each group 2 channels come out
+    mean, var, gamma, beta = affine = statistics(out, 14)
+    scale = gamma / np.sqrt(var + EPS)
+    folded, shift = fold_into_previous(weight, bias, *affine, eps=EPS, axis=1, groups=groups)
+    for i in range(6):
+        for o in range(2):
+            np.testing.assert_allclose(folded[i, o], weight[i, o] * scale[i // (6 // groups) * 2 + o], rtol=1e-14)
+    np.testing.assert_allclose(shift, scale * (bias - mean) + beta, rtol=1e-12)
+    back, _ = unfold_from_previous(folded, shift, *affine, eps=EPS, axis=1, groups=groups)
+    np.testing.assert_allclose(back, weight, rtol=1e-14)
+
+
+@pytest.mark.parametrize(("axis", "output_axis"), [(1, 0), (-2, -1)])
+def test_groups_of_the_convolution_that_is_fed_lie_along_its_output_channels(axis, output_axis):
+    rng = np.random.default_rng(10)
+    weight, bias = rng.standard_normal((6, 2, 4)), rng.standard_normal(6)  # 3 groups: 2 channels in, 2 out
+    mean, var, gamma, beta = affine = statistics(6, 15)
+    scale = gamma / np.sqrt(var + EPS)
+    laid = weight if output_axis == 0 else np.moveaxis(weight, (0, 1), (2, 1))
+    folded, shift = fold_into_next(
+        laid, bias, *affine, eps=EPS, axis=axis, output_axis=output_axis, groups=3, padding=False
+    )
+    folded = folded if output_axis == 0 else np.moveaxis(folded, (2, 1), (0, 1))
+    for o in range(6):
+        expected = bias[o]
+        for i in range(2):
+            c = o // 2 * 2 + i
+            np.testing.assert_allclose(folded[o, i], weight[o, i] * scale[c], rtol=1e-14)
+            expected += weight[o, i].sum() * (beta[c] - scale[c] * mean[c])
+        assert shift[o] == pytest.approx(expected, rel=1e-12)
+
+
 @pytest.mark.parametrize("dtype", ["float64", "float32", "float16"])
 def test_folding_and_back_returns_the_parameters_to_the_bound(dtype):
     rng = np.random.default_rng(7)
@@ -171,6 +206,9 @@ def test_training_mode_is_refused():
     for fold in (fold_into_previous, unfold_from_previous):
         with pytest.raises(ValueError, match="in training mode each batch is normalised by its own"):
             fold(np.ones((2, 3)), np.ones(2), None, None)
+        for statistics in ((None, np.ones(2)), (np.zeros(2), None)):
+            with pytest.raises(ValueError, match="in training mode each batch is normalised by its own"):
+                fold(np.ones((2, 3)), np.ones(2), *statistics)
 
 
 @pytest.mark.parametrize("value", [-1.0, -1e-6, float("nan")])
@@ -184,11 +222,64 @@ def test_no_variance_and_no_eps_is_refused():
         fold_into_previous(np.ones((1, 3)), None, np.zeros(1), np.zeros(1), eps=0)
 
 
+def test_eps_is_the_usual_one_unless_given():
+    one, zero, root = np.ones((1, 1)), np.zeros(1), np.sqrt(1e-5)
+    np.testing.assert_allclose(fold_into_previous(one, None, zero, zero)[0], 1 / root, rtol=1e-14)
+    np.testing.assert_allclose(fold_into_next(one, None, zero, zero, padding=False)[0], 1 / root, rtol=1e-14)
+    np.testing.assert_allclose(unfold_from_previous(one, zero, zero, zero)[0], root, rtol=1e-14)
+
+
+def test_a_bias_is_one_value_per_channel():
+    affine = np.zeros(2), np.ones(2)
+    for shape in ((1, 2), (3,)):
+        for fold in (fold_into_previous, unfold_from_previous):
+            with pytest.raises(ValueError, match="shape"):
+                fold(np.ones((2, 3)), np.ones(shape), *affine)
+
+
+def test_a_variance_of_zero_or_below_eps_is_folded():
+    for var in (0.0, 0.25):
+        folded, _ = fold_into_previous(np.ones((1, 3)), None, np.zeros(1), np.array([var]), eps=1.0)
+        np.testing.assert_allclose(folded, 1 / np.sqrt(1 + var), rtol=1e-15)
+
+
+def test_the_channel_whose_variance_is_negative_is_named():
+    with pytest.raises(ValueError, match=r"running_var\[1\] = -0.25 is negative"):
+        fold_into_previous(np.ones((2, 3)), None, np.zeros(2), np.array([0.0, -0.25]), eps=1.0)
+
+
+def test_a_weight_may_have_the_axis_of_the_channels_alone():
+    folded, shift = fold_into_previous(np.array([1.0, 3.0]), None, np.ones(2), np.array([4.0, 9.0]), eps=0)
+    np.testing.assert_allclose([folded, shift], [[1 / 2, 1], [-1 / 2, -1 / 3]], rtol=1e-15)
+
+
+@pytest.mark.parametrize("gamma", [-3.0, -0.5, 0.5, 3.0])
+def test_unfolding_divides_by_gamma_whatever_its_sign_and_size(gamma):
+    """x and 5 were scaled by gamma / 2, and moved by beta - 3 gamma / 2."""
+    affine = np.array([3.0]), np.array([4.0]), np.array([gamma]), np.array([1.0])
+    weight, bias = unfold_from_previous(np.array([[gamma]]), np.array([gamma + 1.0]), *affine, eps=0)
+    np.testing.assert_allclose([weight[0, 0], bias[0]], [2.0, 5.0], rtol=1e-15)
+
+
+def test_a_gamma_whose_square_overflows_unfolds_without_a_warning():
+    affine = np.zeros(1), np.ones(1), np.array([1e200]), np.zeros(1)
+    unfold_from_previous(np.ones((1, 1)), np.ones(1), *affine)
+
+
+def test_options_are_given_by_name():
+    arguments = np.ones((2, 2)), np.ones(2), np.zeros(2), np.ones(2), None, None
+    for fold in (fold_into_previous, unfold_from_previous):
+        with pytest.raises(TypeError, match="positional"):
+            fold(*arguments, 1e-5)
+    with pytest.raises(TypeError, match="positional"):
+        fold_into_next(*arguments, 1e-5, padding=False)
+
+
 def test_a_gamma_of_zero_cannot_be_taken_out_again():
-    affine = np.zeros(2), np.ones(2), np.array([1.0, 0.0])
-    folded = fold_into_previous(np.ones((2, 3)), None, *affine)
-    assert not folded[0][1].any()
-    with pytest.raises(ValueError, match="gamma is 0 in channel 1"):
+    affine = np.zeros(3), np.ones(3), np.array([1.0, -1.0, 0.0])
+    folded = fold_into_previous(np.ones((3, 3)), None, *affine)
+    assert not folded[0][2].any()
+    with pytest.raises(ValueError, match="gamma is 0 in channel 2"):
         unfold_from_previous(*folded, *affine)
 
 
@@ -206,6 +297,12 @@ def test_padding_after_batch_normalization_is_refused_unless_it_shifts_nothing()
         ({"weight": np.ones((3, 2))}, r"running_var has shape \(2,\), expected \(3,\)"),
         ({"axis": 5}, "axis=5 is out of range"),
         ({"axis": 1, "groups": 3}, "groups=3 does not divide axis 0"),
+        *(({"groups": groups}, f"groups={groups} does not divide axis 0") for groups in (3, 0, -1, -2)),
+        ({"axis": 1, "groups": -1}, "groups=-1 does not divide axis 0"),
+        ({"axis": 1, "groups": 0}, "groups=0 does not divide axis 0"),
+        ({"axis": 0, "groups": 2}, r"or the channels lie along it \(axis=0\)"),
+        ({"running_mean": np.zeros(3), "running_var": np.ones(3)}, r"running_var has shape \(3,\), expected \(2,\)"),
+        ({"running_mean": np.zeros(())}, r"running_mean has shape \(\), expected one value per channel"),
         ({"running_mean": np.zeros((2, 1))}, r"running_mean has shape \(2, 1\), expected one value per channel"),
     ],
 )

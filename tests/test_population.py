@@ -9,7 +9,10 @@ from __future__ import annotations
 import concurrent.futures
 import itertools
 import math
+import sys
 import tracemalloc
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -69,6 +72,47 @@ def test_one_array_is_read_chunk_by_chunk(monkeypatch, axis):
     np.testing.assert_allclose(found.var, whole.var, rtol=1e-12)
 
 
+def shapes(x, **options):
+    """The shapes of the pieces that an array is read in, and how many were announced."""
+    seen = []
+
+    def progress(batches, total):
+        seen.extend(batch.shape for batch in batches)
+        seen.append(total)
+        return [np.ones((2, 2))]
+
+    population_statistics(x, progress=progress, **options)
+    return seen[:-1], seen[-1]
+
+
+@pytest.mark.parametrize(
+    ("shape", "axis", "chunk", "pieces"),
+    [
+        ((240, 3, 4), 1, 100, [(8, 3, 4)] * 30),  # a row has 12 values
+        ((20, 3, 4), 1, 100, [(8, 3, 4), (8, 3, 4), (4, 3, 4)]),
+        ((20, 3, 4), -1, 120, [(10, 3, 4), (10, 3, 4)]),
+        ((3, 7, 5), 0, 50, [(3, 3, 5), (3, 3, 5), (3, 1, 5)]),  # a column has 15
+        ((3, 4, 5), (0, 1), 24, [(3, 4, 2), (3, 4, 2), (3, 4, 1)]),
+        ((2, 3, 4), 1, 5, [(1, 3, 4), (1, 3, 4)]),
+        ((2, 3), (0, 1), 1, [(2, 3)]),
+        ((0, 3), 1, 1, [(0, 3)]),
+    ],
+)
+def test_pieces_have_as_many_values_as_are_read_at_once(monkeypatch, shape, axis, chunk, pieces):
+    monkeypatch.setattr(population, "CHUNK", chunk)
+    assert shapes(np.zeros(shape), axis=axis) == (pieces, len(pieces))
+
+
+def test_four_million_values_are_read_at_once():
+    pieces, total = shapes(np.broadcast_to(0.0, (2**23 + 2, 1)))
+    assert (pieces, total) == ([(2**22, 1), (2**22, 1), (2, 1)], 3)
+
+
+def test_axis_and_the_rest_are_given_by_name():
+    with pytest.raises(TypeError, match="positional"):
+        population_statistics(np.ones((2, 2)), 1)
+
+
 def test_a_memory_mapped_file_is_read_in_constant_memory(tmp_path):
     x = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.float32, (40_000, 10, 10, 10))
     for rows in range(0, len(x), 1000):
@@ -89,6 +133,51 @@ def test_dask_merges_its_chunks_as_a_tree():
     x = data()
     for chunks in ((50, 2, 3), (7, 3, 4), (240, 1, 1)):
         assert_close(population_statistics(array.from_array(x, chunks=chunks)), x, 240)
+
+
+class Dask:
+    """A dask array of a few lines, whose tasks run at once."""
+
+    def __init__(self, parts):
+        self.parts, self.shape, self.rechunked = parts, (len(parts), *parts[0].shape[1:]), None
+
+    def rechunk(self, chunks):
+        self.rechunked = chunks
+        return self
+
+    def to_delayed(self):
+        return np.array([Task(part) for part in self.parts], dtype=object)
+
+
+class Task:
+    def __init__(self, value, depth=0):
+        self.value, self.depth = value, depth
+
+    def compute(self):
+        assert self.depth <= 4  # 11 parts as a tree: statistics, and four merges
+        return self.value
+
+
+def delayed(function):
+    def call(*tasks, **options):
+        depth = max(task.depth for task in tasks) + (len(tasks) > 1)
+        return Task(function(*(task.value for task in tasks), **options), depth)
+
+    return call
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 3, 8, 11])
+def test_tasks_of_dask_are_merged_two_by_two(monkeypatch, pieces):
+    monkeypatch.setitem(sys.modules, "dask", SimpleNamespace())
+    monkeypatch.setitem(sys.modules, "dask.delayed", SimpleNamespace(delayed=delayed))
+    x = data()
+    array = Dask(np.array_split(x, pieces))
+    array.shape = x.shape
+    found = population._merged_by_dask(array, (1, 2))
+    assert array.rechunked == {1: -1, 2: -1}
+    whole = Statistics.of(x, axis=(1, 2))
+    assert found.count == whole.count
+    np.testing.assert_allclose(found.var, whole.var, rtol=1e-12)
 
 
 @pytest.mark.slow
@@ -128,6 +217,52 @@ def test_interrupted_work_is_resumed_to_the_same_bits(tmp_path, stops):
     assert [path.name for path in tmp_path.iterdir()] == ["state.npz"]
 
 
+def test_a_checkpoint_is_written_every_half_minute_and_at_the_end(tmp_path, monkeypatch):
+    now, saved = [0.5], []
+    monkeypatch.setattr(population.time, "monotonic", lambda: now[0])
+
+    def save(path, axis, seen, done, partial):
+        saved.append((done, [level for level, _ in partial]))
+
+    monkeypatch.setattr(population, "_save", save)
+
+    def batches():
+        for number, batch in enumerate(split(data(), 7, 11), start=1):
+            now[0] += 0.5 if number % 4 == 0 else 10  # thirty seconds, and then a little more
+            yield batch
+
+    population_statistics(batches(), checkpoint=tmp_path / "state.npz")
+    # more than thirty seconds after the one before; of 2^level batches each, merged
+    assert saved == [(4, [2]), (8, [3]), (11, [3, 1, 0])]
+    saved.clear()
+    population_statistics(batches())
+    assert saved == []
+
+
+def test_a_checkpoint_knows_its_data_by_a_thousand_values_evenly_spread(tmp_path):
+    """Of 1024 times 1023 values, every 1023rd is looked at."""
+    x, file = np.zeros((1024 * 1023, 1)), tmp_path / "state.npz"
+    population_statistics([x], checkpoint=file)
+    for at in (0, 1023, 512 * 1023, 1023 * 1023):
+        other = x.copy()
+        other[at] = 1
+        with pytest.raises(ValueError, match="is of other data"):
+            population_statistics([other], checkpoint=file)
+    other = x.copy()
+    other[1] = 1
+    assert population_statistics([other], checkpoint=file).mean == 0
+
+
+def test_of_few_values_a_checkpoint_knows_each(tmp_path):
+    x, file = np.zeros((1500, 1)), tmp_path / "state.npz"
+    population_statistics([x], checkpoint=file)
+    for at in range(0, 1500, 499):
+        other = x.copy()
+        other[at] = 1
+        with pytest.raises(ValueError, match="is of other data"):
+            population_statistics([other], checkpoint=file)
+
+
 def test_a_write_that_fails_leaves_the_last_checkpoint(tmp_path, monkeypatch):
     batches, file = split(data(), 4, 6), tmp_path / "state.npz"
     with pytest.raises(Interrupted):
@@ -161,6 +296,28 @@ def test_a_damaged_checkpoint_is_an_error(tmp_path):
         population_statistics(batches, axis=2, checkpoint=file)
 
 
+class Run:
+    """What a pickle can do: call any function."""
+
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return Path.touch, (self.mark,)
+
+
+@pytest.mark.parametrize("name", ["axis", "seen", "mean"])
+def test_a_checkpoint_runs_no_code(tmp_path, name):
+    batches, file, mark = split(data(), 5, 6), tmp_path / "state.npz", tmp_path / "it ran"
+    population_statistics(batches, checkpoint=file)
+    with np.load(file) as kept:
+        arrays = dict(kept)
+    np.savez(file, **arrays | {name: np.array([Run(mark)], object)})
+    with pytest.raises(ValueError, match=r"checkpoint .* cannot be read .* delete it to start anew"):
+        population_statistics(batches, checkpoint=file)
+    assert not mark.exists()
+
+
 @pytest.mark.parametrize(
     "other",
     [
@@ -181,7 +338,7 @@ def test_a_checkpoint_of_other_data_is_an_error(tmp_path, other):
     assert file.read_bytes() == before
 
 
-@pytest.mark.parametrize(("name", "value"), [("mean", np.nan), ("var", -1.0), ("count", 0)])
+@pytest.mark.parametrize(("name", "value"), [("mean", np.nan), ("var", -1.0), ("count", 0), ("count", -1)])
 def test_a_checkpoint_of_numbers_that_no_data_have_is_an_error(tmp_path, name, value):
     batches, file = split(data(), 6, 5), tmp_path / "state.npz"
     population_statistics(batches, checkpoint=file)
@@ -193,10 +350,37 @@ def test_a_checkpoint_of_numbers_that_no_data_have_is_an_error(tmp_path, name, v
         population_statistics(batches, checkpoint=file)
 
 
+@pytest.mark.parametrize(
+    ("means", "variances", "counts", "levels", "done"),
+    [
+        *((1, 2, 1, 1, 4), (2, 1, 2, 2, 5), (1, 1, 2, 2, 5), (2, 2, 1, 1, 4), (1, 1, 1, 2, 5), (2, 2, 2, 1, 4)),
+        *((2, 2, 2, 2, 4), (2, 2, 2, 2, 6), (0, 0, 0, 0, 0)),
+    ],
+)
+def test_a_checkpoint_whose_arrays_do_not_fit_is_an_error(tmp_path, means, variances, counts, levels, done):
+    """Of 5 batches, 4 are merged and 1 is left: two of each."""
+    batches, file = split(data(), 6, 5), tmp_path / "state.npz"
+    population_statistics(batches, checkpoint=file)
+    with np.load(file) as kept:
+        arrays = dict(kept)
+    assert arrays["level"].tolist() == [2, 0]
+    lengths = {"mean": means, "var": variances, "count": counts, "level": levels}
+    arrays |= {name: arrays[name][:length] for name, length in lengths.items()}
+    np.savez(file, **arrays | {"done": done})
+    with pytest.raises(ValueError, match=r"checkpoint .* is damaged or of another axis"):
+        population_statistics(batches, checkpoint=file)
+
+
 def test_statistics_that_are_nan_are_taken_up(tmp_path):
     batches, file = [np.full((3, 2), value) for value in (np.nan, 1.0)], tmp_path / "state.npz"
     population_statistics(batches[:1], checkpoint=file)
     assert np.isnan(population_statistics(batches, checkpoint=file).mean).all()
+
+
+def test_a_checkpoint_of_one_value_is_taken_up(tmp_path):
+    batches, file = [np.full((1, 2), value) for value in (1.0, 4.0)], tmp_path / "state.npz"
+    population_statistics(batches[:1], checkpoint=file)
+    assert population_statistics(batches, checkpoint=file).mean.tolist() == [2.5, 2.5]
 
 
 def test_many_writers_of_one_checkpoint_do_not_meet(tmp_path, monkeypatch):

@@ -153,8 +153,6 @@ def rational(value: float | Fraction | fmpq) -> fmpq:
 def _nearest(r: fmpq, kind: str) -> float:
     """Round a rational to the nearest number of a format, ties to even, by integer division."""
     bits, smallest = FORMATS[kind]
-    if kind == "float64" and abs(int(r.p)).bit_length() - int(r.q).bit_length() < 1000:
-        return int(r.p) / int(r.q)  # Python rounds a quotient of integers once
     n, d = abs(int(r.p)), int(r.q)
     place = max(n.bit_length() - d.bit_length(), smallest) - (bits - 1)  # of the last bit, at most one too high
     if n and n << max(0, -(place + bits - 1)) < d << max(0, place + bits - 1):

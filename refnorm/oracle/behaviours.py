@@ -43,10 +43,10 @@ def _outcome(case: Case, row: Convention, answer: Answer) -> str:
         u = max(unit_roundoff(case.kind), unit_roundoff(case.parameters))
         return bool(np.all(np.abs(a - sum(terms)) <= 8 * u * sum(np.abs(t) for t in terms)))
 
-    beta = np.zeros(case.x.shape[1]) if case.beta is None else case.beta
+    beta = 0.0 if case.beta is None else case.beta
     weights = [float(w) for w in row.weights(case.momentum)]
     for old, new in (weights, weights[::-1]):  # in whichever sense: that is judged elsewhere
-        if near(y.reshape(-1), beta) and near(mean, old * case.running_mean, new * case.x.reshape(-1)):
+        if near(y.ravel(), beta) and near(mean, old * case.running_mean, new * case.x.ravel()):
             if same_var:
                 return "variance left"
             if near(var, old * case.running_var):

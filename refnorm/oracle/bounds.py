@@ -16,7 +16,8 @@ with a rounded 1/m. Two passes: the squares of x - mean - delta average to var +
 factors, so d_var = E(h + 5)(var + delta^2) + delta^2 + 2 eta.
 Updates (Welford 1962), mean_k = mean_(k-1) + d_k/k with d_k = x_k - mean_(k-1), add u|mean_k| + 3u|d_k|/k + eta to (1 -
 1/k) times the error before. k|mean_k| <= sum|x| and sum d_k^2 <= 2 m var, so delta = (m - 1) u mean|x| + 3 sqrt(2 var)
-u + (m + 1) eta/2; because of the last term means of subnormals get stuck. As |mean_k| <= sqrt(m/k) rms(x), the errors
+u + (m + 1) eta/2; because of the last term means of subnormals get stuck. Of mean|x| two u more are granted, so that no
+bound is below that of two passes. As |mean_k| <= sqrt(m/k) rms(x), the errors
 on the way have a root mean square D <= sqrt(2)/3 (m + 2) u rms(x) + 3 sqrt(2 (1 + ln m) var) u + (m + 3) eta/3, and sum
 d_k (x_k - mean_k) is off by m (2 sqrt(2 var) D + D^2) more than in two passes: linear in kappa = rms(x)/sqrt(var)
 (Chan, Golub & LeVeque 1983). All this is carried through m steps, which costs a factor e^(2 (m + 2) u). To merge the
@@ -71,7 +72,7 @@ def _wide(m: int, u: float) -> float:
 
 
 def _halves(m: int, u: float) -> float:
-    return min(m - 1, math.log2(max(m, 1)) + 17.2) + (m * u >= 0.5)
+    return min(m - 1, math.log2(m) + 17.2) + (m * u >= 0.5)
 
 
 def _any_order(m: int, u: float) -> float:
@@ -232,7 +233,7 @@ def _training(case: Case, convention: Convention, tier: Tier) -> dict[str, Float
         running = [_blend(*pair, case, convention) for pair in zip(running, new, strict=True)]
 
     n = Normalised.of(x, centred, (mean, var, d_mean, d_var), eps, kind, tier)
-    (c, d_c), s = n.c(g, h), n.s.reshape(-1)
+    (c, d_c), s = n.c(g, h), n.s.ravel()
     squares = np.max(np.abs(np.stack(case.batches)), axis=(0, *(a + 1 for a in axes))) ** 2 <= largest(kind)
     cubes = squares & (s**3 <= largest(kind)) & (s**-3 <= largest(kind))
     forward, backward = (np.where(judged, 0.0, np.inf) for judged in (squares, cubes))
@@ -241,7 +242,7 @@ def _training(case: Case, convention: Convention, tier: Tier) -> dict[str, Float
         "running mean": running[0][1] + forward,
         "running variance": running[1][1] + forward,
         "dx": n.d_dx(g, h, _affine(case)[0]) + _along(backward, x),
-        "dgamma": _stored((m * d_c).reshape(-1), (m * c).reshape(-1), kind, case.parameters) + backward,
+        "dgamma": _stored((m * d_c).ravel(), (m * c).ravel(), kind, case.parameters) + backward,
         "dbeta": _stored(h * u * np.abs(g).sum(axes), g.sum(axes), kind, case.parameters) + backward,
     }
 
@@ -261,7 +262,7 @@ def _inference(case: Case, convention: Convention, tier: Tier) -> dict[str, Floa
         "y, inference": d_y,
         "frozen y": d_y,
         "frozen dx": _stored(d_dx, dx, kind, case.kind),
-        "frozen dgamma": _stored((m * d_c).reshape(-1), (m * c).reshape(-1), kind, case.parameters),
+        "frozen dgamma": _stored((m * d_c).ravel(), (m * c).ravel(), kind, case.parameters),
         "frozen dbeta": _stored(d_dbeta, g.sum(_axes(x)), case.kind, case.parameters),
     }
 
@@ -286,7 +287,7 @@ def _stored(bound: Floats, value: Floats, computed: str, stored: str) -> Floats:
 
 
 def _along(values: Floats, x: Floats) -> Floats:
-    return values.reshape((1, -1) + (1,) * (x.ndim - 2))
+    return values.reshape((1, values.size) + (1,) * (x.ndim - 2))
 
 
 def _axes(x: Floats) -> tuple[int, ...]:

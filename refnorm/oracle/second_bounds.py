@@ -68,7 +68,7 @@ class Carried:
     def total(self, m: int) -> Carried:
         """Sum over the same axes, one value per channel."""
         mean = self.mean()
-        return self.of((m * mean.value).reshape(-1), (m * mean.error).reshape(-1))
+        return self.of((m * mean.value).ravel(), (m * mean.error).ravel())
 
 
 @lru_cache(maxsize=4096)
@@ -80,11 +80,11 @@ def second_bounds(case: Case, convention: Convention, tier: Tier = WORST) -> dic
         results = _formulas(case, directions(case), inv_std, x_hat, frozen)
         bounds = {}
         for name, carried in results.items():
-            kind = case.parameters if name == "double backward dgamma" else case.kind
+            of_gamma = name == "double backward dgamma"
+            kind, asked = (case.parameters, judged.ravel()) if of_gamma else (case.kind, judged)
             bound = carried.error + unit_roundoff(kind) * np.abs(carried.value) + smallest(kind)
-            bounds[f"frozen {name}" if frozen else name] = np.where(
-                judged if bound.ndim > 1 else judged.reshape(-1), bound, np.inf
-            )
+            bound = np.where(asked & ~np.isnan(bound), bound, np.inf)  # NaN is an infinite error times 0
+            bounds[f"frozen {name}" if frozen else name] = bound
         return bounds
 
 
@@ -92,7 +92,7 @@ def _formulas(case: Case, moves: Directions, inv_std: Carried, x_hat: Carried, f
     """Carry the errors through jvp and double backward (see `refnorm.second_order`)."""
 
     def along(values: Floats | None, default: float) -> Carried:
-        shape = (1, -1) + (1,) * (case.x.ndim - 2)
+        shape = (1, case.x.shape[1]) + (1,) * (case.x.ndim - 2)
         return inv_std.of(np.full(case.x.shape[1], default).reshape(shape) if values is None else values.reshape(shape))
 
     def residual(v: Carried) -> Carried:
@@ -128,7 +128,7 @@ def _given(case: Case, convention: Convention, tier: Tier) -> tuple[Carried, Car
     """Return the same for given statistics, which are constants; the working format may be the parameters'."""
     kind = min(case.kind, case.parameters, key=unit_roundoff)
     x, none = case.x, np.zeros(case.x.shape[1])
-    centred = x - case.running_mean.reshape((1, -1) + (1,) * (x.ndim - 2))
+    centred = x - case.running_mean.reshape((1, x.shape[1]) + (1,) * (x.ndim - 2))
     statistics = (case.running_mean, case.running_var, none, none)
     n = Normalised.of(x, centred, statistics, convention.travelled(case.eps), kind, tier)
     return *_start(n, x, kind, tier.h(case.count, n.u)), _judged(n.s**2, case.kind)

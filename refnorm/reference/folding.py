@@ -7,6 +7,7 @@ mean 0, and b' is b normalised.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import array_api_compat
 import numpy as np
@@ -137,7 +138,7 @@ def fold_into_next(
             "is missing from the sum; pad before batch normalization, with the values that it maps to 0, or keep it"
         )
     shape, axes = _channels(weight, axis, groups, layout.kept[0])
-    shift = xp.reshape(shift, tuple(n if a in axes else 1 for a, n in enumerate(shape)))
+    shift = xp.reshape(_laid(xp, shift, shape, axes), tuple(n if a in axes else 1 for a, n in enumerate(shape)))
     products = xp.reshape(xp.reshape(xp.astype(weight, layout.wide), shape) * shift, weight.shape)
     bias = total(layout, products) + layout.parameter(bias, "bias", 0.0)
     return _scaled(weight, running_var, gamma, eps, shape, axes), round_once(layout.xp, bias, weight.dtype)
@@ -230,7 +231,10 @@ def _require_fixed(weight: Array, running_mean: Array, running_var: Array, eps: 
 
 
 def _channels(weight: Array, axis: Axes, groups: int, group_axis: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the shape of weight with its groups apart, and the axes that count the channels of all groups."""
+    """Return the shape of weight with its groups apart, and the axes that count the channels of all groups.
+
+    Channels of a group stand together, so the axis of the groups comes first, wherever it lies.
+    """
     axes = kept_axes(axis, weight.shape)
     if groups == 1:
         return tuple(weight.shape), axes
@@ -241,7 +245,13 @@ def _channels(weight: Array, axis: Axes, groups: int, group_axis: int) -> tuple[
             f"or the channels lie along it (axis={axis})"
         )
     shape = (*weight.shape[:group_axis], groups, along // groups, *weight.shape[group_axis + 1 :])
-    return shape, tuple(sorted((group_axis, *(a + (a > group_axis) for a in axes))))
+    return shape, (group_axis, *(a + (a > group_axis) for a in axes))
+
+
+def _laid(xp: Any, values: Array, shape: tuple[int, ...], axes: tuple[int, ...]) -> Array:
+    """Lay one value per channel out along the axes that count channels, the first of which counts slowest."""
+    order = sorted(range(len(axes)), key=axes.__getitem__)
+    return xp.permute_dims(xp.reshape(values, tuple(shape[a] for a in axes)), tuple(order))
 
 
 def _scaled(
@@ -249,13 +259,13 @@ def _scaled(
 ) -> Array:
     """Normalise weight with mean 0."""
     xp = namespace(weight, "weight")
-    per_channel = tuple(shape[a] for a in axes)
-    if running_var.shape != (math.prod(per_channel),):
+    channels = math.prod(shape[a] for a in axes)
+    if running_var.shape != (channels,):
         raise ValueError(
-            f"running_var has shape {tuple(running_var.shape)}, expected ({math.prod(per_channel)},): one value per "
-            f"channel along axes {axes} of weight, seen with shape {shape}"
+            f"running_var has shape {tuple(running_var.shape)}, expected ({channels},): one value per channel along "
+            f"axes {axes} of weight, seen with shape {shape}"
         )
-    var = xp.reshape(running_var, per_channel)
-    gamma = None if gamma is None else xp.reshape(gamma, per_channel)
+    var = _laid(xp, running_var, shape, axes)
+    gamma = None if gamma is None else _laid(xp, gamma, shape, axes)
     scaled = batch_norm_inference(xp.reshape(weight, shape), xp.zeros_like(var), var, gamma, eps=eps, axis=axes)
     return xp.reshape(scaled, weight.shape)
