@@ -66,6 +66,7 @@ UNUSED = "without q the bits are not asked for, and with it they are counted"
 UNTOLD = "what these bits do not tell is computed anew"
 ASIDE = "with tempfile.TemporaryDirectory(dir=os.path.dirname(whole), prefix=os.path.basename(whole)[:100]) as folder:"
 ANY_NAME = "a folder that is gone afterwards may have any name that is short enough"
+DIGITS = "with ctx.workprec(4 * digits + 64):"
 EQUIVALENT: dict[tuple[str, str, str], str] = {
     (
         "running",
@@ -280,8 +281,11 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "with ctx.workprec(4 * digits + 64):",
         "with ctx.workprec(4 * digits * 64):",
     ): MORE_BITS,
+    ("number", DIGITS, DIGITS.replace("4 *", " 5 *")): MORE_BITS,
+    ("number", DIGITS, DIGITS.replace("64", "65")): MORE_BITS,
+    ("number", DIGITS, DIGITS.replace("64", "63")): "of 64 bits more than the digits have, one may be left out",
     ("number", NARROW, NARROW.replace("bits - 56", "bits / 56")): SLOW_WAY,
-    ("number", NARROW, NARROW.replace("56", " 57")): SLOW_WAY,
+    ("number", NARROW, NARROW.replace("56", "57")): SLOW_WAY,
     (
         "number",
         "n, d = (man << exp, 1) if exp >= 0 else (man, 1 << -exp)",
