@@ -176,7 +176,7 @@ import mutants, refnorm
 for row in ("torch", "keras"):
     report = refnorm.check(mutants.Correct(), row, dtypes=["float64", "float32", "float16"])
     print(row, report.conforms, report.cases, [f.cause for f in report.findings], report.notes)
-wrong = {name: refnorm.check(kind(), dtypes=["float64", "float16"]) for name, kind in CHOSEN(mutants).items()}
+wrong = {name: refnorm.check(kind(), 'torch', dtypes=["float64", "float16"]) for name, kind in CHOSEN(mutants).items()}
 print("missed of", len(wrong), [name for name, report in wrong.items() if report.conforms])
 """
 

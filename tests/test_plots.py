@@ -120,10 +120,33 @@ def test_a_file_is_measured_and_judged_in_a_process_of_its_own_and_its_report_dr
     assert done.returncode == 0, done.stderr
     assert "float32 ulp at mean/std 1 and 1000: bad.py: " in done.stdout
     assert "loud" not in done.stdout
-    done = refnorm("plot", "conformance", "bad.py", "--dtypes", "float32", "--output", "a.svg", cwd=tmp_path)
+    done = refnorm(
+        "plot",
+        "conformance",
+        "bad.py",
+        "--convention",
+        "torch",
+        "--dtypes",
+        "float32",
+        "--output",
+        "a.svg",
+        cwd=tmp_path,
+    )
     assert "bad.py deviates from torch: 1 of " in done.stdout
     assert "the first is running variance in float32" in done.stdout
-    refnorm("check", "bad.py", "--dtypes", "float32", "--format", "json", "--output", "report.json", cwd=tmp_path)
+    refnorm(
+        "check",
+        "bad.py",
+        "--convention",
+        "torch",
+        "--dtypes",
+        "float32",
+        "--format",
+        "json",
+        "--output",
+        "report.json",
+        cwd=tmp_path,
+    )
     again = refnorm("plot", "conformance", "report.json", "--output", "b.svg", cwd=tmp_path)
     assert again.stdout.splitlines()[0] == done.stdout.splitlines()[0]
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from refnorm.frameworks.jax import versions
-from refnorm.oracle.ask.doors.jax import InJax
+from refnorm.oracle.ask.doors.in_jax import InJax
 
 NAME = "equinox"
 CONVENTION = "equinox"

@@ -13,7 +13,7 @@ import numpy as np
 from flax import linen, nnx
 
 from refnorm.frameworks.jax import versions
-from refnorm.oracle.ask.doors.jax import InJax
+from refnorm.oracle.ask.doors.in_jax import InJax
 
 NAME = "flax"
 CONVENTION = "flax"

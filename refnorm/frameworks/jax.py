@@ -1,4 +1,4 @@
-"""What the adapters of frameworks on JAX share beside `refnorm.oracle.ask.doors.jax`: versions."""
+"""What the adapters of frameworks on JAX share beside `refnorm.oracle.ask.doors.in_jax`: versions."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch._decomp.decompositions import native_batch_norm
 
-from refnorm.oracle.ask.doors.torch import InTorch
+from refnorm.oracle.ask.doors.in_torch import InTorch
 
 NAME = "torch"
 CONVENTION = "torch"

@@ -14,7 +14,7 @@ from refnorm.oracle.ask.box import Box, Refused
 from refnorm.oracle.ask.envelope import Envelope
 from refnorm.oracle.ask.target import Target
 from refnorm.oracle.measure.measurement import Key
-from refnorm.oracle.measure.probes import SENSES, running_statistics
+from refnorm.oracle.measure.weights import SENSES, running_statistics
 
 LENIENT_ONE = tuple(name for name in POLICIES if name not in ("non-finite", "other"))
 LENIENT_EMPTY = tuple(name for name in POLICIES if name != "other")

@@ -18,11 +18,15 @@ from refnorm.oracle.plan import Plan
 from refnorm.oracle.quantities import BEHAVIOURS, FURTHER, QUANTITIES, RETURNS
 from refnorm.oracle.report import ROWS, Cell, Path
 
+FIRST = ("y, training", "y, inference", "dx", "frozen y", "frozen dx")  # what is differentiated to second order
 IGNORED = 12  # cases that show what a setting does that is ignored
 
 
 def planned_verdict(plan: Plan, functions: Sequence[str], observations: list[Observation], cases: int) -> Path:
     """Return the verdict on one path of a target that was judged by a plan: what lies outside of it is no finding."""
+    if hasattr(plan.implementation, "second_order") and any(not o.passed for o in observations if o.quantity in FIRST):
+        # what a library derives from a wrong formula is wrong as well, and says nothing new
+        observations = [o for o in observations if o.passed or not _about_second_order(o)]
     lenient = plan.following.lenient or getattr(plan.implementation, "sparing", False)  # a compiler flushes subnormals
     path = path_verdict(plan.name, functions, observations, plan.row, cases, plan.unclaimed, lenient)
     ignored = [replace(f, path=plan.name) for f in ignored_settings(plan)]
@@ -38,6 +42,10 @@ def planned_verdict(plan: Plan, functions: Sequence[str], observations: list[Obs
         gaps=() if envelope is None else tuple(envelope.gaps()),
         envelope={} if envelope is None else envelope.to_dict(),
     )
+
+
+def _about_second_order(o: Observation) -> bool:
+    return o.quantity in FURTHER or (o.trouble is not None and o.trouble.about in FURTHER)
 
 
 def path_verdict(

@@ -19,7 +19,8 @@ from refnorm.oracle.ask.target import TargetError
 from refnorm.oracle.behaviours import policy
 from refnorm.oracle.identify import Identity, nearest_rows
 from refnorm.oracle.measure.measurement import OTHER, Key, Measurement, ranks_of
-from refnorm.oracle.measure.probes import MEANING, PLACES, SENSES
+from refnorm.oracle.measure.probes import PLACES
+from refnorm.oracle.measure.weights import MEANING, SENSES
 
 DIGITS = {"float64": 5e-7, "float32": 2e-5, "float16": 2e-2, "bfloat16": 1e-1}  # to which a weight can be told
 LARGEST = 64  # values per channel: beyond, m/(m - 1) is told from 1 by too few digits

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
 from typing import Any
@@ -18,13 +18,8 @@ from refnorm.oracle.ask.box import EPS, Box, Refused
 from refnorm.oracle.ask.envelope import envelope_of, fitted, fixed_eps
 from refnorm.oracle.behaviours import policy
 from refnorm.oracle.measure.measurement import OTHER, RAISES, Key, Measurement, ranks_of
+from refnorm.oracle.measure.weights import SENSES, Probe, running_statistics
 
-DIGITS = 5e-7  # weights are told apart to six digits
-SENSES: dict[str, Callable[[float], tuple[float, float]]] = {
-    "new": lambda a: (1 - a, a),
-    "old": lambda a: (a, 1 - a),
-    "sums": lambda a: (a / (1 + a), 1 / (1 + a)),
-}
 PLACES: dict[str, Callable[[float, float], float]] = {
     "sqrt(var + eps)": lambda v, e: np.sqrt(v + e),
     "sqrt(var) + eps": lambda v, e: np.sqrt(v) + e,
@@ -32,9 +27,6 @@ PLACES: dict[str, Callable[[float, float], float]] = {
     "sqrt(var)": lambda v, e: np.sqrt(v),
 }
 MOVED = "sqrt(moved var + eps)"
-MEANING = {"new": "weight of the new batch", "old": "weight of the old value", "sums": "factor on running sums"}
-
-Probe = Iterator[Measurement]
 
 
 def _functions(box: Box) -> Probe:
@@ -46,54 +38,6 @@ def _functions(box: Box) -> Probe:
         else:
             yield Measurement(Key(mode), mode, "not offered")
     yield Measurement(Key.RANKS, "ranks of x", box.ranks)
-
-
-def running_statistics(box: Box) -> Probe:
-    """Weights from batches of mean 2 and biased variance 1; then the variance that is stored, at several counts."""
-    if not box.keeps:
-        return
-    x = box.batch(*[1.0, 3.0] * 4)
-    weights = {}
-    for momentum in (0.25, 0.75, 0.9):
-        _, mean, var = box.train(x, momentum, mean=0.0, var=0.0)
-        _, mean_from_one, var_from_one = box.train(x, momentum, mean=1.0, var=1.0)
-        weights[momentum] = (float((mean_from_one - mean)[0]), float(mean[0] / 2))
-        old_in_var = float((var_from_one - var)[0])
-    near = [s for s, f in SENSES.items() if all(_close(weights[a], f(a)) for a in weights)]
-    sense = near[0] if near else "other"
-    shown = ", ".join(f"{new:.6g} at {momentum:g}" for momentum, (_, new) in weights.items())
-    yield Measurement(Key.NEW_WEIGHT, "weight of the new batch", weights[0.25][1], shown)
-    yield Measurement(Key.OLD_WEIGHT, "weight of the old value", weights[0.25][0], "at momentum 0.25")
-    yield Measurement(Key.MOMENTUM, "momentum", sense, MEANING.get(sense, "no known rule"))
-    if abs(old_in_var - weights[0.9][0]) > DIGITS:
-        note = "at momentum 0.9, not that of the old mean"
-        yield Measurement(Key.OLD_VARIANCE_WEIGHT, "weight of the old variance", old_in_var, note)
-    ks, shown = [], ""
-    for m in (2, 3, 5, 8):
-        values = np.arange(float(m))
-        _, _, var = box.train(box.batch(*values), 0.25, mean=0.0, var=0.0)
-        _, _, from_one = box.train(box.batch(*values), 0.25, mean=0.0, var=1.0)
-        weight = 1 - float((from_one - var)[0])
-        factor = float(var[0]) / weight / float(np.var(values)) if weight else float("nan")
-        ks.append(m * (1 - 1 / factor) if factor else float("nan"))
-        shown += f"{', ' if shown else ''}{factor:.6g} at m = {m}"
-    alike = max(ks) - min(ks) < 1e-4
-    k = round(float(np.mean(ks)), 4) + 0.0 if alike else "other"
-    yield Measurement(Key.CORRECTION, "running variance, k in m/(m - k)", k, f"times the biased one {shown}")
-    counts = {}
-    for rank in box.ranks if k not in ("other", 0.0) else ():
-        x = np.arange(24.0).reshape(2, 2, *[1] * (rank - 3), 6) ** 2 if rank > 2 else np.arange(24.0).reshape(12, 2)
-        _, _, var = box.train(x, 0.25, mean=0.0, var=0.0)
-        factor = float((var / weights[0.25][1] / np.var(x, axis=(0, *range(2, rank))))[0])
-        words = {12 / (12 - float(k)): "all values", 2 / (2 - float(k)): "samples", 1.0: "nothing: it is biased"}
-        counts[rank] = next((word for f, word in words.items() if abs(factor - f) < 1e-4), f"other, {factor:.6g}")
-    for word in dict.fromkeys(counts.values()):
-        ranks = [rank for rank, other in counts.items() if other == word]
-        yield Measurement(Key.COUNTS, "m counts", word, ranks_of(ranks), tuple(ranks))
-
-
-def _close(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
-    return all(abs(x - y) <= DIGITS for x, y in zip(a, b, strict=True))
 
 
 def _as_received(box: Box) -> Probe:

@@ -45,14 +45,14 @@ def engine_of(door: Any, library: Library, by_hand: bool) -> Any:
     if by_hand or library.name not in ("torch", "jax"):
         return ByHand(door, library)
     if library.name == "torch":
-        from refnorm.oracle.ask.doors.torch import InTorch
+        from refnorm.oracle.ask.doors.in_torch import InTorch
 
         class Torch(InTorch):
             def call(self, *given: Any) -> Any:
                 return door.forward(*given)[:3]
 
         return Torch()
-    from refnorm.oracle.ask.doors.jax import Compiled
+    from refnorm.oracle.ask.doors.in_jax import Compiled
 
     class Jax(Compiled):
         def apply(self, *given: Any) -> Any:

@@ -47,7 +47,7 @@ def to_numpy(value: Any) -> Any:
             raise NoNumbers(f"a {type(value).__name__} that is no rectangle of numbers") from error
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(value, torch.Tensor):
-        from refnorm.oracle.ask.doors.torch import array_of
+        from refnorm.oracle.ask.doors.in_torch import array_of
 
         return array_of(value)
     for convert in ("__array__", "numpy"):
@@ -75,7 +75,7 @@ def lists() -> Library:
 
 def torch_library() -> Library:
     """Return torch, on the CPU."""
-    from refnorm.oracle.ask.doors.torch import tensor_of
+    from refnorm.oracle.ask.doors.in_torch import tensor_of
 
     return Library("torch", tensor_of)
 
