@@ -18,7 +18,7 @@ from refnorm.oracle.ask.box import EPS, Box, Refused
 from refnorm.oracle.ask.envelope import envelope_of, fitted, fixed_eps
 from refnorm.oracle.behaviours import policy
 from refnorm.oracle.measure.measurement import OTHER, RAISES, Key, Measurement, ranks_of
-from refnorm.oracle.measure.weights import SENSES, Probe, running_statistics
+from refnorm.oracle.measure.weights import DIGITS, SENSES, Probe, running_statistics
 
 PLACES: dict[str, Callable[[float, float], float]] = {
     "sqrt(var + eps)": lambda v, e: np.sqrt(v + e),
