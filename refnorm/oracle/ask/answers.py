@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from refnorm.formats import FORMATS, Array, cast
+from refnorm.formats import Array, cast
 from refnorm.golden.directions import SECOND_ORDER, directions
 from refnorm.golden.inputs import Case, arranged
 from refnorm.oracle.ask.interface import ARGUMENTS
@@ -86,10 +86,8 @@ class Unanswered(Exception):
 
 def _asks_second_order(implementation: Any, case: Case) -> bool:
     """Whether derivatives of derivatives are asked for: of what a library derives in one format, and where it tells."""
-    told = set(case.situation.operations) & SECOND_ORDER_OPERATIONS
-    return case.kind in getattr(implementation, "second_order", FORMATS) and (
-        bool(told) or not getattr(implementation, "sparing", False)
-    )
+    derived = getattr(implementation, "second_order", None)
+    return derived is None or (case.kind in derived and bool(set(case.situation.operations) & SECOND_ORDER_OPERATIONS))
 
 
 def ask(implementation: Any, case: Case) -> Answer:
