@@ -155,10 +155,23 @@ def test_an_envelope_is_measured():
     found = envelope_of(implementation)
     assert (found.ranks, found.gamma, found.eps, found.momentum) == ((2,), "mandatory", 1e-4, 0.25)
     assert found.passes == ()
-    assert any("eps: fixed at 0.0001" in line for line in found.gaps())
+    assert any("eps: fixed at 0.0001" in line for _, line in found.gaps())
     report = refnorm.check(batch_norm, dtypes=["float64"])
     assert report.conforms, str(report)
     assert "m/(m - 1)" in report.paths[0].followed
+
+
+def test_what_is_required_and_not_offered_is_a_finding():
+    def batch_norm(x, gamma, beta):
+        return gamma * (x - x.mean(0)) / np.sqrt(x.var(0) + 2e-5) + beta
+
+    assert refnorm.check(batch_norm, dtypes=["float64"]).conforms
+    report = refnorm.check(batch_norm, dtypes=["float64"], require=["eps", "gradients", "statistics"])
+    assert [f.cause for f in report.findings] == ["not-offered"] * 3
+    assert "eps: fixed at 2e-05" in str(report)
+    assert Report.from_dict(report.to_dict()) == report
+    with pytest.raises(ValueError, match="'speed' cannot be required; use ranks"):
+        refnorm.check(batch_norm, require=["speed"])
 
 
 def test_an_argument_that_is_accepted_and_ignored_is_a_finding():

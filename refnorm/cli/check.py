@@ -6,16 +6,19 @@ import argparse
 
 from refnorm.cli.common import Progress, Subparsers, add_command, add_dtypes, add_report, add_timeout, give_verdict
 from refnorm.oracle.apart import check_apart
+from refnorm.oracle.ask.envelope import REQUIRABLE
 from refnorm.oracle.report import Report
 
 DESCRIPTION = """\
 Put an implementation of batch normalization on trial against exact numbers.
 
-TARGET is a framework (refnorm, torch, onnx, onnxruntime), a file path/to/my_bn.py, or package.module:object.
-Checking a file runs it, in a process of its own.
+TARGET is a framework (refnorm, torch, onnx, ...), a file path/to/my_bn.py, one thing in it path/to/my_bn.py:Name, or
+package.module[:Name]. A file needs no adapter: layers, functions and pairs of them are read as they were written, of
+NumPy, torch, JAX, Flax, Keras and others, and the report says how. Checking a file runs it, in a process of its own.
 
 example:
   refnorm check my_bn.py
+  refnorm check model.py:BatchNorm2d
   refnorm check torch --dtypes float32 float16
   refnorm check my_package.layers:batch_norm --convention keras --format junit --output refnorm.xml
 
@@ -30,6 +33,8 @@ def add(subparsers: Subparsers) -> None:
     add_dtypes(parser)
     library = "array library, for the target refnorm (numpy)"
     parser.add_argument("--array", default="numpy", metavar="LIBRARY", help=library)
+    required = f"what must be offered, so that a gap is a finding: {', '.join(REQUIRABLE)}"
+    parser.add_argument("--require", nargs="+", default=[], metavar="WHAT", choices=REQUIRABLE, help=required)
     add_report(parser)
     add_timeout(parser, "import, and for each case")
     parser.set_defaults(run=run)
@@ -39,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
     """Judge, report, and return the exit status."""
 
     def report(progress: Progress) -> Report:
-        target, row, limit = options.target, options.convention, options.timeout
-        return check_apart(target, row, dtypes=options.dtypes, array=options.array, timeout=limit, progress=progress)
+        how = {name: getattr(options, name) for name in ("dtypes", "require", "array", "timeout")}
+        return check_apart(options.target, options.convention, **how, progress=progress)
 
     return give_verdict(options, options.target, report)

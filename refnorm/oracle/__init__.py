@@ -6,13 +6,14 @@ In the order in which data flow::
     quantities      what is judged, by name
     judge           an answer compared with exact results (bounds, second_bounds: how far right ones may be off)
     behaviours      what is judged where numbers do not tell
+    plan            how a path is judged: its envelope, its row (followed: which), its cases
     observe         the cases that apply, asked and judged
     measure/        what can be read off a black box, number by number
     diagnose        from what failed to findings (finding, matching; vocabulary: every cause)
     deviations/     formulas that are not the definition, tried out in worlds
     troubles        what has no formula, and in which circumstances
     identify        the convention of a black box
-    verdict         what was found, in words; report: for people and for machines (baseline: what is accepted)
+    verdict         what was found; report: the same as data (shown: for people; baseline: what is accepted)
     trial           from a target to its report (apart: of one that runs in another process; outputs: from files)
     check_gradients a target's gradients against its own forward
 """

@@ -49,6 +49,7 @@ def check_apart(
     convention: str | None,
     *,
     dtypes: Sequence[str] | None = None,
+    require: Sequence[str] = (),
     array: str = "numpy",
     timeout: float = 60.0,
     progress: Progress = lambda *_: None,
@@ -57,7 +58,7 @@ def check_apart(
 
     Parameters
     ----------
-    target, convention, dtypes, progress : as in `refnorm.check`.
+    target, convention, dtypes, require, progress : as in `refnorm.check`.
     array : array library for the target ``refnorm``.
     timeout : seconds that the import, or one case, may take.
 
@@ -69,7 +70,7 @@ def check_apart(
     from refnorm.oracle.trial import trial
 
     with loaded_apart(target, timeout, progress, {"array": array}) as (loaded, step, line):
-        report = trial(loaded, convention, dtypes=dtypes, progress=step)
+        report = trial(loaded, convention, dtypes=dtypes, require=require, progress=step)
         line.close()
         said = line.said
     if said:

@@ -36,6 +36,7 @@ class Plan:
     cases : those that apply, as it takes them.
     dtypes : that were asked for.
     unclaimed : formats in which lost digits are a remark, and no finding.
+    required : kinds of gaps that are findings, of `refnorm.oracle.ask.envelope.REQUIRABLE`.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Plan:
     cases: tuple[Case, ...]
     dtypes: tuple[str, ...]
     unclaimed: tuple[str, ...] = ()
+    required: tuple[str, ...] = ()
 
     @property
     def row(self) -> Convention:

@@ -117,7 +117,8 @@ class Report:
         for path, plain in zip(self.paths, data["paths"], strict=True):
             plain["conforms"] = path.conforms
             for finding in plain["findings"]:
-                finding["reproduce"] = self.snippet(finding["case"], finding["quantity"], path.name)
+                again = self.snippet(finding["case"], finding["quantity"], path.name)
+                finding["reproduce"] = again if finding["case"] else ""
         findings = [finding for path in data["paths"] for finding in path["findings"]]
         head = {"schema": SCHEMA, "conforms": self.conforms, "cases": self.cases}
         body = {k: v for k, v in data.items() if k != "paths"} | {"findings": findings, "paths": data["paths"]}

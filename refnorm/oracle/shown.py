@@ -84,10 +84,13 @@ def _table(path: Path, report: Report) -> list[str]:
 
 def _described(finding: Finding, number: int, report: Report, path: Path) -> list[str]:
     """Return a finding as lines: title, where it was seen, the clearest number, effect, how to see it again."""
-    label = f"{finding.kind} · {len(finding.cases)} case{'s' if len(finding.cases) > 1 else ''}"
+    count = f" · {len(finding.cases)} case{'s' if len(finding.cases) > 1 else ''}" if finding.cases else ""
+    label = finding.kind + count
     lines = textwrap.wrap(f"{number}  {finding.title}", WIDTH, subsequent_indent="   ")
     fits = len(lines[-1]) + len(label) + 2 <= WIDTH
     lines = [*lines[:-1], f"{lines[-1]:<{WIDTH - len(label)}}{label}"] if fits else [*lines, f"{label:>{WIDTH}}"]
+    if not finding.case:  # nothing was asked
+        return [*lines, f"   cause: {finding.cause}", f"   Effect: {finding.effect}"]
     lines.append(f"   seen in {' · '.join(finding.quantities)}; cause: {finding.cause}")
     if finding.expected is not None and finding.got is not None:
         at = f"{finding.quantity}{list(finding.index)}" if finding.index else finding.quantity
@@ -141,7 +144,8 @@ def markdown(report: Report) -> str:
             body = _described(finding, number, report, path)
             lines += [f"{number}. **{finding.title}** ({finding.kind}, {len(finding.cases)} cases)"]
             lines += [f"   {line.strip()}  " for line in body[1:-1]]
-            lines += [f"   `{report.snippet(finding.case, finding.quantity, path.name)}`", ""]
+            again = report.snippet(finding.case, finding.quantity, path.name)
+            lines += [*([f"   `{again}`"] if finding.case else []), ""]
         lines += [_verdict(path, report), ""]
     return "\n".join(lines)
 

@@ -15,6 +15,7 @@ from refnorm.golden.contents import SET
 from refnorm.golden.inputs import Case
 from refnorm.golden.inputs import case as case_of
 from refnorm.golden.truth import can_compute, truth
+from refnorm.oracle.ask.envelope import REQUIRABLE
 from refnorm.oracle.ask.interface import formats_of, offered
 from refnorm.oracle.ask.process import Loss
 from refnorm.oracle.ask.target import Target, TargetError, as_target, load_target
@@ -31,6 +32,7 @@ def check(
     convention: str | None = None,
     *,
     dtypes: Sequence[str] | None = None,
+    require: Sequence[str] = (),
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Report:
     """Put an implementation on trial.
@@ -43,6 +45,8 @@ def check(
         layer (torch for a torch.nn.Module, "cs231n" for its signatures), else the one that it is measured to follow.
     dtypes : formats of x to try; by default float64, float32 and float16, of which the last is judged as a promise only
         where the implementation makes it, by an attribute ``dtypes``.
+    require : what must be offered, of "ranks", "formats", "affine", "statistics", "eps", "momentum" (both as they are
+        passed) and "gradients"; without it, what is not offered is no finding.
     progress : called with the number of the case, their count and the case's id.
 
     Returns
@@ -53,7 +57,7 @@ def check(
     Raises
     ------
     ValueError
-        If the convention or a dtype is unknown.
+        If the convention, a dtype or what is required is unknown.
     refnorm.oracle.ask.target.TargetError
         If there is nothing to judge.
 
@@ -63,7 +67,7 @@ def check(
     True
     """
     target = load_target(implementation) if isinstance(implementation, str) else as_target(implementation)
-    return trial(target, convention, dtypes=dtypes, progress=progress)
+    return trial(target, convention, dtypes=dtypes, require=require, progress=progress)
 
 
 def trial(
@@ -71,6 +75,7 @@ def trial(
     convention: str | None,
     *,
     dtypes: Sequence[str] | None = None,
+    require: Sequence[str] = (),
     progress: Callable[[int, int, str], None] | None = None,
     lost: Mapping[str, Loss] = MappingProxyType({}),
 ) -> Report:
@@ -84,6 +89,9 @@ def trial(
     unknown = [d for d in dtypes or () if d not in FORMATS]
     if unknown:
         raise ValueError(f"unknown dtype {unknown[0]!r}; use one of {', '.join(FORMATS)}")
+    odd = [what for what in require if what not in REQUIRABLE]
+    if odd:
+        raise ValueError(f"{odd[0]!r} cannot be required; use {', '.join(REQUIRABLE)}")
     import refnorm
 
     start = time.perf_counter()
@@ -97,7 +105,10 @@ def trial(
             progress(min(done, total), total, id)
 
     plans = [planned(target, name, convention, dtypes, step) for name in target.paths]
-    plans = [replace(p, cases=tuple(c for c in p.cases if _situation(c.id) not in fatal)) for p in plans]
+    plans = [
+        replace(p, required=tuple(require), cases=tuple(c for c in p.cases if _situation(c.id) not in fatal))
+        for p in plans
+    ]
     total = sum(len(p.cases) for p in plans)
     if not total:
         raise TargetError(f"{target.name} could not be judged: {_why_nothing(target, plans)}")

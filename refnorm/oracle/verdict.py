@@ -35,13 +35,23 @@ def planned_verdict(plan: Plan, functions: Sequence[str], observations: list[Obs
     following, envelope = plan.following, plan.envelope
     return replace(
         path,
-        findings=(*ignored, *path.findings),
+        findings=(*ignored, *path.findings, *required(plan, functions)),
         remarks=tuple(remarks),
         reading=getattr(plan.implementation, "reading", ""),
         followed=following.words,
-        gaps=() if envelope is None else tuple(envelope.gaps()),
+        gaps=() if envelope is None else tuple(line for _, line in envelope.gaps()),
         envelope={} if envelope is None else envelope.to_dict(),
     )
+
+
+def required(plan: Plan, functions: Sequence[str]) -> list[Finding]:
+    """Return a finding for each thing that was required and is not offered."""
+    gaps = [] if plan.envelope is None else plan.envelope.gaps()
+    if "backward" not in functions:
+        gaps.append(("gradients", "gradients: not offered; there is no backward"))
+    effect = "It was required; without that, what is not offered is no finding."
+    lines = [line for kind, line in gaps if kind in plan.required]
+    return [Finding("wrong", "not-offered", line, effect, (), (), "", "", path=plan.name) for line in lines]
 
 
 def _about_second_order(o: Observation) -> bool:

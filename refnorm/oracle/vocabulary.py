@@ -57,6 +57,7 @@ OTHERS = (
     ),
     ("eps-ignored", "wrong", "eps is accepted, and another value is used whatever is passed"),
     ("momentum-ignored", "wrong", "momentum is accepted, and other weights are used whatever is passed"),
+    ("not-offered", "wrong", "what was required is not offered; without --require that is no finding"),
     ("returns-nan", "wrong", "a result is NaN throughout"),
     ("half-overflow", "numerics", "sums or squares stay in half precision"),
     ("subnormals-flushed", "numerics", "subnormal numbers are flushed to 0"),

@@ -17,6 +17,7 @@ from refnorm.oracle.ask.interface import formats_of
 RANKS = (2, 3, 4, 5)
 OPTIONAL, MANDATORY, ABSENT = "optional", "mandatory", "absent"
 SETTINGS = {"eps": (2.0**-10, 2.0**-6), "momentum": (0.25, 0.75)}
+REQUIRABLE = ("ranks", "formats", "affine", "statistics", "eps", "momentum", "gradients")
 DIGITS = 6  # to which a value that is fixed is read: nobody writes more of them
 UNCLAIMED = ("float16", "bfloat16")  # formats that plain code does not claim to be good in
 STATISTICS = ("running mean", "running variance")
@@ -49,30 +50,28 @@ class Envelope:
     statistics: bool = True
     outside: bool = False
 
-    def gaps(self) -> list[str]:
-        """Return what is not offered, a line each."""
+    def gaps(self) -> list[tuple[str, str]]:
+        """Return what is not offered: of which kind (see `REQUIRABLE`), and a line each."""
         lines = []
         if missing := [str(rank) for rank in RANKS if rank not in self.ranks]:
-            lines.append(f"ranks of x: {_either(self.ranks)}; not offered: {', '.join(missing)}")
+            lines.append(("ranks", f"ranks of x: {_either(self.ranks)}; not offered: {', '.join(missing)}"))
         if missing := [kind for kind in ("float64", "float32", "float16") if kind not in self.formats]:
-            lines.append(f"formats: {', '.join(self.formats)}; not offered: {', '.join(missing)}")
+            lines.append(("formats", f"formats: {', '.join(self.formats)}; not offered: {', '.join(missing)}"))
         for name in ("gamma", "beta"):
             if getattr(self, name) == ABSENT:
-                lines.append(f"{name}: not offered; there is no {name}")
+                lines.append(("affine", f"{name}: not offered; there is no {name}"))
         needed = [name for name in ("gamma", "beta") if getattr(self, name) == MANDATORY]
         if needed:
-            lines.append(f"{' and '.join(needed)} = None: not offered")
+            lines.append(("affine", f"{' and '.join(needed)} = None: not offered"))
         if not self.statistics:
-            lines.append("running statistics: not offered; there are none")
+            lines.append(("statistics", "running statistics: not offered; there are none"))
         for name in ("eps", "momentum"):
             value = getattr(self, name)
             if value is not None and name not in self.passes:
-                what = (
-                    f"{value:g}"
-                    if name == "eps"
-                    else f"{value:g} for the new batch, {round(1 - value, DIGITS):g} for the old value"
-                )
-                lines.append(f"{name}: fixed at {what}; everything is judged with that")
+                what = f"{value:g}"
+                if name == "momentum":
+                    what += f" for the new batch, {round(1 - value, DIGITS):g} for the old value"
+                lines.append((name, f"{name}: fixed at {what}; everything is judged with that"))
         return lines
 
     def to_dict(self) -> dict[str, Any]:
