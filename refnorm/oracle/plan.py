@@ -57,13 +57,15 @@ class Plan:
         """Return a case as this path takes it; None if it lies outside."""
         if self.envelope is None:
             return case
-        if case.x.size > LARGE and (case.kind in self.unclaimed or case.operation == "inference"):
-            return None  # what shows in these shows in small ones
+        if case.x.size > LARGE and case.kind in self.unclaimed:
+            return None
         spared = in_few_shapes(case) if getattr(self.implementation, "sparing", False) else case
         own = None if spared is None else fitted(spared, self.envelope, self.row.momentum == "old")
         if own is None or own.held or own.x.size <= LARGE:
             return own
-        return fitted(in_shape(case, FEWER), self.envelope, self.row.momentum == "old")  # its truth must be computed
+        # its truth must be computed: what shows in it in inference, or beyond so many values, shows in small ones
+        fewer = None if case.operation == "inference" else in_shape(case, FEWER)
+        return None if fewer is None else fitted(fewer, self.envelope, self.row.momentum == "old")
 
 
 def planned(
