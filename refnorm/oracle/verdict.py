@@ -8,7 +8,7 @@ from dataclasses import replace
 from refnorm.conventions.row import POLICIES, Convention
 from refnorm.conventions.rows import ROWS as CONVENTIONS_BY_NAME
 from refnorm.golden.inputs import case as case_of
-from refnorm.oracle.ask.answers import ask
+from refnorm.oracle.ask.answers import Kind, ask
 from refnorm.oracle.bounds import TIERS, WORST, Tier
 from refnorm.oracle.deviations import DEVIATIONS
 from refnorm.oracle.diagnose import diagnose, is_flushed, nearest
@@ -24,9 +24,8 @@ IGNORED = 12  # cases that show what a setting does that is ignored
 
 def planned_verdict(plan: Plan, functions: Sequence[str], observations: list[Observation], cases: int) -> Path:
     """Return the verdict on one path of a target that was judged by a plan: what lies outside of it is no finding."""
-    if hasattr(plan.implementation, "second_order") and any(not o.passed for o in observations if o.quantity in FIRST):
-        # what a library derives from a wrong formula is wrong as well, and says nothing new
-        observations = [o for o in observations if o.passed or not _about_second_order(o)]
+    if hasattr(plan.implementation, "second_order"):
+        observations = _of_its_own(observations)
     lenient = plan.following.lenient or getattr(plan.implementation, "sparing", False)  # a compiler flushes subnormals
     path = path_verdict(plan.name, functions, observations, plan.row, cases, plan.unclaimed, lenient)
     ignored = [replace(f, path=plan.name) for f in ignored_settings(plan)]
@@ -54,8 +53,16 @@ def required(plan: Plan, functions: Sequence[str]) -> list[Finding]:
     return [Finding("wrong", "not-offered", line, effect, (), (), "", "", path=plan.name) for line in lines]
 
 
-def _about_second_order(o: Observation) -> bool:
-    return o.quantity in FURTHER or (o.trouble is not None and o.trouble.about in FURTHER)
+def _of_its_own(observations: Sequence[Observation]) -> list[Observation]:
+    """Leave out second derivatives that a library cannot derive, or derives from what is wrong: no new fault."""
+    wrong = any(not o.passed for o in observations if o.quantity in FIRST)
+
+    def follows(o: Observation) -> bool:
+        second = o.quantity in FURTHER or (o.trouble is not None and o.trouble.about in FURTHER)
+        raised = o.trouble is not None and o.trouble.kind is Kind.RAISED
+        return second and not o.passed and (wrong or raised)
+
+    return [o for o in observations if not follows(o)]
 
 
 def path_verdict(
