@@ -300,14 +300,15 @@ def _called(file: Path, timeout: float) -> tuple[int, str]:
     from refnorm.oracle.ask.target import TargetError
 
     try:
-        report = check_apart(str(file), None, dtypes=("float64",), timeout=timeout)
+        report = check_apart(str(file), "torch", dtypes=("float64",), timeout=timeout)
     except TargetError as error:
         return 2, str(error)
     return (0 if report.conforms else 1 if report.findings else 2), str(report)
 
 
 def _command(file: Path, timeout: float) -> tuple[int, str]:
-    command = [sys.executable, "-m", "refnorm", "check", str(file), "--dtypes", "float64", "--timeout", str(timeout)]
+    options = ["--convention", "torch", "--dtypes", "float64", "--timeout", str(timeout)]
+    command = [sys.executable, "-m", "refnorm", "check", str(file), *options]
     done = subprocess.run(command, capture_output=True, timeout=900, check=False)
     said = (done.stdout + done.stderr).decode("utf-8", "replace")
     assert done.returncode != 2 or done.stderr.count(b"\n") <= 2, said

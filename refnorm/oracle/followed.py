@@ -94,7 +94,7 @@ def _sense_and_correction(implementation: Any) -> tuple[str, float | int]:
     try:
         with np.errstate(all="ignore"):
             found = {m.key: m.value for m in running_statistics(Box(implementation))}
-    except (Refused, ArithmeticError, ValueError):
+    except (Refused, ArithmeticError, ValueError, IndexError):
         return "other", -1
     k = found.get(Key.CORRECTION, -1)
     near = round(k) if isinstance(k, float) and abs(k - round(k)) < 1e-3 else -1

@@ -79,6 +79,8 @@ class Box:
             raise
         except BaseException as error:  # whatever foreign code raises, sys.exit included
             raise Refused(f"{type(error).__name__}: {' '.join(str(error).split())[:160]}") from error
+        if function != "infer" and len(found) < 3:
+            raise Misshapen(f"{function} returned {len(found)} values")
         without = getattr(self.implementation, "without", ())
         for name, array, shape in zip(
             ("y", "running mean", "running variance"), found, (np.shape(x), *[(channels,)] * 2), strict=False
@@ -94,14 +96,21 @@ class Box:
         results = self.call(
             "train", x, momentum, eps, dtype=dtype or self.dtype, parameters=parameters or dtype or self.dtype, **given
         )
-        return results if dtype else [r.astype(float) for r in results]
+        return results if dtype else [_wide(r) for r in results]
 
     def infer(self, x: Any, eps: float = EPS, dtype: str = "", parameters: str = "", **given: Any) -> Any:
         """Return y as float64, or in its own format where one was asked for."""
         formats = {"dtype": dtype or self.dtype, "parameters": parameters or dtype or self.dtype}
         y = self.call("infer", x, eps, **formats, **given)
-        return y if dtype else y.astype(float)
+        return y if dtype else _wide(y)
 
     def begin(self, x: Any, momentum: float | None, eps: float | None) -> Any:
         """Return y and statistics after one training step of a new layer; None leaves a setting to the framework."""
         return [r.astype(float) for r in self.call("begin", x, momentum, eps, dtype=self.dtype, parameters=self.dtype)]
+
+
+def _wide(array: Any) -> Any:
+    try:
+        return array.astype(float)
+    except (TypeError, ValueError) as error:
+        raise Misshapen(f"an array of {array.dtype}, which is no number") from error

@@ -158,7 +158,7 @@ def fixed_eps(box: Box) -> dict[str, Any]:
     try:
         with np.errstate(all="ignore"):
             found = {eps: [divisor(eps, d) for d in spreads] for eps in SETTINGS["eps"]}
-    except (Refused, ZeroDivisionError):
+    except (Refused, ArithmeticError, ValueError, IndexError):  # whatever comes back
         return {}
     one, other = found.values()
     if not np.allclose(one, other, rtol=1e-6, atol=0) or not np.all(np.isfinite(one)):
@@ -178,7 +178,7 @@ def _momentum(box: Box) -> dict[str, Any]:
             float(box.train(box.batch(*[1.0, 3.0] * 4), a, mean=0.0, var=0.0)[1][0]) / 2 for a in SETTINGS["momentum"]
         ]
         olds = [float(box.train(box.batch(*[-1.0, 1.0] * 4), a, mean=1.0, var=0.0)[1][0]) for a in SETTINGS["momentum"]]
-    except Refused:
+    except (Refused, ArithmeticError, ValueError, IndexError):
         return {}
     alike = math.isclose(*news, rel_tol=1e-5) and math.isclose(*olds, rel_tol=1e-5, abs_tol=1e-7)
     fixed = alike and 0 < news[0] < 1 and abs(news[0] + olds[0] - 1) < 1e-5
