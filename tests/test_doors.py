@@ -261,3 +261,59 @@ def test_a_file_in_a_package_is_imported_as_part_of_it():
     assert target.paths[""].__name__ == "pkg.bn"
     with pytest.raises(TargetError, match="has no attribute 'Nothing'"):
         load_target(str(DOORS / "given" / "hw_layer.py:Nothing"))
+
+
+def whiten(a, q, r, tiny):
+    return q * (a - a.mean(0)) / np.sqrt(a.var(0) + tiny) + r
+
+
+def fwd(a, q, r, tiny):
+    z, s = a - a.mean(0), np.sqrt(a.var(0) + tiny)
+    return q * z / s + r, (z / s, s, q)
+
+
+def bwd(g, kept):
+    z, s, q = kept
+    return q / s * (g - g.mean(0) - z * (g * z).mean(0)), (g * z).sum(0), g.sum(0)
+
+
+def step(a, q, r, m1, m2, k, tiny, learn):
+    mean, var = (a.mean(0), a.var(0)) if learn else (m1, m2)
+    if learn:
+        m1, m2 = k * m1 + (1 - k) * mean, k * m2 + (1 - k) * var
+    return q * (a - mean) / np.sqrt(var + tiny) + r, len(a), m1, m2
+
+
+class Layer:
+    def __init__(self, size):
+        self.a, self.b, self.m1, self.m2 = np.ones(size), np.zeros(size), np.zeros(size), np.ones(size)
+
+    def __call__(self, v, learn):
+        y, _, self.m1, self.m2 = step(v, self.a, self.b, self.m1, self.m2, 0.9, 1e-5, learn)
+        return y
+
+
+def normalise(v, q, r, m1, m2, frozen, where):
+    assert where == "cpu"
+    axes = tuple(range(v.ndim - 1))
+    mean, var = (m1, m2) if frozen else (v.mean(axes), v.var(axes))
+    return q * (v - mean) / np.sqrt(var + 1e-5) + r
+
+
+@pytest.mark.parametrize(
+    ("declared", "judged"),
+    [
+        (reading(whiten, takes="x, gamma, beta, eps", gives="y"), {"y, training"}),
+        (reading(fwd, takes="x, gamma, beta, eps", gives="y, cache", backward=bwd), {"dx", "dgamma", "dbeta"}),
+        (reading(step, takes="x, gamma, beta, mean, var, momentum, eps, training", gives="y, ?, mean, var"),
+         {"y, training", "running mean", "running variance", "y, inference"}),
+        (reading(Layer, takes="x, training", state={"gamma": "a", "beta": "b", "mean": "m1", "var": "m2"}),
+         {"running mean", "running variance", "y, inference"}),
+        (reading(normalise, takes="x, gamma, beta, mean, var, inference", channels_last=True, where="cpu"),
+         {"y, training", "y, inference"}),
+    ],
+)  # fmt: skip
+def test_the_five_declarations_of_the_page_hold(declared, judged):
+    report = refnorm.check(declared, dtypes=["float64"])
+    assert report.conforms, str(report)
+    assert {cell.quantity for cell in report.paths[0].cells} >= judged

@@ -90,6 +90,11 @@ def _asks_second_order(implementation: Any, case: Case) -> bool:
     return derived is None or (case.kind in derived and bool(set(case.situation.operations) & SECOND_ORDER_OPERATIONS))
 
 
+def kept_aside(implementation: Any) -> bool:
+    """Whether no running statistics come back, so that a next step begins with those of the first."""
+    return "running mean" in getattr(implementation, "without", ())
+
+
 def ask(implementation: Any, case: Case) -> Answer:
     """Call whatever an implementation offers for a case."""
     asked = Asking(implementation, case)
@@ -153,11 +158,13 @@ class Asking:
         try:
             for batch in case.batches:
                 arguments = (self.data(batch), gamma, beta, mean, var, case.momentum, case.eps)
-                y, mean, var, cache = self.returned("train", 4, *arguments)
+                y, *moved, cache = self.returned("train", 4, *arguments)
+                if not kept_aside(self.implementation):
+                    mean, var = moved
         except Unanswered as unanswered:
             self.answer.failed["train"] = unanswered.trouble
             return
-        self._keep(RETURNS["train"], (y, mean, var))
+        self._keep(RETURNS["train"], (y, *moved))
         if not case.undefined:
             self._derivatives("", cache)
 

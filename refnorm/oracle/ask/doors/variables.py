@@ -112,16 +112,20 @@ def read_variables(thing: Any, kind: Any, library: Library, shape: tuple[int, ..
     return best[0]
 
 
-class Linen:
-    """A flax.linen.Module."""
-
-    name, convention, reading = "jax", "flax", "read as flax.linen.Module"
+class Called:
+    """What a layer of a framework is called by."""
 
     @staticmethod
     def method(thing: Any) -> Callable[..., Any]:
         """Return what is called."""
         call: Callable[..., Any] = thing.__call__
         return call
+
+
+class Linen(Called):
+    """A flax.linen.Module."""
+
+    name, convention, reading = "jax", "flax", "read as flax.linen.Module"
 
     @staticmethod
     def variables(make: Any, said: dict[str, Any], x: Any, arguments: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
@@ -144,16 +148,10 @@ class Linen:
         return y, given | dict(leaves(_plain(moved)))
 
 
-class Haiku:
+class Haiku(Called):
     """A haiku.Module, transformed with its state."""
 
     name, convention, reading = "jax", "", "read as haiku.Module"
-
-    @staticmethod
-    def method(thing: Any) -> Callable[..., Any]:
-        """Return what is called."""
-        call: Callable[..., Any] = thing.__call__
-        return call
 
     @staticmethod
     def _transformed(make: Any, said: dict[str, Any], arguments: dict[str, Any]) -> Any:
@@ -186,16 +184,10 @@ class Haiku:
         return y, given | dict(leaves({"state": _plain(moved)}))
 
 
-class Equinox:
+class Equinox(Called):
     """An equinox.Module that is called with a state, and returns it: ``y, state = layer(x, state)``."""
 
     name, convention, reading = "jax", "", "read as equinox.Module with its state"
-
-    @staticmethod
-    def method(thing: Any) -> Callable[..., Any]:
-        """Return what is called."""
-        call: Callable[..., Any] = thing.__call__
-        return call
 
     @staticmethod
     def _indices(layer: Any) -> dict[str, Any]:
