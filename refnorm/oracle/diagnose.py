@@ -17,7 +17,7 @@ from refnorm.oracle.circumstances import CIRCUMSTANCES
 from refnorm.oracle.finding import Cause, Finding, finding
 from refnorm.oracle.judge import Observation, bound_of
 from refnorm.oracle.matching import matching_deviation, smooth
-from refnorm.oracle.quantities import BEHAVIOURS, FURTHER, QUANTITIES, RETURNS
+from refnorm.oracle.quantities import BEHAVIOURS, FURTHER, QUANTITIES
 from refnorm.oracle.troubles import alike, cause_of_trouble
 from refnorm.oracle.worlds import Deviation
 
@@ -55,8 +55,8 @@ def _without_repetitions(observations: Sequence[Observation]) -> list[Observatio
     unusable = bool(results) and all(o.trouble is not None for o in results)
 
     def repeats(o: Observation) -> bool:
-        if o.policy:  # no call of the function gives anything usable, or what it gives is wrong for many values, too
-            return unusable or (o.policy == "other" and bool(failed & set(RETURNS["train"])))
+        if o.policy:  # no call of the function gives anything usable
+            return unusable
         if o.quantity == "repeatability":
             return modified
         if o.quantity == "NaN and inf" and o.trouble is not None and o.trouble.kind is not Kind.RAISED:

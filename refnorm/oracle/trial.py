@@ -113,14 +113,14 @@ def trial(
     if not total:
         raise TargetError(f"{target.name} could not be judged: {_why_nothing(target, plans)}")
     paths, unheld = [], list[str]()
-    row = plans[0].row
+    judged_as = convention or (target.convention if target.declared else plans[0].row.name)
     for plan in plans:
         observations = list(observe(plan.implementation, plan.row, list(plan.cases), step))
         seen = {o.case.id for o in observations}
         missing = [] if can_compute() else [c.id for c in plan.cases if c.id not in seen]
         unheld += missing
         path = planned_verdict(plan, offered(plan.implementation), observations, len(plan.cases) - len(missing))
-        if plan.row.name != row.name:
+        if plan.row.name != judged_as:
             path = replace(path, convention=plan.row.name)
         paths.append(path)
     versions = {
@@ -139,7 +139,7 @@ def trial(
         )
     return Report(
         target.name,
-        row.name,
+        judged_as,
         tuple(paths),
         versions,
         _judged_in(plans),

@@ -26,8 +26,15 @@ def planned_verdict(plan: Plan, functions: Sequence[str], observations: list[Obs
     """Return the verdict on one path of a target that was judged by a plan: what lies outside of it is no finding."""
     if hasattr(plan.implementation, "second_order"):
         observations = _of_its_own(observations)
+    if plan.following.lenient:  # what is wrong for many values is no policy for one
+        failed = {o.quantity for o in observations if not o.passed}
+        follows = bool(failed & set(RETURNS["train"]))
+        observations = [o for o in observations if not (follows and o.policy == "other")]
     lenient = plan.following.lenient or getattr(plan.implementation, "sparing", False)  # a compiler flushes subnormals
     path = path_verdict(plan.name, functions, observations, plan.row, cases, plan.unclaimed, lenient)
+    absent = set(getattr(plan.implementation, "without", ()))
+    absent |= {q for o in observations if o.quantity == DECLINED for q in RETURNS.get(o.policy.split()[0], ())}
+    path = replace(path, not_judged={q: "not offered" if q in absent else why for q, why in path.not_judged.items()})
     ignored = [replace(f, path=plan.name) for f in ignored_settings(plan)]
     policies = [] if path.findings else _policies(plan, observations)  # what is wrong is said first
     remarks = [*_declined(observations), *policies, *path.remarks]
@@ -89,8 +96,7 @@ def path_verdict(
     further = (("frozen gradients", "frozen"), ("jvp", "jvp"), ("double backward", "double_backward"))
     for quantity, function in (*((q, f) for f, quantities in RETURNS.items() for q in quantities), *further):
         if quantity not in seen and quantity in ROWS and not seen & set(ROWS[quantity]):
-            answered = any(o.quantity == quantity for o in observations)
-            unjudged[quantity] = "no result" if function in functions and answered else "not offered"
+            unjudged[quantity] = "no result" if function in functions else "not offered"
     near = nearest(observations, row) if any(f.kind == "convention" for f in findings) else None
     remarks = (*_remarks([o for o in observations if o not in set(aside)]), *_set_aside(aside))
     return Path(name, tuple(_cells(observations, findings, unclaimed)), findings, unjudged, cases, near, remarks)
