@@ -92,9 +92,6 @@ def _numbers(quantity: str, seen: Sequence[Observation], row: Convention, deviat
     if deviation:
         deviations.append(deviation)
         cause = Cause(deviation.kind, deviation.name, deviation.sentence, deviation.effect)
-    elif quantity in FURTHER and any("y, training" in d.values for d in deviations):
-        first = next(d for d in deviations if "y, training" in d.values)  # derivatives of another forward
-        cause = Cause(first.kind, first.name, first.sentence, first.effect)
     elif all(ONE_PASS.name in o.tiers for o in failed):
         title = (
             "digits are lost when the mean is large: the variance is E[x^2] - E[x]^2 in one pass, or something like it"

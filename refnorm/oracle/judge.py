@@ -104,8 +104,7 @@ def compared(case: Case, row: Convention, quantity: str, result: Result) -> Iter
         bound = bound + unit_roundoff(array.dtype.name) * np.abs(expected)
     with np.errstate(all="ignore"):
         error = np.abs(exact.error_of(values))
-        finite = np.isfinite(values) | (quantity in FURTHER)  # of a derivative of the backward not even that is asked
-        ratio = np.where(np.isinf(bound), np.where(finite, 0.0, np.inf), error / bound)
+        ratio = np.where(np.isinf(bound), np.where(np.isfinite(values), 0.0, np.inf), error / bound)
         ratio = np.where(np.isnan(ratio), np.inf, ratio)
         unasked = (values == expected) | ~np.isfinite(expected)  # of what overflows, or is not known, no NaN is asked
         ratio = np.where(unasked, np.where(np.isnan(values), np.inf, 0.0), ratio)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from refnorm.conventions.row import POLICIES, Convention
 from refnorm.conventions.rows import ROWS as CONVENTIONS_BY_NAME
 from refnorm.golden.inputs import case as case_of
@@ -67,7 +69,8 @@ def _of_its_own(observations: Sequence[Observation]) -> list[Observation]:
     def follows(o: Observation) -> bool:
         second = o.quantity in FURTHER or (o.trouble is not None and o.trouble.about in FURTHER)
         raised = o.trouble is not None and o.trouble.kind is Kind.RAISED
-        return second and not o.passed and (wrong or raised)
+        beyond = o.trouble is None and np.isinf(o.bound)  # where even the derivatives of the root leave the format
+        return bool(second and not o.passed and (wrong or raised or beyond))
 
     return [o for o in observations if not follows(o)]
 
