@@ -16,10 +16,10 @@ from refnorm.oracle.bounds import ONE_PASS
 from refnorm.oracle.circumstances import CIRCUMSTANCES
 from refnorm.oracle.finding import Cause, Finding, finding
 from refnorm.oracle.judge import Observation, bound_of
-from refnorm.oracle.matching import matching_deviation, smooth
+from refnorm.oracle.matching import explained, smooth
+from refnorm.oracle.measure.explain import Explanation
 from refnorm.oracle.quantities import BEHAVIOURS, FURTHER, QUANTITIES
 from refnorm.oracle.troubles import alike, cause_of_trouble
-from refnorm.oracle.worlds import Deviation
 
 EXCEPTIONS = 1 / 6  # of all that is right: a circumstance that holds for more of it tells little about what is wrong
 NARROWER = 0.02  # of its bound: a format whose rounding explains errors shows at least so much of it somewhere
@@ -32,15 +32,15 @@ def diagnose(observations: Sequence[Observation], row: Convention) -> list[Findi
     """Group what failed into findings, each with the cause that explains it."""
     causes: dict[Cause, list[Observation]] = {}
     observations = _without_repetitions(observations)
-    deviations: list[Deviation] = []  # that were found, in the order of the quantities
+    found: list[Explanation] = []  # in the order of the quantities
     for quantity in (*QUANTITIES, *FURTHER, *BEHAVIOURS):
         seen = [o for o in observations if o.quantity == quantity]
         troubled = [o for o in seen if o.trouble is not None]
         for key in dict.fromkeys(alike(o.trouble) for o in troubled if o.trouble):
             same = [o for o in troubled if o.trouble and alike(o.trouble) == key]
             causes.setdefault(cause_of_trouble(quantity, same, seen, row), []).extend(same)
-        for cause, explained in _numbers(quantity, seen, row, deviations):
-            causes.setdefault(cause, []).extend(explained)
+        for cause, own in _numbers(quantity, seen, row, found):
+            causes.setdefault(cause, []).extend(own)
     if any(cause.name == "normalised-by-unbiased-variance" for cause in causes):  # 0/0, with one value, follows
         causes = {c: own for c, own in causes.items() if c.name != "one-value-per-channel-non-finite"}
     order = {"wrong": 0, "convention": 1, "numerics": 2}
@@ -66,19 +66,19 @@ def _without_repetitions(observations: Sequence[Observation]) -> list[Observatio
     return [o for o in observations if not repeats(o)]
 
 
-def _numbers(quantity: str, seen: Sequence[Observation], row: Convention, deviations: list[Deviation]) -> Explained:
-    """Explain the failures of one quantity that have numbers: overflow, one-pass, a deviation, or a circumstance."""
+def _numbers(quantity: str, seen: Sequence[Observation], row: Convention, found: list[Explanation]) -> Explained:
+    """Explain the failures of one quantity that have numbers: overflow, one-pass, a formula, or a circumstance."""
     failed = [o for o in seen if not o.passed and o.trouble is None]
     comparable = [o for o in seen if o.trouble is None and o.actual is not None]
     if not failed:
         return []
-    deviation = matching_deviation(quantity, failed, comparable, row, deviations)
+    explanation = explained(quantity, failed, comparable, row, found)
     if len(failed) > MOST * len(comparable) and all(np.all(np.isnan(o.actual)) for o in failed):
         title = f"{quantity} is NaN throughout: something is read that was never computed"
         return [(Cause("wrong", "returns-nan", title, "Nothing can be computed with it."), failed)]
     result: Explained = []
-    if not deviation:
-        deviation, lost = _overflow(quantity, failed, comparable, row, deviations)
+    if not explanation:
+        explanation, lost = _overflow(quantity, failed, comparable, row, found)
         if lost:
             title = "sums or squares stay in half precision: they must be kept in float32 or wider"
             effect = (
@@ -89,10 +89,10 @@ def _numbers(quantity: str, seen: Sequence[Observation], row: Convention, deviat
             failed = [o for o in failed if o not in lost]
     if not failed:
         return result
-    if deviation:
-        deviations.append(deviation)
-        cause = Cause(deviation.kind, deviation.name, deviation.sentence, deviation.effect)
-    elif all(ONE_PASS.name in o.tiers for o in failed):
+    if explanation:
+        found.append(explanation)
+        return [*result, *((cause, list(failed)) for cause in explanation.causes)]
+    if all(ONE_PASS.name in o.tiers for o in failed):
         title = (
             "digits are lost when the mean is large: the variance is E[x^2] - E[x]^2 in one pass, or something like it"
         )
@@ -112,21 +112,21 @@ def _overflow(
     failed: Sequence[Observation],
     comparable: Sequence[Observation],
     row: Convention,
-    deviations: Sequence[Deviation],
-) -> tuple[Deviation | None, list[Observation]]:
-    """Return what failed because half precision was left on the way, and the deviation that explains the rest."""
+    found: Sequence[Explanation],
+) -> tuple[Explanation | None, list[Observation]]:
+    """Return what failed because half precision was left on the way, and the formula that explains the rest."""
     large = [o for o in failed if _may_overflow(o)]
     rest = [o for o in failed if o not in large]
     if not large:
         return None, []
     elsewhere = {o.case.situation.name for o in rest}  # what fails in wider formats too is no overflow
     within = [o for o in comparable if o not in large]
-    deviation = matching_deviation(quantity, rest, within, row, deviations) if rest else None
+    explanation = explained(quantity, rest, within, row, found) if rest else None
 
     def lost(o: Observation) -> bool:
         return o.case.situation.name not in elsewhere and not (rest and bool(np.all(np.isfinite(o.actual))))
 
-    return deviation, [o for o in large if deviation or lost(o)]
+    return explanation, [o for o in large if explanation or lost(o)]
 
 
 def _may_overflow(o: Observation) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from refnorm.formats import unit_roundoff
 from refnorm.oracle.judge import Observation
@@ -43,12 +43,17 @@ class Finding:
 
 @dataclass(frozen=True)
 class Cause:
-    """What explains observations: its kind, its stable name, a title and an effect in words."""
+    """What explains observations: its kind, its stable name, a title and an effect in words.
+
+    ``measured`` and ``expected`` are formulas, where one was read off the numbers; causes are the same without them.
+    """
 
     kind: str
     name: str
     title: str
     effect: str = ""
+    measured: str = field(default="", compare=False)
+    expected: str = field(default="", compare=False)
 
 
 def finding(cause: Cause, observations: Sequence[Observation]) -> Finding:

@@ -1,23 +1,22 @@
-"""Which single deviation gives every number that was returned, those that passed included."""
+"""Which formula gives every number that was returned, those that passed included."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from refnorm.conventions.row import Convention
 from refnorm.formats import largest, unit_roundoff
 from refnorm.golden.truth import truth
-from refnorm.oracle.deviations import candidates
-from refnorm.oracle.deviations.double_backward import RIGHT
 from refnorm.oracle.judge import Observation, bound_of
-from refnorm.oracle.worlds import Deviation, Values, World, world
+from refnorm.oracle.measure.explain import Explanation, explanations
+from refnorm.oracle.worlds import Values, World, world
 
 FITS = (0.1, 1, 4)  # in bounds: what fits closely is believed before what merely fits, then what nearly fits
-ROUNDINGS = 4  # of the terms of a deviation, beside those that the bound covers
-EXPLAINED = 0.5  # of an error: a deviation that leaves more of it has not explained it
+LARGEST = 3000  # values of x: of larger ones a formula is not read, but it must predict them
+ROUNDINGS = 4  # of the terms of a formula, beside those that the bound covers
+EXPLAINED = 0.5  # of an error: a formula that leaves more of it has not explained it
 
 
 def smooth(o: Observation) -> bool:
@@ -25,58 +24,47 @@ def smooth(o: Observation) -> bool:
     return o.case.situation.content != "constant" and o.case.situation.name != "subnormal-values"
 
 
-def matching_deviation(
+def explained(
     quantity: str,
     failed: Sequence[Observation],
     comparable: Sequence[Observation],
     row: Convention,
-    given: Sequence[Deviation],
-) -> Deviation | None:
-    """Return the deviation that fits best, the first of those that fit alike; None if none fits.
+    given: Sequence[Explanation],
+) -> Explanation | None:
+    """Return the explanation that fits best, the first of those that fit alike; None if none fits.
 
-    Small cases are asked first: most deviations are refuted there, before a large array is computed. A gradient may
-    also deviate in the world of a forward deviation that was found before (a pair).
+    A formula is read off the small cases in the widest format, and believed if it predicts every case, those that
+    passed included. Small cases are asked first: most formulas are refuted there, before a large array is computed.
     """
     telling = [o for o in failed if smooth(o)] or list(failed)
     telling = sorted([*telling, *(o for o in comparable if o.passed and smooth(o))], key=lambda o: o.case.x.size)
     best, closest = None, len(FITS)
-    for deviation in _possible(quantity, given):
+    for explanation in explanations(quantity, _readable(telling, row), row, given):
         fit = 0
         for o in telling:
-            fit = max(fit, _fit(deviation, o, row))
+            fit = max(fit, _fit(explanation.value, o, row))
             if fit >= closest:
                 break
         else:
-            best, closest = deviation, fit
+            best, closest = explanation, fit
         if closest == 0:
             break
     return best
 
 
-def _possible(quantity: str, given: Sequence[Deviation]) -> Iterator[Deviation]:
-    """Yield what may explain a quantity: what was found before, then single deviations, then pairs."""
-    yield from (d for d in given if quantity in d.values)
-    if quantity in RIGHT:
-        yield from (replace(d, values={quantity: _in_world(d.change, RIGHT[quantity])}) for d in given if d.change)
-    yield from sorted(candidates(quantity), key=lambda d: d.change is not None)  # first what touches nothing else
-    for first in given:
-        if first.change is None or quantity.split()[-1] not in ("dx", "dgamma", "dbeta", "jvp", "ddy"):
-            continue
-        for second in candidates(quantity):
-            if second.change is None:
-                yield replace(second, values={quantity: _in_world(first.change, second.values[quantity])})
+def _readable(observations: Sequence[Observation], row: Convention) -> list[tuple[World, Values]]:
+    """Return the worlds of small cases with what was returned, in the widest format that there is."""
+    small = [o for o in observations if o.case.x.size <= LARGEST and np.size(o.actual)]
+    u = min((unit_roundoff(o.case.kind) for o in small), default=1.0)
+    return [(world(o.case, row), o.actual) for o in small if unit_roundoff(o.case.kind) == u]
 
 
-def _in_world(change: Callable[[World], World], value: Callable[[World], Values]) -> Callable[[World], Values]:
-    return lambda w: value(change(w))
-
-
-def _fit(deviation: Deviation, o: Observation, row: Convention) -> int:
-    """Return how well a deviation gives what was returned: the index in FITS, their number if not at all."""
+def _fit(predicted: Callable[[World], Values], o: Observation, row: Convention) -> int:
+    """Return how well a formula gives what was returned: the index in FITS, their number if not at all."""
     with np.errstate(all="ignore"):
         bound = bound_of(o.case, row, o.quantity)
         try:
-            value = deviation.values[o.quantity](world(o.case, row))
+            value = predicted(world(o.case, row))
             value = np.broadcast_to(np.asarray(value, dtype=np.longdouble), np.shape(o.actual))
         except ValueError:  # of another shape: not what was computed
             return len(FITS)

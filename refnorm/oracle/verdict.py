@@ -12,13 +12,13 @@ from refnorm.conventions.rows import ROWS as CONVENTIONS_BY_NAME
 from refnorm.golden.inputs import case as case_of
 from refnorm.oracle.ask.answers import Kind, ask
 from refnorm.oracle.bounds import TIERS, WORST, Tier
-from refnorm.oracle.deviations import DEVIATIONS
 from refnorm.oracle.diagnose import diagnose, is_flushed, nearest
 from refnorm.oracle.finding import Cause, Finding, finding
 from refnorm.oracle.judge import DECLINED, Observation, judged_numbers
 from refnorm.oracle.plan import Plan
 from refnorm.oracle.quantities import BEHAVIOURS, FURTHER, QUANTITIES, RETURNS
 from refnorm.oracle.report import ROWS, Cell, Path
+from refnorm.oracle.vocabulary import vocabulary
 
 FIRST = ("y, training", "y, inference", "dx", "frozen y", "frozen dx")  # what is differentiated to second order
 IGNORED = 12  # cases that show what a setting does that is ignored
@@ -166,7 +166,7 @@ def ignored_settings(plan: Plan) -> list[Finding]:
             title = f"momentum is ignored: {weights}, whatever is passed"
         effect = f"A caller who sets {name} is not heard; all else is judged with {value:g}."
         known = f"{name}-fixed-{value:g}".replace("e-0", "e-")
-        cause = known if known in {d.name for d in DEVIATIONS} else f"{name}-ignored"
+        cause = known if known in vocabulary() else f"{name}-ignored"
         found.append(finding(Cause("wrong", cause, title, effect), failed))
     return found
 

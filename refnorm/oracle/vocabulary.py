@@ -9,7 +9,8 @@ from typing import NamedTuple
 from refnorm.conventions import POLICIES
 from refnorm.golden.situations import SITUATIONS
 from refnorm.oracle.circumstances import CIRCUMSTANCES
-from refnorm.oracle.deviations import DEVIATIONS
+from refnorm.oracle.measure.double_backward import SECOND_ORDER_DEVIATIONS
+from refnorm.oracle.measure.known import every
 
 
 class Word(NamedTuple):
@@ -29,9 +30,11 @@ def vocabulary() -> dict[str, Word]:
     'convention'
     """
     causes: dict[str, Word] = {}
-    for d in DEVIATIONS:
-        before = causes.get(d.name, Word(d.kind, d.sentence, ()))
-        causes[d.name] = before._replace(seen_in=tuple(dict.fromkeys((*before.seen_in, *d.values))))
+    formulas = [(k.kind, k.name, k.sentence, seen_in) for k, seen_in in every()]
+    formulas += [(d.kind, d.name, d.sentence, tuple(d.values)) for d in SECOND_ORDER_DEVIATIONS]
+    for kind, name, sentence, seen_in in formulas:
+        before = causes.get(name, Word(kind, sentence, ()))
+        causes[name] = before._replace(seen_in=tuple(dict.fromkeys((*before.seen_in, *seen_in))))
     for name, kind, meaning in OTHERS:
         causes[name] = Word(kind, meaning)
     for what, policies in (("one-value-per-channel", POLICIES), ("empty-batch", POLICIES)):

@@ -33,6 +33,22 @@ class World:
     beta: Values
     upstream: Values
     inverse: Callable[[World], Values] = lambda w: 1 / np.sqrt(w.var + w.eps)
+    state: tuple[Values, Values] | None = None
+
+    @cached_property
+    def running_mean(self) -> Values:
+        """The running mean that the last batch meets."""
+        return given(self)[0] if self.state is None else self.state[0]
+
+    @cached_property
+    def running_var(self) -> Values:
+        """The running variance that the last batch meets."""
+        return given(self)[1] if self.state is None else self.state[1]
+
+    @cached_property
+    def known(self) -> dict[object, Values]:
+        """Statistics that were taken of this world's x before."""
+        return {}
 
     @property
     def axes(self) -> tuple[int, ...]:

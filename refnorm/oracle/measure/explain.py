@@ -1,0 +1,161 @@
+"""From the numbers of one quantity to explanations: a formula, what it predicts, and the causes that it names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from refnorm.conventions.row import Convention
+from refnorm.oracle.finding import Cause
+from refnorm.oracle.measure.double_backward import RIGHT, SECOND_ORDER_DEVIATIONS
+from refnorm.oracle.measure.formula import STANDARD
+from refnorm.oracle.measure.known import LAST_AXIS
+from refnorm.oracle.measure.naming import cause, dx_causes, forward_causes, parameter_causes, running_causes
+from refnorm.oracle.measure.read_forward import Forward, Seen, read_y
+from refnorm.oracle.measure.read_gradients import read_dx, read_parameter
+from refnorm.oracle.measure.read_running import read_update
+from refnorm.oracle.quantities import FURTHER
+from refnorm.oracle.worlds import Values, World
+
+Value = Callable[[World], Values]
+FORWARD = ("y, training", "y, inference", "frozen y")
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """What a quantity is instead of what it should be.
+
+    Attributes
+    ----------
+    causes : its names.
+    value : what it predicts in a case, from the definition's world.
+    forward : the map that was measured, if it is one: gradients and statistics may follow from it.
+    """
+
+    causes: tuple[Cause, ...]
+    value: Value
+    forward: Forward | None = None
+
+
+def explanations(
+    quantity: str, seen: Sequence[Seen], row: Convention, given: Sequence[Explanation]
+) -> Iterator[Explanation]:
+    """Yield what may explain a quantity: what was found before, then what is read off it, alone or on top of that.
+
+    Parameters
+    ----------
+    seen : the definition's world of each case, with what was returned, in the widest format that there is.
+    row : the convention that it is judged by.
+    given : what was found for quantities before this one.
+    """
+    maps = [e for e in given if e.forward is not None]
+    for e in maps:
+        for value in _following(quantity, e.forward):
+            yield Explanation(e.causes, value)
+    yield from _read(quantity, seen, row)
+    if quantity in FORWARD:
+        yield Explanation((cause(LAST_AXIS),), _cycling)
+    for e in maps:
+        change = e.forward.change  # type: ignore[union-attr]
+        if quantity.split()[-1] in ("dx", "dgamma", "dbeta", "jvp", "ddy"):
+            with np.errstate(all="ignore"):
+                changed = [(change(w), array) for w, array in seen]
+            for second in _read(quantity, changed, row):
+                yield replace(second, value=_in(change, second.value))
+
+
+def _in(change: Callable[[World], World], value: Value) -> Value:
+    return lambda w: value(change(w))
+
+
+def _following(quantity: str, forward: Forward | None) -> Iterator[Value]:
+    """Yield what a quantity is if it follows from a map: by the usual formula, as its derivative, or in part."""
+    if forward is None:
+        return
+    frozen, which = quantity.startswith("frozen "), quantity.removeprefix("frozen ")
+    if quantity in FORWARD:
+        yield forward.y
+    elif quantity == "running mean":
+        yield lambda w: _moved(w, forward, "mean")
+    elif quantity == "running variance":
+        yield lambda w: _moved(w, forward, "variance")
+    elif which == "dx":
+        yield lambda w: forward.change(w).dx(*((1, 0, 0) if frozen else ()))
+        if not frozen:
+            yield forward.dx
+            yield lambda w: _taken_over(w, forward)
+    elif which == "dgamma":
+        yield lambda w: forward.change(w).dgamma
+        yield forward.dgamma
+    elif which == "dbeta":
+        yield forward.dbeta
+    elif quantity in RIGHT:
+        yield _in(forward.change, RIGHT[quantity])
+
+
+def _taken_over(w: World, forward: Forward) -> Values:
+    """Return dx by the usual formula, of which only x_hat is the map's."""
+    x_hat = forward.change(w).x_hat
+    return w.gamma * w.inv * (w.upstream - w.mean_dy - x_hat * w.average(w.upstream * x_hat))
+
+
+def _moved(w: World, forward: Forward, which: str) -> Values:
+    """Return running statistics into which a map's own statistics go."""
+    old, new = (np.longdouble(float(v)) for v in w.convention.weights(w.case.momentum))
+    if len(w.case.batches) > 1:
+        return _steps(w, forward, which)
+    statistics = forward.centre if which == "mean" else forward.variance()
+    own = STANDARD.average(np.broadcast_to(statistics.value(w), w.x.shape)).reshape(-1)
+    factor = 1.0 if which == "mean" else float(w.convention.factor(w.m))
+    before = w.running_mean if which == "mean" else w.running_var
+    return old * before.reshape(-1) + new * factor * own
+
+
+def _steps(w: World, forward: Forward, which: str) -> Values:
+    """Return the running statistics after several batches."""
+    shape = (1, -1) + (1,) * (w.x.ndim - 2)
+    state = tuple(np.asarray(a, np.longdouble).reshape(shape) for a in (w.case.running_mean, w.case.running_var))
+    for batch in w.case.batches:
+        x = np.asarray(batch, np.longdouble)
+        mean = x.mean(w.axes, keepdims=True)
+        step = replace(w, x=x, mean=mean, var=((x - mean) ** 2).mean(w.axes, keepdims=True), state=state)
+        step = replace(step, case=replace(w.case, batches=(batch,)))
+        state = tuple(_moved(step, forward, part).reshape(shape) for part in ("mean", "variance"))
+    return state[which == "variance"].reshape(-1)
+
+
+def _read(quantity: str, seen: Sequence[Seen], row: Convention) -> Iterator[Explanation]:
+    """Yield what is read off a quantity, in the worlds that it is seen in."""
+    which = quantity.removeprefix("frozen ")
+    if quantity in FORWARD:
+        for forward in read_y(seen):
+            if causes := forward_causes(forward, seen[0][0]):
+                yield Explanation(tuple(causes), forward.y, forward)
+    elif quantity in ("running mean", "running variance"):
+        for update in read_update(quantity.split()[1], seen):
+            if causes := running_causes(update, row):
+                yield Explanation(tuple(causes), update.value)
+    elif which == "dx":
+        for dx in read_dx(seen):
+            if causes := dx_causes(dx, quantity):
+                yield Explanation(tuple(causes), dx.value)
+    elif which in ("dgamma", "dbeta"):
+        for parameter in read_parameter(seen):
+            if causes := parameter_causes(parameter, quantity):
+                yield Explanation(tuple(causes), parameter.value)
+    elif quantity in FURTHER:
+        for d in SECOND_ORDER_DEVIATIONS:
+            if quantity in d.values:
+                yield Explanation((Cause(d.kind, d.name, d.sentence, d.effect),), d.values[quantity])
+
+
+def _cycling(w: World) -> Values:
+    """Return y where what is per channel is applied along the last axis, over and over: as memory is read."""
+
+    def spread(values: Values) -> Values:
+        per_channel = np.broadcast_to(values, (1, w.x.shape[1]) + (1,) * (w.x.ndim - 2)).reshape(-1)
+        return np.resize(per_channel, w.x.size).reshape(w.x.shape)
+
+    return spread(w.gamma * w.inv) * (w.x - spread(w.mean)) + spread(w.beta)

@@ -1,0 +1,170 @@
+"""Read off the new running statistics how old values and the batch's enter them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+
+import numpy as np
+
+from refnorm.conventions.row import Convention
+from refnorm.formats import unit_roundoff
+from refnorm.oracle.measure.fit import Rows, summed
+from refnorm.oracle.measure.formula import STANDARD, Formula, Term, channels, of, stacked
+from refnorm.oracle.measure.read_forward import ROUNDINGS, Seen
+from refnorm.oracle.measure.terms import (
+    DIVISORS,
+    EPS,
+    MEAN,
+    ONE,
+    REGIONS,
+    RUNNING_MEAN,
+    RUNNING_VAR,
+    VAR,
+    WEIGHTS,
+    constant,
+    factor,
+    mean,
+    scaled,
+    second_moment,
+    shard_means,
+    shard_variances,
+    variance,
+    weighed,
+)
+from refnorm.oracle.worlds import Values, World, mean_and_var
+
+ROOTS = {1: "", 0.5: "sqrt of it"}  # the power of the stored value that is a sum of terms
+
+
+@dataclass(frozen=True, eq=False)
+class Running:
+    """The update of a running mean or variance, as it was measured: new^power is a sum of terms.
+
+    The other statistic, where a formula reads it, moves as the convention says.
+    """
+
+    which: str
+    formula: Formula
+    power: float = 1
+
+    def value(self, w: World) -> Values:
+        """Return what is stored after all batches of a case."""
+        shape = channels(w)
+        m_old, v_old = (np.asarray(a, np.longdouble).reshape(shape) for a in (w.case.running_mean, w.case.running_var))
+        old, new = (np.longdouble(float(v)) for v in w.convention.weights(w.case.momentum))
+        for batch in w.case.batches:
+            x = np.asarray(batch, np.longdouble)
+            batch_mean, batch_var = mean_and_var(x, w.axes)
+            step = replace(w, x=x, mean=batch_mean, var=batch_var, state=(m_old, v_old))
+            own = np.broadcast_to(self.formula.value(step) ** np.longdouble(1 / self.power), shape)
+            m_new = old * m_old + new * batch_mean
+            v_new = old * v_old + new * batch_var * float(w.convention.factor(w.m))
+            m_old, v_old = (own, v_new) if self.which == "mean" else (m_new, own)
+        return (m_old if self.which == "mean" else v_old).reshape(-1)
+
+    def words(self) -> str:
+        """Return the formula in words."""
+        return f"{self.formula}" if self.power == 1 else f"({self.formula})^2"
+
+
+def defined_update(row: Convention, which: str) -> Formula:
+    """Return the update of a convention."""
+    names = [] if row.momentum == "none" else ["(1 - a)", "a"] if row.momentum == "new" else ["a", "(1 - a)"]
+    batch = MEAN if which == "mean" else variance(STANDARD, "(m - 1)") if row.correction else VAR
+    stored = RUNNING_MEAN if which == "mean" else RUNNING_VAR
+    if len(names) < 2:
+        return of(stored)
+    return of(*weighed(stored, names[:1]), *weighed(batch, names[1:]))
+
+
+def read_update(which: str, seen: Sequence[Seen]) -> Iterator[Running]:
+    """Yield what a running statistic may be after one batch, the simplest first.
+
+    Parameters
+    ----------
+    which : "mean" or "variance".
+    seen : the definition's world of each case of one batch, with what came back.
+    """
+    plain = [(w, np.asarray(new, float)) for w, new in seen if len(w.case.batches) == 1 and np.all(np.isfinite(new))]
+    if len(plain) < 3:
+        return
+    for power in ROOTS if which == "variance" else (1,):
+        if any(np.any(new < 0) for _, new in plain) and power != 1:
+            continue
+        families = _terms(which, power)
+        flat = [t for family in families for t in family]
+        worlds, shapes = [w for w, _ in plain], [channels(w) for w, _ in plain]
+        with np.errstate(all="ignore"):
+            rows = [[stacked(t.value, worlds, shapes) for t in family] for family in families]
+            target = np.concatenate([new for _, new in plain]) ** power
+            size = np.concatenate([_size(w, new, which) for w, new in plain]) ** power
+            noise = size * max(unit_roundoff(w.case.parameters) for w, _ in plain) * ROUNDINGS
+        found = summed(target, noise, rows)
+        if found:
+            yield Running(which, Formula(tuple((c, flat[i]) for i, c in found.terms)), power)
+            return
+
+
+def _size(w: World, new: Rows, which: str) -> Rows:
+    """Return how large the terms are that a new statistic is the sum of."""
+    old, batch = w.running_mean, MEAN.value(w)
+    parts = (old, batch) if which == "mean" else (w.running_var, VAR.value(w), (np.abs(old) + np.abs(batch)) ** 2)
+    return np.abs(new) + sum(np.abs(np.asarray(p, float)).reshape(-1) for p in parts)
+
+
+@cache
+def _terms(which: str, power: float) -> tuple[list[Term], ...]:
+    """Return old values, the batch's, and what else may enter."""
+    if which == "mean":
+        batch = [mean(STANDARD, d) for d in DIVISORS[:10]]
+        batch += [mean(r) for r in REGIONS if set("NSL") < set(r.axes)]
+        batch += [shard_means(1), shard_means(2), shard_means(4)]
+        new = [t for b in batch for t in weighed(b, WEIGHTS[:13] if b is batch[0] else WEIGHTS[:5])]
+        return weighed(RUNNING_MEAN, WEIGHTS[:13]), new, [ONE, EPS]
+    stored = [RUNNING_VAR, constant("running mean^2", lambda w: w.running_mean**2)]
+    batch = [variance(STANDARD, d) for d in DIVISORS] + [second_moment(), second_moment(STANDARD, "(m - 1)")]
+    batch += [variance(r) for r in REGIONS if set("NSL") < set(r.axes)]
+    batch += [shard_variances(split, equal) for split in (1, 2, 4) for equal in (False, True)]
+    batch += [_by_shard(True), _by_shard(False)]
+    if power == 0.5:
+        stored = [constant("running std", lambda w: np.sqrt(w.running_var))]
+        std = constant("std", lambda w: np.sqrt(VAR.value(w)))
+        batch = [scaled(k, lambda w, k=k: factor(w, k), std) for k in ("1", "m/(m - 1)")]  # type: ignore[misc]
+        batch.append(constant("sqrt(unbiased var)", lambda w: np.sqrt(variance(STANDARD, "(m - 1)").value(w))))
+    else:
+        std_eps = constant("(std + eps)^2", lambda w: (np.sqrt(VAR.value(w)) + w.eps) ** 2)
+        batch += [
+            constant("std", lambda w: np.sqrt(VAR.value(w))),
+            constant("sqrt(unbiased var)", lambda w: np.sqrt(variance(STANDARD, "(m - 1)").value(w))),
+            constant("1/sqrt(var + eps)", lambda w: 1 / np.sqrt(VAR.value(w) + w.eps)),
+            constant("sqrt(var + eps)", lambda w: np.sqrt(VAR.value(w) + w.eps)),
+            constant("var^2", lambda w: VAR.value(w) ** 2),
+            constant("(sqrt(unbiased var) + eps)^2", lambda w: (np.sqrt(VAR.value(w) * factor(w, "m/(m - 1)")) + w.eps) ** 2),
+            std_eps,
+            scaled("m/(m - 1)", lambda w: factor(w, "m/(m - 1)"), std_eps),
+        ]
+    distance = constant("(mean - running mean)^2", lambda w: (MEAN.value(w) - w.running_mean) ** 2)
+    corrected = scaled("m/(m - 1)", lambda w: factor(w, "m/(m - 1)"), distance)
+    unbiased_eps = scaled("m/(m - 1)", lambda w: factor(w, "m/(m - 1)"), EPS)
+    further = [EPS, unbiased_eps, ONE, distance, corrected, constant("mean^2", lambda w: MEAN.value(w) ** 2)]
+    first = (VAR.words, f"unbiased {VAR.words}", "std")
+    return (
+        [t for s in stored for t in weighed(s, WEIGHTS[:13])],
+        [t for b in batch for t in weighed(b, WEIGHTS[:13] if b.words in first else WEIGHTS[:5])],
+        [t for f in further for t in weighed(f, ["a", "1", "(1 - a)", "(1 - a) a", "(1 - a)^2 a", "(1 - a) a^2"])],
+    )
+
+
+def _by_shard(all_of_its_size: bool) -> Term:
+    """Return the variance corrected with the count of the first of two shards, or with twice that."""
+
+    def value(w: World) -> Values:
+        n = len(w.x)
+        parts = 2 if n > 1 else 1
+        m = np.longdouble((parts if all_of_its_size else 1) * -(-n // parts) * (w.m // n))
+        return VAR.value(w) * m / (m - 1)
+
+    return Term("var corrected by a shard's count", value)
+
