@@ -19,40 +19,14 @@ from causes import ALL, BESIDES, CAUSES, FORMATS
 from mutants import INVENTED, REAL, VARIANTS, Correct
 
 import refnorm
-from refnorm.conventions import POLICIES
-from refnorm.golden.situations import SITUATIONS
-from refnorm.oracle.circumstances import CIRCUMSTANCES
-from refnorm.oracle.deviations import DEVIATIONS
 from refnorm.oracle.report import Report
+from refnorm.oracle.vocabulary import vocabulary
 
 SAMPLED = True  # see conftest.py
 
 BUGS = 41  # in the project's list of real bugs
 
-TROUBLES = {
-    "argument-modified",
-    "computed-in-bfloat16",
-    "computed-in-float16",
-    "computed-in-float32",
-    "dtype-changed",
-    "half-overflow",
-    "non-finite-handling",
-    "not-repeatable",
-    "one-pass-variance",
-    "parameter-gradients-not-summed",
-    "raises",
-    "result-unusable",
-    "returns-nan",
-    "shape",
-    "subnormals-flushed",
-    *(
-        f"{where}-{policy.replace(' ', '-')}"
-        for where in ("one-value-per-channel", "empty-batch")
-        for policy in POLICIES
-    ),
-}
-VOCABULARY = TROUBLES | {d.name for d in DEVIATIONS} | {circumstance.name for circumstance in CIRCUMSTANCES}
-VOCABULARY |= {f"only-{situation.name}" for situation in SITUATIONS}
+VOCABULARY = set(vocabulary()) - {"unknown"}
 
 
 @cache

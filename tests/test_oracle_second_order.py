@@ -23,7 +23,7 @@ from refnorm.golden.inputs import cases
 from refnorm.golden.truth import expected as all_expected
 from refnorm.oracle.ask.target import as_target, load_target
 from refnorm.oracle.check_gradients import cause_of, check_gradients, pairs
-from refnorm.oracle.deviations.double_backward import RIGHT, SECOND_ORDER_DEVIATIONS
+from refnorm.oracle.measure.double_backward import RIGHT, SECOND_ORDER_DEVIATIONS
 from refnorm.oracle.observe import observed
 from refnorm.oracle.plan import planned
 from refnorm.oracle.quantities import FURTHER

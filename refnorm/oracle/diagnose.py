@@ -13,7 +13,7 @@ from refnorm.formats import unit_roundoff
 from refnorm.golden.truth import NotHeld, truth
 from refnorm.oracle.ask.answers import Kind
 from refnorm.oracle.bounds import ONE_PASS
-from refnorm.oracle.circumstances import CIRCUMSTANCES
+from refnorm.oracle.circumstances import Circumstance, circumstances
 from refnorm.oracle.finding import Cause, Finding, finding
 from refnorm.oracle.judge import Observation, bound_of
 from refnorm.oracle.matching import explained, smooth
@@ -21,7 +21,8 @@ from refnorm.oracle.measure.explain import Explanation
 from refnorm.oracle.quantities import BEHAVIOURS, FURTHER, QUANTITIES
 from refnorm.oracle.troubles import alike, cause_of_trouble
 
-EXCEPTIONS = 1 / 6  # of all that is right: a circumstance that holds for more of it tells little about what is wrong
+SEVERAL = 3  # cases in a circumstance: of fewer no formula is read
+TRIED = 4  # circumstances in which a formula is looked for
 NARROWER = 0.02  # of its bound: a format whose rounding explains errors shows at least so much of it somewhere
 MOST = 0.5  # of the results: what computes in a narrower format, or gives NaN, does so more often than not
 
@@ -44,7 +45,16 @@ def diagnose(observations: Sequence[Observation], row: Convention) -> list[Findi
     if any(cause.name == "normalised-by-unbiased-variance" for cause in causes):  # 0/0, with one value, follows
         causes = {c: own for c, own in causes.items() if c.name != "one-value-per-channel-non-finite"}
     order = {"wrong": 0, "convention": 1, "numerics": 2}
-    return sorted((finding(cause, own) for cause, own in causes.items()), key=lambda f: order[f.kind])
+    findings = [_with_count(finding(cause, own), own, observations) for cause, own in causes.items()]
+    return sorted(findings, key=lambda f: (order[f.kind], f.cause != "not-repeatable", f.cause == "unknown"))
+
+
+def _with_count(f: Finding, explained: Sequence[Observation], observations: Sequence[Observation]) -> Finding:
+    """Say how many failures a measured formula explains."""
+    if not f.measured:
+        return f
+    failed = [o for o in observations if o.quantity in f.quantities and not o.passed and o.trouble is None]
+    return replace(f, explains=f"explains {len(set(explained))} of {len(failed)} failures, within their bounds")
 
 
 def _without_repetitions(observations: Sequence[Observation]) -> list[Observation]:
@@ -103,8 +113,38 @@ def _numbers(quantity: str, seen: Sequence[Observation], row: Convention, found:
         effect = "Digits that the caller's format has are lost, whatever the data."
         cause = Cause("numerics", f"computed-in-{kind}", title, effect)
     else:
-        cause = _unexplained(quantity, failed, [o for o in seen if o.passed])
+        passed = [o for o in seen if o.passed]
+        likely = circumstances([o.case for o in failed], [o.case for o in passed])
+        partial = _in_circumstances(quantity, failed, comparable, row, found, [c for c, _ in likely])
+        if partial:
+            return [*result, *((cause, list(failed)) for cause in partial)]
+        cause = _unexplained(quantity, failed, passed, likely)
     return [*result, (cause, failed)]
+
+
+def _in_circumstances(
+    quantity: str,
+    failed: Sequence[Observation],
+    comparable: Sequence[Observation],
+    row: Convention,
+    found: list[Explanation],
+    likely: Sequence[Circumstance],
+) -> list[Cause]:
+    """Look for a formula that holds in a circumstance alone; return its causes."""
+    for c in likely[:TRIED]:
+        within = [o for o in comparable if c.holds(o.case)]
+        if len(within) < SEVERAL or len(within) == len(comparable):
+            continue
+        explanation = explained(quantity, failed, within, row, found)
+        if explanation:
+            known = {cause for e in found for cause in e.causes}
+            causes = tuple(
+                cause if cause in known else replace(cause, title=f"{cause.title}: {c.words}")
+                for cause in explanation.causes
+            )
+            found.append(replace(explanation, causes=causes, circumstance=c))
+            return list(causes)
+    return []
 
 
 def _overflow(
@@ -156,13 +196,16 @@ def _ratio_in(kind: str, o: Observation, row: Convention) -> float:
         return float(np.max(np.where(np.isinf(bound), 0, error / bound), initial=0))
 
 
-def _unexplained(quantity: str, failed: Sequence[Observation], passed: Sequence[Observation]) -> Cause:
-    """Name the circumstance of what no deviation explains; "unknown" if there is none."""
-    shared = [c for c in CIRCUMSTANCES if all(c.holds(o.case) for o in failed)]
-    exceptions = [sum(c.holds(o.case) for o in passed) for c in shared]
-    if shared and min(exceptions) < EXCEPTIONS * len(passed):
-        circumstance = shared[exceptions.index(min(exceptions))]
-        some = " (not in every such case)" if min(exceptions) else ""
+def _unexplained(
+    quantity: str,
+    failed: Sequence[Observation],
+    passed: Sequence[Observation],
+    likely: Sequence[tuple[Circumstance, int]],
+) -> Cause:
+    """Name the circumstance of what no formula explains; "unknown" if there is none."""
+    if likely:
+        circumstance, exceptions = likely[0]
+        some = " (not in every such case)" if exceptions else ""
         title = f"{quantity} is wrong {circumstance.words}{some}"
         return Cause("wrong", circumstance.name, title, "Everything looks right elsewhere.")
     if all(map(is_flushed, failed)):

@@ -23,6 +23,9 @@ class Finding:
     quantities, cases : what it was seen in; case ids.
     case, quantity, index, expected, got, error, bound : the clearest instance.
     path : which of a target's paths, "" if it has one.
+    measured, formula : what was read off the numbers, and what the convention says; "" where no formula was read.
+    coefficients : of what was measured, by part and term.
+    explains : how many failures the formula predicts, "" where none was read.
     """
 
     kind: str
@@ -39,13 +42,18 @@ class Finding:
     error: float | None = None
     bound: float | None = None
     path: str = ""
+    measured: str = ""
+    formula: str = ""
+    coefficients: dict[str, float] = field(default_factory=dict)
+    explains: str = ""
 
 
 @dataclass(frozen=True)
 class Cause:
     """What explains observations: its kind, its stable name, a title and an effect in words.
 
-    ``measured`` and ``expected`` are formulas, where one was read off the numbers; causes are the same without them.
+    ``measured`` and ``formula`` are what was read off the numbers, if it was, and what the convention says; two causes
+    are the same without them.
     """
 
     kind: str
@@ -53,7 +61,8 @@ class Cause:
     title: str
     effect: str = ""
     measured: str = field(default="", compare=False)
-    expected: str = field(default="", compare=False)
+    formula: str = field(default="", compare=False)
+    coefficients: dict[str, float] = field(default_factory=dict, compare=False)
 
 
 def finding(cause: Cause, observations: Sequence[Observation]) -> Finding:
@@ -67,6 +76,8 @@ def finding(cause: Cause, observations: Sequence[Observation]) -> Finding:
     cases = tuple(dict.fromkeys(o.case.id for o in observations))
     words = (cause.kind, cause.name, cause.title, cause.effect)
     shown = Finding(*words, quantities, cases, clearest.case.id, clearest.quantity)
+    if cause.measured:
+        shown = replace(shown, measured=cause.measured, formula=cause.formula, coefficients=cause.coefficients)
     if clearest.trouble is not None:
         return shown
     return replace(

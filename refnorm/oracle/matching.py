@@ -24,6 +24,7 @@ def smooth(o: Observation) -> bool:
     return o.case.situation.content != "constant" and o.case.situation.name != "subnormal-values"
 
 
+@np.errstate(all="ignore")
 def explained(
     quantity: str,
     failed: Sequence[Observation],

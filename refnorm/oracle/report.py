@@ -134,6 +134,7 @@ class Report:
             for finding in path["findings"]:
                 fields = {k: _number(v) for k, v in finding.items() if k != "reproduce"}
                 fields |= {k: tuple(fields[k]) for k in ("quantities", "cases", "index")}
+                fields["coefficients"] = {k: float(_number(v)) for k, v in finding.get("coefficients", {}).items()}
                 findings.append(Finding(**fields))
             cells = tuple(
                 Cell(**{k: _number(v) if k == "worst" else v for k, v in cell.items()}) for cell in path["cells"]

@@ -91,7 +91,11 @@ def _described(finding: Finding, number: int, report: Report, path: Path) -> lis
     lines = [*lines[:-1], f"{lines[-1]:<{WIDTH - len(label)}}{label}"] if fits else [*lines, f"{label:>{WIDTH}}"]
     if not finding.case:  # nothing was asked
         return [*lines, f"   cause: {finding.cause}", f"   Effect: {finding.effect}"]
+    if finding.measured:
+        lines += _formula("measured", finding.measured) + _formula("expected", finding.formula)
     lines.append(f"   seen in {' · '.join(finding.quantities)}; cause: {finding.cause}")
+    if finding.explains:
+        lines.append(f"   {finding.explains}")
     if finding.expected is not None and finding.got is not None:
         at = f"{finding.quantity}{list(finding.index)}" if finding.index else finding.quantity
         error = (
@@ -106,6 +110,10 @@ def _described(finding: Finding, number: int, report: Report, path: Path) -> lis
         lines += textwrap.wrap(f"Effect: {finding.effect}", WIDTH, initial_indent="   ", subsequent_indent="   ")
     lines.append(f"   reproduce:  {report.snippet(finding.case, finding.quantity, path.name)}")
     return lines
+
+
+def _formula(label: str, words: str) -> list[str]:
+    return textwrap.wrap(f"{label}   {words}", WIDTH, initial_indent="   ", subsequent_indent=" " * 14)
 
 
 def _verdict(path: Path, report: Report) -> str:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from refnorm.conventions import POLICIES
 from refnorm.golden.situations import SITUATIONS
-from refnorm.oracle.circumstances import CIRCUMSTANCES
+from refnorm.oracle.circumstances import CIRCUMSTANCES, SIZES
+from refnorm.oracle.measure import known_gradients as gradients
+from refnorm.oracle.measure import known_maps as maps
+from refnorm.oracle.measure import known_updates as updates
 from refnorm.oracle.measure.double_backward import SECOND_ORDER_DEVIATIONS
-from refnorm.oracle.measure.known import every
+from refnorm.oracle.measure.known import OTHER, Known, fixed_eps
 
 
 class Word(NamedTuple):
@@ -30,7 +34,7 @@ def vocabulary() -> dict[str, Word]:
     'convention'
     """
     causes: dict[str, Word] = {}
-    formulas = [(k.kind, k.name, k.sentence, seen_in) for k, seen_in in every()]
+    formulas = [(k.kind, k.name, k.sentence, seen_in) for k, seen_in in known_formulas()]
     formulas += [(d.kind, d.name, d.sentence, tuple(d.values)) for d in SECOND_ORDER_DEVIATIONS]
     for kind, name, sentence, seen_in in formulas:
         before = causes.get(name, Word(kind, sentence, ()))
@@ -41,11 +45,43 @@ def vocabulary() -> dict[str, Word]:
         for policy, meaning in policies.items():
             kind = "wrong" if policy in ("non-finite", "other") else "convention"
             causes[f"{what}-{policy.replace(' ', '-')}"] = Word(kind, f"{what.replace('-', ' ')}: {meaning}")
-    for circumstance in CIRCUMSTANCES:
+    for circumstance in (*CIRCUMSTANCES, *SIZES):
         causes[circumstance.name] = Word("wrong", f"wrong {circumstance.words}")
     for situation in SITUATIONS:
         causes.setdefault(f"only-{situation.name}", Word("wrong", f"wrong only here: {situation.why}"))
     return causes
+
+
+def known_formulas() -> Iterator[tuple[Known, tuple[str, ...]]]:
+    """Yield every known formula with the quantities that it is seen in first.
+
+    Examples
+    --------
+    >>> sum(entry.name == "eps-missing" for entry, _ in known_formulas())
+    1
+    """
+    of_y, backward = ("y, training", "y, inference", "frozen y"), ("dx", "frozen dx")
+    stored, of_parameters = ("running mean", "running variance"), ("dgamma", "dbeta")
+    eps = [fixed_eps(value) for value in ("1e-05", "0.001", "1e-08", "2e-05")]
+    tables: tuple[tuple[tuple[str, ...], Mapping[Any, Known]], ...] = (
+        *((of_y, table) for table in (maps.DIVISORS, maps.INFERENCE_DIVISORS, maps.CENTRES, maps.SCALES, maps.SHIFTS)),
+        *((of_y, table) for table in (maps.REGIONS, maps.TOGETHER)),
+        *((stored, table) for table in (updates.WEIGHTS, updates.MEANS)),
+        *((stored[1:], table) for table in (updates.STORED, updates.FURTHER)),
+        *((backward, table) for table in (gradients.GAMMAS, gradients.INVERSES, gradients.TERMS)),
+        (backward[1:], gradients.FROZEN_TERMS),
+        (of_parameters, gradients.PARAMETERS),
+    )
+    single = (
+        *((of_y, entry) for entry in (maps.MIXED_TRAINING, maps.MIXED_INFERENCE, maps.LAST_AXIS, *eps)),
+        *((stored, entry) for entry in (updates.ROUNDED, *updates.JOINT)),
+        *((stored[1:], entry) for entry in (updates.BIASED, updates.UNBIASED, updates.STD_AVERAGED)),
+        *((backward, entry) for entry in (gradients.UPSTREAM, gradients.WITHOUT_EPS)),
+        *(((part,), entry) for part, entry in OTHER.items()),
+    )
+    for seen_in, table in tables:
+        yield from ((entry, seen_in) for entry in table.values())
+    yield from ((entry, seen_in) for seen_in, entry in single)
 
 
 OTHERS = (
@@ -59,6 +95,7 @@ OTHERS = (
         for kind in ("float32", "float16", "bfloat16")
     ),
     ("eps-ignored", "wrong", "eps is accepted, and another value is used whatever is passed"),
+    ("other-axes", "wrong", "statistics are taken over other axes than all but the channels'"),
     ("momentum-ignored", "wrong", "momentum is accepted, and other weights are used whatever is passed"),
     ("not-offered", "wrong", "what was required is not offered; without --require that is no finding"),
     ("returns-nan", "wrong", "a result is NaN throughout"),

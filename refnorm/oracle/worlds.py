@@ -155,9 +155,6 @@ def mean_and_var(x: Values, axes: tuple[int, ...]) -> tuple[Values, Values]:
     return mean, ((x - mean) ** 2).mean(axes, keepdims=True)
 
 
-FORWARD = ("y, training", "y, inference", "frozen y")
-
-
 @dataclass(frozen=True)
 class Deviation:
     """One way to differ.
@@ -178,67 +175,6 @@ class Deviation:
     change: Callable[[World], World] | None = None
 
 
-def forward(
-    name: str, sentence: str, effect: str, change: Callable[[World], World], names: tuple[str, ...] = FORWARD
-) -> Deviation:
-    """Deviate in the forward maps, and in the gradients that follow from it."""
-    values: dict[str, Callable[[World], Values]] = {n: lambda w: change(w).y for n in names}
-    if "y, training" in names:
-        values["dx"] = lambda w: change(w).dx()
-        values["dgamma"] = lambda w: change(w).dgamma
-    if "frozen y" in names:
-        values["frozen dx"] = lambda w: change(w).dx(1, 0, 0)
-        values["frozen dgamma"] = lambda w: change(w).dgamma
-    return Deviation(name, sentence, effect, values, change=change)
-
-
-def inverse_std(
-    name: str, sentence: str, effect: str, inverse: Callable[[World], Values], names: tuple[str, ...] = FORWARD
-) -> tuple[Deviation, ...]:
-    """Deviate in what x - mean is multiplied by.
-
-    dx then follows the usual formula, or is the derivative of that forward, or takes over only its x_hat.
-    """
-
-    def change(w: World) -> World:
-        return replace(w, inverse=inverse)
-
-    def taken_over(w: World) -> Values:
-        x_hat = change(w).x_hat
-        return w.gamma * w.inv * (w.upstream - w.mean_dy - x_hat * w.average(w.upstream * x_hat))
-
-    derived = Deviation(name, sentence, effect, {"dx": lambda w: change(w).derived_dx()})
-    return forward(name, sentence, effect, change, names), derived, replace(derived, values={"dx": taken_over})
-
-
-def statistics_of(
-    name: str,
-    sentence: str,
-    effect: str,
-    moments_of: Callable[[World], tuple[Values, Values]],
-    names: tuple[str, ...] = FORWARD,
-) -> Deviation:
-    """Deviate in the statistics that some maps normalise by, and in what is stored of them."""
-
-    def change(w: World) -> World:
-        mean, var = moments_of(w)
-        return replace(w, mean=mean, var=var)
-
-    deviation = forward(name, sentence, effect, change, names)
-    if "y, training" in names:
-        deviation.values["running mean"] = lambda w: running(
-            w, lambda s: (s.m_old, _flat(moments_of(_at(w, s))[0], w)), "mean"
-        )
-        deviation.values["running variance"] = lambda w: running(
-            w, lambda s: (s.v_old, _flat(moments_of(_at(w, s))[1], w) * float(w.convention.factor(w.m))), "var"
-        )
-    return deviation
-
-
-def _flat(values: Values, w: World) -> Values:
-    return np.broadcast_to(values, (1, w.x.shape[1]) + (1,) * (w.x.ndim - 2)).reshape(-1)
-
-
 def given(w: World) -> tuple[Values, Values]:
     """Return the running statistics that the last batch meets: those of the case, moved by the batches before it."""
     shape = (1, -1) + (1,) * (w.x.ndim - 2)
@@ -249,70 +185,3 @@ def given(w: World) -> tuple[Values, Values]:
         mean = old * mean + new * batch_mean.reshape(-1)
         var = old * var + new * float(w.convention.factor(w.m)) * batch_var.reshape(-1)
     return mean.reshape(shape), var.reshape(shape)
-
-
-@dataclass(frozen=True, eq=False)
-class Step:
-    """One update of running statistics: old values, the batch and its mean, biased variance and count."""
-
-    x: Values
-    m_old: Values
-    v_old: Values
-    mean: Values
-    var: Values
-    m: int
-    eps: float
-
-
-def _at(w: World, step: Step) -> World:
-    mean, var = mean_and_var(step.x, w.axes)
-    return replace(w, x=step.x, mean=mean, var=var)
-
-
-def running(
-    w: World, parts: Callable[[Step], tuple[Values, Values]], which: str, weights: tuple[float, float] | None = None
-) -> Values:
-    """Run a case's batches through old_weight * old + new_weight * new, with the parts that a deviation chooses."""
-    case, convention = w.case, w.convention
-    old_weight, new_weight = weights or tuple(float(v) for v in convention.weights(case.momentum))
-    m_old, v_old = (np.asarray(a, dtype=np.longdouble) for a in (case.running_mean, case.running_var))
-    for batch in case.batches:
-        x = np.asarray(batch, dtype=np.longdouble)
-        mean, var = mean_and_var(x, w.axes)
-        step = Step(x, m_old, v_old, mean.reshape(-1), var.reshape(-1), w.m, w.eps)
-        old, new = parts(step)
-        result = old_weight * old + new_weight * new
-        m_old, v_old = (result, v_old) if which == "mean" else (m_old, result)
-    return result
-
-
-def running_update(
-    name: str,
-    sentence: str,
-    effect: str,
-    new_var: Callable[[Step, float], Values] = lambda s, f: s.var * f,
-    weights: Callable[[float, float], tuple[float, float]] | None = None,
-    kind: str = "wrong",
-    mean: bool = True,
-    new_mean: Callable[[Step], Values] = lambda s: s.mean,
-) -> Deviation:
-    """Deviate in how running statistics move: weights, or what of the batch is stored."""
-
-    def of(which: str) -> Callable[[World], Values]:
-        def value(w: World) -> Values:
-            old, new = (float(v) for v in w.convention.weights(w.case.momentum))
-            changed = (old, new) if weights is None else weights(old, new)
-            factor = float(w.convention.factor(w.m))
-            if which == "mean":
-                return running(w, lambda s: (s.m_old, new_mean(s)), "mean", changed)
-            return running(w, lambda s: (s.v_old, new_var(s, factor)), "var", changed)
-
-        return value
-
-    values = {"running variance": of("var")} | ({"running mean": of("mean")} if mean else {})
-    return Deviation(name, sentence, effect, values, kind)
-
-
-def gradient(name: str, sentence: str, effect: str, **values: Callable[[World], Values]) -> Deviation:
-    """Deviate in gradients only; keywords are quantities with _ for the space."""
-    return Deviation(name, sentence, effect, {k.replace("_", " "): v for k, v in values.items()})

@@ -8,15 +8,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from refnorm.conventions.row import Convention
+from refnorm.oracle.circumstances import Circumstance
 from refnorm.oracle.finding import Cause
 from refnorm.oracle.measure.double_backward import RIGHT, SECOND_ORDER_DEVIATIONS
-from refnorm.oracle.measure.formula import STANDARD
-from refnorm.oracle.measure.known import LAST_AXIS
+from refnorm.oracle.measure.formula import STANDARD, Region
+from refnorm.oracle.measure.known_gradients import ZEROS
+from refnorm.oracle.measure.known_maps import LAST_AXIS
 from refnorm.oracle.measure.naming import cause, dx_causes, forward_causes, parameter_causes, running_causes
+from refnorm.oracle.measure.read_dx import read_dx
 from refnorm.oracle.measure.read_forward import Forward, Seen, read_y
-from refnorm.oracle.measure.read_gradients import read_dx, read_parameter
-from refnorm.oracle.measure.read_running import read_update
-from refnorm.oracle.quantities import FURTHER
+from refnorm.oracle.measure.read_parameters import read_parameter
+from refnorm.oracle.measure.read_running import Running, defined_update, read_update
+from refnorm.oracle.quantities import FURTHER, elementwise
 from refnorm.oracle.worlds import Values, World
 
 Value = Callable[[World], Values]
@@ -32,11 +35,38 @@ class Explanation:
     causes : its names.
     value : what it predicts in a case, from the definition's world.
     forward : the map that was measured, if it is one: gradients and statistics may follow from it.
+    circumstance : in which alone it holds, if it does not everywhere.
+    frozen : whether the map is one of running statistics.
     """
 
     causes: tuple[Cause, ...]
     value: Value
     forward: Forward | None = None
+    circumstance: Circumstance | None = None
+    frozen: bool = False
+
+    def guarded(self, value: Value, otherwise: Value) -> Value:
+        """Return a value that holds in the circumstance alone, and another one elsewhere."""
+        c = self.circumstance
+        return value if c is None else lambda w: value(w) if c.holds(w.case) else otherwise(w)
+
+    def change(self, w: World) -> World:
+        """Return the world in which the map that was measured happens."""
+        happens = self.forward is not None and (self.circumstance is None or self.circumstance.holds(w.case))
+        return self.forward.change(w) if happens and self.forward is not None else w
+
+
+def _defined(quantity: str, row: Convention) -> Value:
+    """Return what a quantity is by definition."""
+    frozen, which = quantity.startswith("frozen "), quantity.removeprefix("frozen ")
+    if quantity in RIGHT:
+        return RIGHT[quantity]
+    if which.startswith("running"):
+        return Running(which.split()[1], defined_update(row, which.split()[1])).value
+    if which == "dx":
+        return (lambda w: w.dx(1, 0, 0)) if frozen else (lambda w: w.dx())
+    values: dict[str, Value] = {"dgamma": lambda w: w.dgamma, "dbeta": lambda w: w.upstream.sum(w.axes)}
+    return values.get(which, lambda w: w.y)
 
 
 def explanations(
@@ -50,19 +80,20 @@ def explanations(
     row : the convention that it is judged by.
     given : what was found for quantities before this one.
     """
-    maps = [e for e in given if e.forward is not None]
+    frozen = quantity.startswith("frozen") or quantity == "y, inference"
+    maps = [e for e in given if e.forward is not None and e.frozen == frozen]
     for e in maps:
         for value in _following(quantity, e.forward):
-            yield Explanation(e.causes, value)
+            yield Explanation(e.causes, e.guarded(value, _defined(quantity, row)))
     yield from _read(quantity, seen, row)
     if quantity in FORWARD:
         yield Explanation((cause(LAST_AXIS),), _cycling)
     for e in maps:
-        change = e.forward.change  # type: ignore[union-attr]
+        change = e.change
         if quantity.split()[-1] in ("dx", "dgamma", "dbeta", "jvp", "ddy"):
             with np.errstate(all="ignore"):
                 changed = [(change(w), array) for w, array in seen]
-            for second in _read(quantity, changed, row):
+            for second in _read(quantity, changed, row, e.forward.regions() if e.forward else ()):
                 yield replace(second, value=_in(change, second.value))
 
 
@@ -85,6 +116,7 @@ def _following(quantity: str, forward: Forward | None) -> Iterator[Value]:
         yield lambda w: forward.change(w).dx(*((1, 0, 0) if frozen else ()))
         if not frozen:
             yield forward.dx
+            yield from (_usual_over(forward, region) for region in forward.regions())
             yield lambda w: _taken_over(w, forward)
     elif which == "dgamma":
         yield lambda w: forward.change(w).dgamma
@@ -99,6 +131,17 @@ def _taken_over(w: World, forward: Forward) -> Values:
     """Return dx by the usual formula, of which only x_hat is the map's."""
     x_hat = forward.change(w).x_hat
     return w.gamma * w.inv * (w.upstream - w.mean_dy - x_hat * w.average(w.upstream * x_hat))
+
+
+def _usual_over(forward: Forward, region: Region) -> Value:
+    """Return dx by the usual formula, its two means over the region that the map's statistics are of."""
+
+    def dx(w: World) -> Values:
+        own = forward.change(w)
+        terms = own.upstream - region.average(own.upstream) - own.x_hat * region.average(own.upstream * own.x_hat)
+        return own.gamma * own.inv * terms
+
+    return dx
 
 
 def _moved(w: World, forward: Forward, which: str) -> Values:
@@ -116,29 +159,32 @@ def _moved(w: World, forward: Forward, which: str) -> Values:
 def _steps(w: World, forward: Forward, which: str) -> Values:
     """Return the running statistics after several batches."""
     shape = (1, -1) + (1,) * (w.x.ndim - 2)
-    state = tuple(np.asarray(a, np.longdouble).reshape(shape) for a in (w.case.running_mean, w.case.running_var))
+    mean_and_var = (np.asarray(a, np.longdouble).reshape(shape) for a in (w.case.running_mean, w.case.running_var))
+    state: tuple[Values, ...] = tuple(mean_and_var)
     for batch in w.case.batches:
         x = np.asarray(batch, np.longdouble)
         mean = x.mean(w.axes, keepdims=True)
-        step = replace(w, x=x, mean=mean, var=((x - mean) ** 2).mean(w.axes, keepdims=True), state=state)
+        step = replace(w, x=x, mean=mean, var=((x - mean) ** 2).mean(w.axes, keepdims=True), state=(state[0], state[1]))
         step = replace(step, case=replace(w.case, batches=(batch,)))
         state = tuple(_moved(step, forward, part).reshape(shape) for part in ("mean", "variance"))
     return state[which == "variance"].reshape(-1)
 
 
-def _read(quantity: str, seen: Sequence[Seen], row: Convention) -> Iterator[Explanation]:
+def _read(
+    quantity: str, seen: Sequence[Seen], row: Convention, regions: Sequence[Region] = ()
+) -> Iterator[Explanation]:
     """Yield what is read off a quantity, in the worlds that it is seen in."""
     which = quantity.removeprefix("frozen ")
     if quantity in FORWARD:
         for forward in read_y(seen):
             if causes := forward_causes(forward, seen[0][0]):
-                yield Explanation(tuple(causes), forward.y, forward)
+                yield Explanation(tuple(causes), forward.y, forward, frozen=quantity != "y, training")
     elif quantity in ("running mean", "running variance"):
         for update in read_update(quantity.split()[1], seen):
             if causes := running_causes(update, row):
                 yield Explanation(tuple(causes), update.value)
     elif which == "dx":
-        for dx in read_dx(seen):
+        for dx in read_dx(seen, regions):
             if causes := dx_causes(dx, quantity):
                 yield Explanation(tuple(causes), dx.value)
     elif which in ("dgamma", "dbeta"):
@@ -146,6 +192,7 @@ def _read(quantity: str, seen: Sequence[Seen], row: Convention) -> Iterator[Expl
             if causes := parameter_causes(parameter, quantity):
                 yield Explanation(tuple(causes), parameter.value)
     elif quantity in FURTHER:
+        yield Explanation((cause(ZEROS),), lambda w: np.zeros(w.x.shape if elementwise(quantity) else w.x.shape[1]))
         for d in SECOND_ORDER_DEVIATIONS:
             if quantity in d.values:
                 yield Explanation((Cause(d.kind, d.name, d.sentence, d.effect),), d.values[quantity])

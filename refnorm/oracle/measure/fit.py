@@ -86,9 +86,7 @@ def summed(target: Rows, noise: Rows, families: Sequence[Sequence[Rows]], most: 
     unit = np.where(usable[:, None], scaled / np.where(usable, norms, 1)[:, None], 0)
     gram, along = unit @ unit.T, unit @ (wanted / wanted_norm)
     starts = np.cumsum([0, *map(len, families)])
-    members = [
-        [i for i in range(starts[f], starts[f + 1]) if usable[i]] for f in range(len(families))
-    ]
+    members = [[i for i in range(starts[f], starts[f + 1]) if usable[i]] for f in range(len(families))]
     for size in range(1, most + 1):
         found: list[Weighed] = []
         for chosen in itertools.combinations(range(len(families)), size):

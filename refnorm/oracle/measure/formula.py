@@ -34,9 +34,10 @@ class Term:
 
 @dataclass(frozen=True, eq=False)
 class Formula:
-    """A sum of terms, each times a constant."""
+    """A sum of terms, each times a constant; ``if_given``: it is 1 where gamma is absent."""
 
     parts: tuple[tuple[float, Term], ...] = ()
+    if_given: bool = False
 
     def __str__(self) -> str:
         text = ""
@@ -49,6 +50,8 @@ class Formula:
 
     def value(self, w: World) -> Values:
         """Return the sum in a world."""
+        if self.if_given and w.case.gamma is None:
+            return np.ones_like(w.gamma)
         return sum((np.longdouble(c) * term.value(w) for c, term in self.parts), np.longdouble(0))
 
     def slope(self, w: World, parameter: str) -> Values:
@@ -128,11 +131,9 @@ class Region:
         over = known.get(self.axes, f" over {' '.join(self.axes) or 'nothing'}") if self.axes != "NSL" else ""
         return over + (f" of each of {2 if self.split < 4 else 4} shards" if self.split else "")
 
-    @cache  # noqa: B019 - regions are few, and live as long as the module
     def numbers(self, ndim: int) -> tuple[int, ...]:
-        """Return the axes of x of a rank."""
-        letters = "NC" + "S" * (ndim - 3) + ("L" if ndim > 2 else "")
-        return tuple(a for a, letter in enumerate(letters) if letter in self.axes)
+        """Return the axes of x of a rank; all but the last axis leave the channels out where those are last."""
+        return _numbers(self.axes, ndim)
 
     def average(self, values: Values) -> Values:
         """Return means that broadcast to the values."""
@@ -148,8 +149,18 @@ class Region:
         m = int(np.prod([values.shape[a] for a in axes]))
         if not self.split:
             return np.longdouble(m)
-        ones = [np.full((len(p),) + (1,) * (values.ndim - 1), len(p) * m / len(values)) for p in shards(values, self.split)]
+        ones = [
+            np.full((len(p),) + (1,) * (values.ndim - 1), len(p) * m / len(values)) for p in shards(values, self.split)
+        ]
         return np.concatenate(ones).astype(np.longdouble)
+
+
+@cache
+def _numbers(axes: str, ndim: int) -> tuple[int, ...]:
+    letters = "NC" + "S" * (ndim - 3) + ("L" if ndim > 2 else "")
+    if ndim == 2 and axes.endswith("CS"):
+        return (0,) if "N" in axes else ()
+    return tuple(a for a, letter in enumerate(letters) if letter in axes)
 
 
 STANDARD = Region()

@@ -8,11 +8,17 @@ from dataclasses import dataclass
 
 from refnorm.conventions.row import Convention
 from refnorm.oracle.finding import Cause
-from refnorm.oracle.measure import known
-from refnorm.oracle.measure.known import Known
-from refnorm.oracle.measure.read_forward import POWERS, Forward, defined
-from refnorm.oracle.measure.read_gradients import Dx, Product, Summed
+from refnorm.oracle.measure import known_gradients as gradients
+from refnorm.oracle.measure import known_maps as maps
+from refnorm.oracle.measure import known_updates as updates
+from refnorm.oracle.measure.divisors import POWERS
+from refnorm.oracle.measure.known import OTHER, Known, fixed_eps
+from refnorm.oracle.measure.products import Product
+from refnorm.oracle.measure.read_dx import Dx
+from refnorm.oracle.measure.read_forward import Forward, defined
+from refnorm.oracle.measure.read_parameters import Summed
 from refnorm.oracle.measure.read_running import Running, defined_update
+from refnorm.oracle.measure.terms import WEIGHTS
 from refnorm.oracle.worlds import World
 
 
@@ -26,10 +32,19 @@ class Part:
     common: str
 
 
-def cause(entry: Known, measured: str = "", expected: str = "", what: str = "") -> Cause:
+def cause(
+    entry: Known,
+    measured: str = "",
+    formula: str = "",
+    title: str = "",
+    coefficients: dict[str, float] | None = None,
+) -> Cause:
     """Return the cause that a known formula is; one without a name says what was measured."""
-    title = f"{what}: {measured}" if entry.name.startswith("other-") else entry.sentence
-    return Cause(entry.kind, entry.name, title, entry.effect, measured, expected)
+    numbers = coefficients or {}
+    if not entry.name.startswith("other-"):
+        return Cause(entry.kind, entry.name, entry.sentence, entry.effect, measured, formula, numbers)
+    effect = "It is a formula without a name, read off the numbers."
+    return Cause(entry.kind, entry.name, title or measured, effect, measured, formula, numbers)
 
 
 def forward_causes(found: Forward, w: World) -> list[Cause]:
@@ -38,26 +53,31 @@ def forward_causes(found: Forward, w: World) -> list[Cause]:
     own, expected = found.parts(), defined(w).parts()
     parts = [Part(n, own[n], expected[n], _common(own[n], training)) for n in own if own[n] != expected[n]]
     wrong = tuple((p.name, p.common) for p in parts)
-    measured, right = _written(found), _written(defined(w))
-    if wrong in known.TOGETHER:
-        return [cause(known.TOGETHER[wrong], measured, right)]
+    given = _written(found), _written(defined(w))
+    numbers = found.coefficients()
+    if wrong in maps.TOGETHER:
+        return [cause(maps.TOGETHER[wrong], *given, coefficients=numbers)]
     result: list[Cause] = []
     texts = dict(wrong)
-    mixed = "running" in texts.get("centre", "") and "running" in texts.get("divisor", "")
-    if not training:
-        mixed = "batch" in texts.get("centre", "") and "batch" in texts.get("divisor", "")
+    foreign = "running" if training else "batch"
+    mixed = foreign in texts.get("centre", "") and foreign in texts.get("divisor", "")
     if mixed:
-        entry = known.MIXED_TRAINING if training else known.MIXED_INFERENCE
-        result.append(cause(entry, measured, right))
+        entry = maps.MIXED_TRAINING if training else maps.MIXED_INFERENCE
+        result.append(cause(entry, *given, coefficients=numbers))
         parts = [p for p in parts if p.name not in ("centre", "divisor")]
-    result += _by_region(parts, measured, right)
-    if result and not mixed:
-        parts = _without_regions(parts)
+    regions = list(_by_region(parts, *given, numbers))
+    parts = _without_regions(parts) if regions else parts
     for part in parts:
-        entry = _of_part(part, training)
-        what = {"centre": "x is centred by", "divisor": "x - mean is divided by", "scale": "gamma's place has"}
-        result.append(cause(entry, measured, right, what.get(part.name, "beta's place has")))
-    return result
+        regions.append(cause(_of_part(part, training), *given, TITLES[part.name].format(part.measured), numbers))
+    return [*result, *regions]
+
+
+TITLES = {
+    "centre": "x is centred by another value: {}",
+    "divisor": "y divides by another value: {}",
+    "scale": "another scale stands in gamma's place: {}",
+    "shift": "another shift stands in beta's place: {}",
+}
 
 
 def _written(f: Forward) -> str:
@@ -84,23 +104,24 @@ def _common(words: str, training: bool) -> str:
     return words.replace("sqrt(batch var)", "sqrt(batch var)")
 
 
-def _by_region(parts: list[Part], measured: str, right: str) -> Iterator[Cause]:
+def _by_region(parts: list[Part], measured: str, right: str, numbers: dict[str, float]) -> Iterator[Cause]:
     """Name the regions that statistics are taken over."""
-    found = [known.REGION.search(p.common) for p in parts if p.name in ("centre", "divisor")]
+    found = [maps.REGION.search(p.common) for p in parts if p.name in ("centre", "divisor")]
     for words in dict.fromkeys(m.group(1) for m in found if m):
         about = any(" about " in p.common for p in parts)
-        if words in known.REGIONS and not about:
-            yield cause(known.REGIONS[words], measured, right)
+        if words in maps.REGIONS and not about:
+            yield cause(maps.REGIONS[words], measured, right, "", numbers)
         elif not about:
             name = f"statistics are taken{words}, not over every axis but the channels'"
-            yield Cause("wrong", "other-axes", name, "Statistics are of other values than the channel's.", measured, right)
+            effect = "Statistics are of other values than the channel's."
+            yield Cause("wrong", "other-axes", name, effect, measured, right, numbers)
 
 
 def _without_regions(parts: list[Part]) -> list[Part]:
     """Return what is left to name once the regions are named."""
     rest = []
     for p in parts:
-        plain = known.REGION.sub("", p.common)
+        plain = maps.REGION.sub("", p.common)
         if plain not in ("mean", "std^2 = var + eps"):
             rest.append(Part(p.name, p.measured, p.expected, plain))
     return rest
@@ -110,13 +131,13 @@ FIXED = re.compile(r"std\^2 = var \+ ([\d.e-]+)$")
 
 
 def _of_part(part: Part, training: bool) -> Known:
-    table = {"centre": known.CENTRES, "divisor": known.DIVISORS, "scale": known.SCALES, "shift": known.SHIFTS}[part.name]
+    table = {"centre": maps.CENTRES, "divisor": maps.DIVISORS, "scale": maps.SCALES, "shift": maps.SHIFTS}[part.name]
     if part.name == "divisor":
-        if not training and part.common in known.INFERENCE_DIVISORS:
-            return known.INFERENCE_DIVISORS[part.common]
+        if not training and part.common in maps.INFERENCE_DIVISORS:
+            return maps.INFERENCE_DIVISORS[part.common]
         if fixed := FIXED.match(part.common):
-            return known.fixed_eps(fixed.group(1))
-    return table.get(part.common, known.OTHER[part.name])
+            return fixed_eps(fixed.group(1))
+    return table.get(part.common, OTHER[part.name])
 
 
 def running_causes(found: Running, row: Convention) -> list[Cause]:
@@ -125,6 +146,11 @@ def running_causes(found: Running, row: Convention) -> list[Cause]:
     new, old = ("a", "(1 - a)") if row.momentum != "old" else ("(1 - a)", "a")
     expected = f"{what} = {defined_update(row, found.which)}"
     measured = f"{what} = {found.words()}"
+    numbers = {term.words: c for c, term in found.formula.parts}
+
+    def named(entry: Known) -> Cause:
+        return cause(entry, measured, expected, "", numbers)
+
     weights, batch, extra = {"old": "0", "new": "0"}, "", ""
     for c, term in found.formula.parts:
         weight, rest = _weight(term.words)
@@ -137,41 +163,35 @@ def running_causes(found: Running, row: Convention) -> list[Cause]:
             extra = f"{weight} {rest}"
     usual = "mean" if found.which == "mean" else "unbiased var" if row.correction else "var"
     if found.power != 1:
-        return [cause(known.STD_AVERAGED, measured, expected)]
+        return [named(updates.STD_AVERAGED)]
     result = []
     key = weights["old"], weights["new"]
     other = batch not in ("", usual)
-    swap = {"var": known.BIASED, "unbiased var": known.UNBIASED}
+    swap = {"var": updates.BIASED, "unbiased var": updates.UNBIASED}
     if key == ("n", "o") and found.which == "variance" and batch in swap and other:
-        return [cause(known.JOINT[batch != "var"], measured, expected)]
+        return [named(updates.JOINT[batch != "var"])]
     if key != ("o", "n") and batch:
-        entry = known.WEIGHTS.get(key, known.OTHER[what])
+        entry = updates.WEIGHTS.get(key, OTHER[what])
         if any("float32" in k for k in key):
-            entry = known.ROUNDED
-        result.append(cause(entry, measured, expected, what))
+            entry = updates.ROUNDED
+        result.append(named(entry))
     elif not batch:
         still = key == ("1", "0")
-        result.append(cause(known.WEIGHTS["1", "0"] if still else known.OTHER[what], measured, expected, what))
+        result.append(named(updates.WEIGHTS["1", "0"] if still else OTHER[what]))
     if other:
-        table = known.MEANS if found.which == "mean" else known.STORED | swap
-        result.append(cause(table.get(batch, known.OTHER[what]), measured, expected, what))
+        table = updates.MEANS if found.which == "mean" else updates.STORED | swap
+        result.append(named(table.get(batch, OTHER[what])))
     if extra:
-        result.append(cause(_further(extra), measured, expected, what))
+        result.append(named(_further(extra)))
     return list(dict.fromkeys(result))
 
 
 def _weight(words: str) -> tuple[str, str]:
     """Split a term in words into its weight and the rest."""
-    for weight in sorted((*_WEIGHTS,), key=len, reverse=True):
+    for weight in sorted(WEIGHTS, key=len, reverse=True):
         if words.startswith(weight + " "):
             return weight, words[len(weight) + 1 :]
     return "1", words
-
-
-_WEIGHTS = (
-    "(1 - a)", "a", "(1 - a)^2", "(1 - (1 - a)^2)", "a^2", "(1 - a^2)", "(1 - a) a", "(1 - a)^3", "(1 - (1 - a)^3)",
-    "float32(1 - a)", "float32(a)", "(1 - float32(a))", "(1 - a)^2 a", "(1 - a) a^2", "sqrt(1 - a)", "sqrt(a)",
-)  # fmt: skip
 
 
 def _as_row(weight: str, new: str, old: str) -> str:
@@ -185,35 +205,41 @@ def _as_row(weight: str, new: str, old: str) -> str:
 
 def _further(extra: str) -> Known:
     if "(mean - running mean)^2" in extra:
-        return known.FURTHER["mixture" if extra.startswith("(1 - a) a ") else "distance from the updated mean"]
-    return known.FURTHER["eps"] if "eps" in extra else known.OTHER["running variance"]
+        return updates.FURTHER["mixture" if extra.startswith("(1 - a) a ") else "distance from the updated mean"]
+    return updates.FURTHER["eps"] if "eps" in extra else OTHER["running variance"]
 
 
 def dx_causes(found: Dx, quantity: str) -> list[Cause]:
     """Name what dx deviates in."""
     frozen = quantity.startswith("frozen")
-    measured, expected = f"dx = {found.words()}", DX[frozen]
+    measured, expected = _dx_words(found), DX[frozen]
+    products = {"dy": found.own, "mean dy": found.of_mean, "x - mean": found.of_x_hat}
+    numbers = {f"{term}: {p}": p.constant for term, p in products.items() if p.constant}
+
+    def named(entry: Known) -> Cause:
+        return cause(entry, measured, expected, "", numbers)
+
     result = []
     if found.divisor is not None:
         measured = f"{measured}, {found.divisor}"
         result.append(_own_divisor(str(found.divisor), measured, expected))
     terms = [p for p in (found.own, found.of_mean, found.of_x_hat) if p.constant]
     if not terms:
-        return [cause(known.ZEROS, measured, expected)]
+        return [named(gradients.ZEROS)]
     fronts = {_front(p) for p in terms}
     if len(fronts) > 1:
-        return [*result, cause(known.OTHER["dx"], measured, expected, "dx")]
+        return [*result, named(OTHER["dx"])]
     gamma, inverse = fronts.pop()
-    key = tuple(_coefficient(p) for p in (found.own, found.of_mean, found.of_x_hat))
+    key = _coefficient(found.own), _coefficient(found.of_mean), _coefficient(found.of_x_hat)
     if (gamma, inverse, key) == ("1", "", ("1", "0", "0")):
-        return [cause(known.UPSTREAM, measured, expected)]
+        return [named(gradients.UPSTREAM)]
     if gamma != "gamma":
-        result.append(cause(known.GAMMAS.get(gamma, known.OTHER["dx"]), measured, expected, "dx"))
+        result.append(named(gradients.GAMMAS.get(gamma, OTHER["dx"])))
     if inverse != "/ std":
-        result.append(cause(known.INVERSES.get(inverse, known.OTHER["dx"]), measured, expected, "dx"))
+        result.append(named(gradients.INVERSES.get(inverse, OTHER["dx"])))
     if key != (("1", "0", "0") if frozen else ("1", "-1", "-1")):
-        table = known.FROZEN_TERMS if frozen else known.TERMS
-        result.append(cause(table.get(key, known.OTHER["dx"]), measured, expected, "dx"))  # type: ignore[call-overload]
+        table = gradients.FROZEN_TERMS if frozen else gradients.TERMS
+        result.append(named(table.get(key, OTHER["dx"])))
     return list(dict.fromkeys(result))
 
 
@@ -221,15 +247,44 @@ def _own_divisor(words: str, measured: str, expected: str) -> Cause:
     """Name what a backward divides by, if its forward does not."""
     common = words.replace("running variance", "var")
     fixed = FIXED.match(common)
-    entry = known.WITHOUT_EPS if common == "std^2 = var" else known.DIVISORS.get(common, known.OTHER["divisor"])
-    entry = known.fixed_eps(fixed.group(1)) if fixed else entry
-    return cause(entry, measured, expected, "the backward divides by")
+    entry = gradients.WITHOUT_EPS if common == "std^2 = var" else maps.DIVISORS.get(common, OTHER["divisor"])
+    entry = fixed_eps(fixed.group(1)) if fixed else entry
+    return cause(entry, measured, expected, f"the backward divides by another value: {words}")
 
 
-DX = (
-    "dx = gamma / std dy - gamma / std mean dy - gamma / std^3 mean dy (x - mean) (x - mean)",
-    "dx = gamma / std dy",
-)
+DX = "dx = gamma / std (dy - mean(dy) - x_hat mean(dy x_hat))", "dx = gamma / std dy"
+
+
+def _dx_words(found: Dx) -> str:
+    """Return dx as a formula, what its terms share taken out."""
+    terms = [
+        (p, text)
+        for p, text in ((found.own, "dy"), (found.of_mean, "mean{}(dy)"), (found.of_x_hat, "x_hat mean{}(dy x_hat)"))
+        if p.constant
+    ]
+    fronts = {_front(p) for p, _ in terms}
+    if len(fronts) != 1:
+        return f"dx = {found.words()}"
+    gamma, inverse = fronts.pop()
+    front = " ".join(word for word in (gamma if gamma != "1" or inverse[:1] == "/" else "", inverse) if word)
+    inside = ""
+    for p, text in terms:
+        summed = p.words().get("sum", "")
+        region = maps.REGION.search(summed)
+        over = region.group(1) + " " if region else " of the shards' means " if "shards" in summed else ""
+        count = p.words().get("count", "1")
+        size = abs(p.constant)
+        factors = [f"{size:.10g}" if size != 1 else "", count if count != "1" else "", text.format(over)]
+        sign = "-" if p.constant < 0 else "+"
+        inside += (
+            f" {sign} {' '.join(f for f in factors if f)}"
+            if inside
+            else ("-" if sign == "-" else "") + " ".join(filter(None, factors))
+        )
+    square = found.of_x_hat.words().get("squares", "").split(" (")
+    if len(square) == 2 and square[0] == square[1].removesuffix(")^2") and square[0] != "/ std":
+        return f"dx = {front} ({inside}), x_hat = (x - mean) {square[0]}"
+    return f"dx = {front} ({inside})" if len(terms) > 1 and front else f"dx = {front} {inside}".replace("  ", " ")
 
 
 def _front(p: Product) -> tuple[str, str]:
@@ -252,7 +307,7 @@ def _coefficient(p: Product) -> str:
     size = abs(p.constant)
     text = count if size == 1 else f"{size:.10g}" if count == "1" else f"{size:.10g} {count}"
     summed = words.get("sum", "")
-    region = known.REGION.search(summed)
+    region = maps.REGION.search(summed)
     over = f"{region.group(1)}" if region else " by shards" if "shards" in summed else ""
     return ("-" if p.constant < 0 else "") + text + over
 
@@ -266,4 +321,5 @@ def parameter_causes(found: Summed, quantity: str) -> list[Cause]:
         return [_own_divisor(str(found.divisor), f"{measured}, {found.divisor}", expected)]
     if measured == expected:
         return []
-    return [cause(known.PARAMETERS.get((which, found.words()), known.OTHER[which]), measured, expected, which)]
+    numbers = {str(found.product): found.product.constant}
+    return [cause(gradients.PARAMETERS.get((which, found.words()), OTHER[which]), measured, expected, "", numbers)]

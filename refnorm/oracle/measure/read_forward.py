@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import NamedTuple
@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from refnorm.formats import unit_roundoff
-from refnorm.oracle.measure.fit import Rows, summed
+from refnorm.oracle.measure.divisors import POWERS, Row, divisors, formula_of
+from refnorm.oracle.measure.fit import Rows, nice, summed
 from refnorm.oracle.measure.formula import STANDARD, Formula, Region, Term, of, stacked
 from refnorm.oracle.measure.terms import (
     BETA,
@@ -27,23 +28,17 @@ from refnorm.oracle.measure.terms import (
     SHIFTS,
     VAR,
     constant,
-    factor,
-    function,
     mean,
-    scaled,
-    second_moment,
     shard_means,
-    shard_variances,
-    variance,
     weighed,
 )
 from refnorm.oracle.worlds import Values, World
 
 ROUNDINGS = 2.0**9  # of a result: noise of what is measured, before it is magnified
-POWERS = {2: "std^2", 1: "std", 0.5: "std^(1/2)", -1: "1/std", -2: "1/std^2"}  # written as a sum of terms
+
+GIVEN = constant("gamma is given", lambda w: np.longdouble(w.case.gamma is not None))
 
 Seen = tuple[World, Values]
-Row = Callable[[Term | Formula], Rows]
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,10 +69,15 @@ class Forward:
         """Return the gradient with respect to x, as the derivative of this map."""
         changed = self.change(w)
         root = self.divisor.value(w)
-        slope = -root ** np.longdouble(-1 / self.power - 1) / np.longdouble(self.power)
+        slope = -(root ** np.longdouble(-1 / self.power - 1)) / np.longdouble(self.power)
         arriving = changed.gamma * w.upstream
         through = self.divisor.back(w, arriving * (w.x - changed.mean) * slope)
         return arriving * changed.inv + self.centre.back(w, -arriving * changed.inv) + through
+
+    def regions(self) -> list[Region]:
+        """Return the regions, other than the channel, that its statistics are of."""
+        words = f"{self.centre} {self.divisor} "
+        return [r for r in (*REGIONS[1:], *SHARDED) if r.words and f"{r.words} " in words]
 
     def variance(self) -> Formula:
         """Return what of the divisor is a variance: all but eps and constants."""
@@ -99,6 +99,11 @@ class Forward:
         """Return the formula of each part, in words."""
         divisor = f"{POWERS[self.power]} = {self.divisor}"
         return {"centre": str(self.centre), "divisor": divisor, "scale": str(self.scale), "shift": str(self.shift)}
+
+    def coefficients(self) -> dict[str, float]:
+        """Return every coefficient, by part and term."""
+        formulas = {"centre": self.centre, POWERS[self.power]: self.divisor, "scale": self.scale, "shift": self.shift}
+        return {f"{part}: {term.words}": c for part, formula in formulas.items() for c, term in formula.parts}
 
 
 class Lines(NamedTuple):
@@ -194,25 +199,40 @@ def _read(lines: Sequence[Lines], per_channel: bool) -> Iterator[Forward]:
         level = np.abs(before[id(scale)] * before[id(divisor)] ** (-1 / power))[flat]
         return not np.any(level > 2e3 * hidden)
 
-    readings: list[tuple[float, Formula, float, Formula, Rows]] = []
+    given = row(GIVEN) > 0 if np.any(row(GIVEN) > 0) else np.ones_like(slope, bool)
+    readings: list[tuple[float, Formula, float, Formula]] = []
     for cost, scale in enumerate(scales):
-        for price, power, divisor in divisors(slope / row(scale), noise / np.abs(row(scale)), row, 2 if cost else 3):
-            if not silent(scale, divisor[1], power):
-                continue
-            formula = of(GAMMA) if not per_channel else of(scale) if divisor[0] > 0 else Formula(((-1.0, scale),))
-            readings.append((price + cost, formula, power, divisor[1], row(scale) * divisor[0]))
+        with_it = np.where(given, slope / row(scale), np.nan)
+        for price, power, (sign, divisor) in divisors(with_it, noise / np.abs(row(scale)), row, 2 if cost else 3):
+            if silent(scale, divisor, power):
+                factor, plain = _common_factor(divisor, power)
+                formula = Formula(((sign * factor, scale if per_channel else GAMMA),))
+                readings.append((price + cost, formula, power, plain))
         if readings and cost == 0:
             break
     if per_channel and not any(price < 1 for price, *_ in readings):
-        std = (row(own.divisor)) ** 0.5
-        found = summed(slope * std, noise * std, [[row(s) for s in SCALES], [row(SCALES[1])]], 2)
+        std = row(own.divisor) ** 0.5
+        families = [[row(s)[given] for s in SCALES], [row(SCALES[1])[given]]]
+        found = summed((slope * std)[given], (noise * std)[given], families, 2)
         if found:
-            formula = _formula(found.terms, [*SCALES, SCALES[1]])
+            formula = formula_of(found.terms, [*SCALES, SCALES[1]])
             if silent(formula, own.divisor, own.power):
-                readings.append((found.cost, formula, own.power, own.divisor, row(formula)))
-    for _, scale_formula, power, divisor_formula, _ in sorted(readings, key=lambda r: r[0]):
+                readings.append((found.cost, formula, own.power, own.divisor))
+    for _, scale_formula, power, divisor_formula in sorted(readings, key=lambda r: r[0]):
         for centre, shift in _offsets(slope, noise, x, y, row, own, per_channel):
-            yield Forward(centre, power, divisor_formula, scale_formula, shift)
+            found_map = Forward(centre, power, divisor_formula, scale_formula, shift)
+            yield found_map
+            if str(scale_formula) not in ("gamma", "1"):  # an absent gamma may be left alone
+                yield replace(found_map, scale=replace(scale_formula, if_given=True))
+
+
+def _common_factor(divisor: Formula, power: float) -> tuple[float, Formula]:
+    """Take a factor that all terms of a divisor share to the scale, if it is simpler there."""
+    constants = {c for c, _ in divisor.parts}
+    if len(divisor.parts) < 2 or len(constants) > 1:
+        return 1.0, divisor
+    scale = constants.pop() ** (-1 / power)
+    return (scale, of(*(t for _, t in divisor.parts))) if 0 < nice(scale) <= 1 else (1.0, divisor)
 
 
 def _constant(lines: Sequence[Lines]) -> Iterator[Forward]:
@@ -221,93 +241,6 @@ def _constant(lines: Sequence[Lines]) -> Iterator[Forward]:
     for shift in (Formula(), of(BETA)):
         if all(np.allclose(np.asarray(y - shift.value(w), float), 0, atol=1e-12) for w, y in flat):
             yield Forward(Formula(), 2, of(ONE), Formula(), shift)
-
-
-def divisors(slope: Rows, noise: Rows, row: Row, most: int) -> Iterator[tuple[float, float, tuple[float, Formula]]]:
-    """Yield cost, power and formula of what x - centre is divided by, and the sign of the scale."""
-    known = np.isfinite(slope) & (slope != 0)
-    signs = np.sign(slope[known])
-    if known.sum() < 3 or np.any(signs != signs[0]):
-        return
-    size, unsure = np.abs(slope[known]), noise[known]
-    for order, power in enumerate(POWERS):
-        target = size ** -float(power)
-        rough = np.maximum(np.abs(power) * target * unsure / size, 1e-300)
-        families = _divisor_terms(power)
-        rows = [[row(t)[known] for t in family] for family in families]
-        found = summed(target, rough, rows, most)
-        if found and found.terms:
-            flat = [t for family in families for t in family]
-            yield found.cost + order, power, (float(signs[0]), _formula(found.terms, flat))
-
-
-def _formula(terms: Sequence[tuple[int, float]], flat: Sequence[Term]) -> Formula:
-    return Formula(tuple((c, flat[i]) for i, c in terms))
-
-
-@cache
-def _divisor_terms(power: float) -> tuple[tuple[Term, ...], ...]:
-    """Return what a power of the divisor may be made of: of the batch, of the running statistics, of eps."""
-    counted = [variance(r, d) for d in DIVISORS for r in REGIONS] if power == 2 else [variance(), variance(STANDARD, "(m - 1)")]
-    own = [
-        *counted,
-        *(variance(r, about=STANDARD) for r in REGIONS if r != STANDARD),
-        *(second_moment(r, d) for d in DIVISORS[:6] for r in REGIONS[: 16 if power == 2 else 1]),
-        *(variance(r) for r in SHARDED),
-        *(shard_variances(split, equal) for split in (1, 2, 4) for equal in (False, True)),
-        _of_position_means(),
-        function("max(var, eps)", VAR, lambda w, v: np.maximum(v, w.eps), lambda w, v: (v > w.eps) * np.longdouble(1)),
-        function("var^2", VAR, lambda w, v: v * v, lambda w, v: 2 * v),
-        *weighed(VAR, ["(1 - a)", "a"]),
-        *weighed(variance(STANDARD, "(m - 1)"), ["(1 - a)", "a"]),
-    ]
-    roots = [_root(t) for t in (VAR, variance(STANDARD, "(m - 1)"), second_moment())]
-    both = function(
-        "sqrt(var + eps)", VAR, lambda w, v: np.sqrt(v + w.eps), lambda w, v: 0.5 / np.sqrt(v + w.eps)
-    )
-    stored = [
-        RUNNING_VAR,
-        *weighed(RUNNING_VAR, ["(1 - a)", "a"]),
-        *(scaled(k, lambda w, k=k: factor(w, k), RUNNING_VAR) for k in ("m/(m - 1)", "(m - 1)/m")),  # type: ignore[misc]
-        constant("running variance^2", lambda w: w.running_var**2),
-        ONE,
-    ]
-    stored_roots = [
-        constant("sqrt(running variance)", lambda w: np.sqrt(w.running_var)),
-        constant("sqrt(running variance + eps)", lambda w: np.sqrt(w.running_var + w.eps)),
-    ]
-    added = [
-        EPS,
-        ONE,
-        constant("eps^2", lambda w: np.longdouble(w.eps) ** 2),
-        constant("sqrt(eps)", lambda w: np.sqrt(np.longdouble(w.eps))),
-        constant("max(eps, 1.001e-5)", lambda w: np.longdouble(max(w.eps, 1.001e-5))),
-        constant("float32(eps)", lambda w: np.longdouble(np.float32(w.eps))),
-        constant("(eps, and 1e-12 if it is small)", lambda w: np.longdouble(w.eps + (1e-12 if w.eps <= 1.0001e-5 else 0))),
-        constant("min(eps, 1)", lambda w: np.longdouble(min(w.eps, 1.0))),
-        constant("(eps, or 1e-5 if it is 0)", lambda w: np.longdouble(w.eps or 1e-5)),
-        constant("eps/m", lambda w: np.longdouble(w.eps) / w.m),
-    ]
-    if power in (1, -1):
-        own, stored = [*roots, both, *own], [*stored_roots, *stored]
-    return tuple(own), tuple(stored), tuple(added)
-
-
-def _root(term: Term) -> Term:
-    return function(f"sqrt({term.words})", term, lambda w, v: np.sqrt(v), lambda w, v: 0.5 / np.sqrt(v))
-
-
-def _of_position_means() -> Term:
-    """Return the variance of the samples' means."""
-    inner = Region("SL")
-
-    def value(w: World) -> Values:
-        return STANDARD.average((inner.average(w.x) - MEAN.value(w)) ** 2)
-
-    def back(w: World, upstream: Values) -> Values:
-        return 2 * (inner.average(w.x) - MEAN.value(w)) * STANDARD.average(upstream)
-
-    return Term("var of the samples' means", value, back)
 
 
 @cache
@@ -324,21 +257,21 @@ def _centres() -> tuple[tuple[Term, ...], ...]:
 def _offsets(
     slope: Rows, noise: Rows, x: Rows, y: Rows, row: Row, own: Forward, per_channel: bool
 ) -> Iterator[tuple[Formula, Formula]]:
-    """Yield centre and shift: the centre if beta is added as it is; else the shift, if the centre is an ordinary one."""
-    unsure = (np.abs(x) * noise + noise) / np.abs(slope) + noise * np.abs(x)
-    unsure = np.abs(x) * noise / np.abs(slope) + noise / np.abs(slope)
+    """Yield centre and shift: what y is beside slope x is -slope centre + shift, a sum of terms of either."""
     beta = row(BETA) if per_channel else np.zeros_like(y)
+    unsure = np.abs(x) * noise + noise + 1e-15 * (np.abs(y) + np.abs(beta))
     families = _centres()
-    rows = [[row(t) for t in family] for family in families]
+    rows = [[-slope * row(t) for t in family] for family in families]
     flat = [t for family in families for t in family]
-    tried = [] if not per_channel else [row(s) for s in SHIFTS]
-    found = summed(x - (y - beta) / slope, unsure + 1e-15 * np.abs(beta / slope), rows)
-    if found:
-        yield _formula(found.terms, flat), of(BETA)
-    if found and found.cost < 1:
-        return
-    for centre in (own.centre, Formula(), of(MEAN), of(RUNNING_MEAN), Formula(((-1.0, MEAN),))):
-        left = y - slope * (x - row(centre)) if centre.parts else y - slope * x
-        shift = summed(left, unsure * np.abs(slope) + 1e-15 * np.abs(y), [tried, tried[3:4]], 2) if tried else None
-        if shift is not None:
-            yield centre, _formula(shift.terms, [*SHIFTS, SHIFTS[3]])
+    left = y - slope * x
+    if found := summed(left - beta, unsure, rows):
+        yield formula_of(found.terms, flat), of(BETA)
+        if found.cost < 1:
+            return
+    if per_channel:
+        shifts = [[row(s) for s in SHIFTS], [row(SHIFTS[3])]]
+        if found := summed(left, unsure, [*rows[:2], *shifts]):
+            every = [*flat[:-1], *SHIFTS, SHIFTS[3]]
+            centre = [(i, c) for i, c in found.terms if i < len(flat) - 1]
+            shift = [(i, c) for i, c in found.terms if i >= len(flat) - 1]
+            yield formula_of(centre, every), formula_of(shift, every)

@@ -24,6 +24,7 @@ from refnorm.oracle.measure.terms import (
     VAR,
     WEIGHTS,
     constant,
+    counted,
     factor,
     mean,
     scaled,
@@ -131,7 +132,7 @@ def _terms(which: str, power: float) -> tuple[list[Term], ...]:
     if power == 0.5:
         stored = [constant("running std", lambda w: np.sqrt(w.running_var))]
         std = constant("std", lambda w: np.sqrt(VAR.value(w)))
-        batch = [scaled(k, lambda w, k=k: factor(w, k), std) for k in ("1", "m/(m - 1)")]  # type: ignore[misc]
+        batch = [scaled(k, counted(k), std) for k in ("1", "m/(m - 1)")]
         batch.append(constant("sqrt(unbiased var)", lambda w: np.sqrt(variance(STANDARD, "(m - 1)").value(w))))
     else:
         std_eps = constant("(std + eps)^2", lambda w: (np.sqrt(VAR.value(w)) + w.eps) ** 2)
@@ -141,13 +142,15 @@ def _terms(which: str, power: float) -> tuple[list[Term], ...]:
             constant("1/sqrt(var + eps)", lambda w: 1 / np.sqrt(VAR.value(w) + w.eps)),
             constant("sqrt(var + eps)", lambda w: np.sqrt(VAR.value(w) + w.eps)),
             constant("var^2", lambda w: VAR.value(w) ** 2),
-            constant("(sqrt(unbiased var) + eps)^2", lambda w: (np.sqrt(VAR.value(w) * factor(w, "m/(m - 1)")) + w.eps) ** 2),
+            constant(
+                "(sqrt(unbiased var) + eps)^2", lambda w: (np.sqrt(VAR.value(w) * factor(w, "m/(m - 1)")) + w.eps) ** 2
+            ),
             std_eps,
-            scaled("m/(m - 1)", lambda w: factor(w, "m/(m - 1)"), std_eps),
+            scaled("m/(m - 1)", counted("m/(m - 1)"), std_eps),
         ]
     distance = constant("(mean - running mean)^2", lambda w: (MEAN.value(w) - w.running_mean) ** 2)
-    corrected = scaled("m/(m - 1)", lambda w: factor(w, "m/(m - 1)"), distance)
-    unbiased_eps = scaled("m/(m - 1)", lambda w: factor(w, "m/(m - 1)"), EPS)
+    corrected = scaled("m/(m - 1)", counted("m/(m - 1)"), distance)
+    unbiased_eps = scaled("m/(m - 1)", counted("m/(m - 1)"), EPS)
     further = [EPS, unbiased_eps, ONE, distance, corrected, constant("mean^2", lambda w: MEAN.value(w) ** 2)]
     first = (VAR.words, f"unbiased {VAR.words}", "std")
     return (
@@ -167,4 +170,3 @@ def _by_shard(all_of_its_size: bool) -> Term:
         return VAR.value(w) * m / (m - 1)
 
     return Term("var corrected by a shard's count", value)
-

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,10 +44,11 @@ def sizes(w: World, m: Values) -> dict[str, Values]:
     }
 
 
-DIVISORS = tuple(
-    "m|(m - 1)|N|HW|C|1|(m + 1)|(m - 2)|(N - 1)|(m - 1.5)|(m - 3)|(NCHW - 1)|C m|m^2|(m - 1)^2/m|m^2/(m - 1)"
-    "|m^2/(m + 1)|(m - 1 + eps/C)|m (N - 1)/N|m (NCHW - 1)/NCHW".split("|")
-)
+# The divisors and weights by name, the usual ones first: what is read off is tried in this order.
+DIVISORS = (
+    "m", "(m - 1)", "N", "HW", "C", "1", "(m + 1)", "(m - 2)", "(N - 1)", "(m - 1.5)", "(m - 3)", "(NCHW - 1)", "C m",
+    "m^2", "(m - 1)^2/m", "m^2/(m - 1)", "m^2/(m + 1)", "(m - 1 + eps/C)", "m (N - 1)/N", "m (NCHW - 1)/NCHW",
+)  # fmt: skip
 FACTORS = ("1", "1/m", "m", "m/(m - 1)", "(m - 1)/m", "m/N", "N/m", "1/N", "N", "1/C", "C", "m/(m + 1)", "m/(m - 2)")
 
 
@@ -125,7 +124,9 @@ def variance(region: Region = STANDARD, divisor: str = "m", about: Region | None
 
     own = "" if about is None or about == region else f" about the mean{about.words or ' of its channel'}"
     plain = f"var{region.words}{own}"
-    words = {"m": plain, "(m - 1)": f"unbiased {plain}"}.get(divisor, f"sum{region.words} (x - mean)^2{own} / {divisor}")
+    words = {"m": plain, "(m - 1)": f"unbiased {plain}"}.get(
+        divisor, f"sum{region.words} (x - mean)^2{own} / {divisor}"
+    )
     return Term(words.removesuffix(" / 1"), value, back)
 
 
@@ -154,7 +155,9 @@ def shard_means(split: int) -> Term:
     def back(w: World, upstream: Values) -> Values:
         total = STANDARD.average(upstream) * w.m
         parts = _shard_weights(w, split, True)
-        return np.concatenate([np.broadcast_to(total * share / (w.m * len(p) / len(w.x)), p.shape) for share, p in parts])
+        return np.concatenate(
+            [np.broadcast_to(total * share / (w.m * len(p) / len(w.x)), p.shape) for share, p in parts]
+        )
 
     def value(w: World) -> Values:
         return sum(share * STANDARD.average(p) for share, p in _shard_weights(w, split, True))
@@ -178,7 +181,9 @@ def shard_variances(split: int, equal: bool) -> Term:
     return Term(f"mean of the shards' variances{', counts aside' if equal else ''}", value, back)
 
 
-def function(words: str, of: Term, value: Callable[[World, Values], Values], slope: Callable[[World, Values], Values]) -> Term:
+def function(
+    words: str, of: Term, value: Callable[[World, Values], Values], slope: Callable[[World, Values], Values]
+) -> Term:
     """Return a function of one term, with its derivative."""
     back = of.back
 
@@ -202,12 +207,12 @@ def constant(words: str, value: Value) -> Term:
 
 
 def _affine(value: Value) -> Value:
-    """An absent gamma stays 1."""
+    """Return a value that is 1 where gamma is absent."""
     return lambda w: np.ones_like(w.gamma) if w.case.gamma is None else value(w)
 
 
 def _shifted(value: Value) -> Value:
-    """An absent beta stays 0."""
+    """Return a value that is 0 where beta is absent."""
     return lambda w: np.zeros_like(w.beta) if w.case.beta is None else value(w)
 
 
@@ -269,24 +274,22 @@ def weights(w: World) -> dict[str, Values]:
 
 
 WEIGHTS = (
-    "(1 - a)|a|1|(1 - a)^2|(1 - (1 - a)^2)|a^2|(1 - a^2)|(1 - a) a|(1 - a)^3|(1 - (1 - a)^3)|float32(1 - a)|float32(a)"
-    "|(1 - float32(a))|(1 - a)^2 a|(1 - a) a^2|sqrt(1 - a)|sqrt(a)".split("|")
-)
+    "(1 - a)", "a", "1", "(1 - a)^2", "(1 - (1 - a)^2)", "a^2", "(1 - a^2)", "(1 - a) a", "(1 - a)^3",
+    "(1 - (1 - a)^3)", "float32(1 - a)", "float32(a)", "(1 - float32(a))", "(1 - a)^2 a", "(1 - a) a^2", "sqrt(1 - a)",
+    "sqrt(a)",
+)  # fmt: skip
 
 
-def weighed(term: Term, names: Iterator[str] | list[str]) -> list[Term]:
+def weighed(term: Term, names: Sequence[str]) -> list[Term]:
     """Return a term with each weight."""
-    return [scaled(name, lambda w, name=name: weights(w)[name], term) for name in names]  # type: ignore[misc]
+    return [scaled(name, weight(name), term) for name in names]
 
 
-def in_batch(w: World) -> World:
-    """Return a world whose own mean and variance are the batch's."""
-    average = STANDARD.average
-    centre = average(w.x)
-    centre = centre + average(w.x - centre)
-    return replace(w, mean=centre, var=average((w.x - centre) ** 2))
+def weight(words: str) -> Value:
+    """Return a weight of `weights`."""
+    return lambda w: weights(w)[words]
 
 
-def combinations(*families: list[Term]) -> Iterator[tuple[Term, ...]]:
-    """Yield one term of each family."""
-    return itertools.product(*families)
+def counted(words: str) -> Value:
+    """Return a factor of counts (see `factor`)."""
+    return lambda w: factor(w, words)

@@ -1,0 +1,124 @@
+"""Read off what x - mean is divided by: a power of it is a sum of variances, eps and constants."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+
+import numpy as np
+
+from refnorm.oracle.measure.fit import Rows, summed
+from refnorm.oracle.measure.formula import STANDARD, Formula, Region, Term
+from refnorm.oracle.measure.terms import (
+    DIVISORS,
+    EPS,
+    MEAN,
+    ONE,
+    REGIONS,
+    RUNNING_VAR,
+    SHARDED,
+    VAR,
+    constant,
+    function,
+    scaled,
+    second_moment,
+    shard_variances,
+    variance,
+    weighed,
+)
+from refnorm.oracle.worlds import Values, World
+
+POWERS = {2: "std^2", 1: "std", 0.5: "std^(1/2)", -1: "1/std", -2: "1/std^2"}  # written as a sum of terms
+Row = Callable[[Term | Formula], Rows]
+
+
+def divisors(slope: Rows, noise: Rows, row: Row, most: int) -> Iterator[tuple[float, float, tuple[float, Formula]]]:
+    """Yield cost, power and formula of what x - centre is divided by, and the sign of the scale."""
+    known = np.isfinite(slope) & (slope != 0)
+    signs = np.sign(slope[known])
+    if known.sum() < 3 or np.any(signs != signs[0]):
+        return
+    size, unsure = np.abs(slope[known]), noise[known]
+    for order, power in enumerate(POWERS):
+        target = size ** -float(power)
+        rough = np.maximum(np.abs(power) * target * unsure / size, 1e-300)
+        families = _divisor_terms(power)
+        rows = [[row(t)[known] for t in family] for family in families]
+        found = summed(target, rough, rows, most)
+        if found and found.terms:
+            flat = [t for family in families for t in family]
+            yield found.cost + order, power, (float(signs[0]), formula_of(found.terms, flat))
+
+
+def formula_of(terms: Sequence[tuple[int, float]], flat: Sequence[Term]) -> Formula:
+    """Return a sum by the numbers of its terms."""
+    return Formula(tuple((c, flat[i]) for i, c in terms))
+
+
+@cache
+def _divisor_terms(power: float) -> tuple[tuple[Term, ...], ...]:
+    """Return what a power of the divisor may be made of: of the batch, of the running statistics, of eps."""
+    counted = (
+        [variance(r, d) for d in DIVISORS for r in REGIONS]
+        if power == 2
+        else [variance(), variance(STANDARD, "(m - 1)")]
+    )
+    own = [
+        *counted,
+        *(variance(r, about=STANDARD) for r in REGIONS if r != STANDARD),
+        *(second_moment(r, d) for d in DIVISORS[:6] for r in REGIONS[: 16 if power == 2 else 1]),
+        *(variance(r) for r in SHARDED),
+        *(shard_variances(split, equal) for split in (1, 2, 4) for equal in (False, True)),
+        _of_position_means(),
+        function("max(var, eps)", VAR, lambda w, v: np.maximum(v, w.eps), lambda w, v: (v > w.eps) * np.longdouble(1)),
+        function("var^2", VAR, lambda w, v: v * v, lambda w, v: 2 * v),
+        *weighed(VAR, ["(1 - a)", "a"]),
+        *weighed(variance(STANDARD, "(m - 1)"), ["(1 - a)", "a"]),
+    ]
+    roots = [_root(t) for t in (VAR, variance(STANDARD, "(m - 1)"), second_moment())]
+    both = function("sqrt(var + eps)", VAR, lambda w, v: np.sqrt(v + w.eps), lambda w, v: 0.5 / np.sqrt(v + w.eps))
+    stored = [
+        RUNNING_VAR,
+        *weighed(RUNNING_VAR, ["(1 - a)", "a"]),
+        *(scaled(k, counted(k), RUNNING_VAR) for k in ("m/(m - 1)", "(m - 1)/m")),
+        constant("running variance^2", lambda w: w.running_var**2),
+        ONE,
+    ]
+    stored_roots = [
+        constant("sqrt(running variance)", lambda w: np.sqrt(w.running_var)),
+        constant("sqrt(running variance + eps)", lambda w: np.sqrt(w.running_var + w.eps)),
+    ]
+    added = [
+        EPS,
+        ONE,
+        constant("eps^2", lambda w: np.longdouble(w.eps) ** 2),
+        constant("sqrt(eps)", lambda w: np.sqrt(np.longdouble(w.eps))),
+        constant("max(eps, 1.001e-5)", lambda w: np.longdouble(max(w.eps, 1.001e-5))),
+        constant("float32(eps)", lambda w: np.longdouble(np.float32(w.eps))),
+        constant(
+            "(eps, and 1e-12 if it is small)", lambda w: np.longdouble(w.eps + (1e-12 if w.eps <= 1.0001e-5 else 0))
+        ),
+        constant("min(eps, 1)", lambda w: np.longdouble(min(w.eps, 1.0))),
+        constant("(eps, or 1e-5 if it is 0)", lambda w: np.longdouble(w.eps or 1e-5)),
+        constant("eps/m", lambda w: np.longdouble(w.eps) / w.m),
+    ]
+    if power in (1, -1):
+        own, stored = [*roots, both, *own], [*stored_roots, *stored]
+    return tuple(own), tuple(stored), tuple(added), (ONE,)
+
+
+def _root(term: Term) -> Term:
+    return function(f"sqrt({term.words})", term, lambda w, v: np.sqrt(v), lambda w, v: 0.5 / np.sqrt(v))
+
+
+def _of_position_means() -> Term:
+    """Return the variance of the samples' means."""
+    inner = Region("SL")
+
+    def value(w: World) -> Values:
+        return STANDARD.average((inner.average(w.x) - MEAN.value(w)) ** 2)
+
+    def back(w: World, upstream: Values) -> Values:
+        return 2 * (inner.average(w.x) - MEAN.value(w)) * STANDARD.average(upstream)
+
+    return Term("var of the samples' means", value, back)

@@ -1,0 +1,225 @@
+"""Read off dx what dy is multiplied by, and which means of it are taken away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from refnorm.formats import unit_roundoff
+from refnorm.oracle.measure.divisors import divisors
+from refnorm.oracle.measure.fit import Rows, multiplied, summed
+from refnorm.oracle.measure.formula import STANDARD, Formula, Region, Term, shards, stacked
+from refnorm.oracle.measure.products import (
+    COUNTS,
+    GAMMAS,
+    INVERSES,
+    ZERO,
+    Divisor,
+    Product,
+    Value,
+    centred,
+    far,
+    product_of,
+)
+from refnorm.oracle.measure.read_forward import ROUNDINGS, Seen
+from refnorm.oracle.measure.terms import REGIONS
+from refnorm.oracle.worlds import Values, World
+
+AVERAGES = (STANDARD, Region("N"), Region("NCSL"), Region("SL"), Region("NS"), Region("CSL"), Region("C"), Region("NC"))
+
+
+@dataclass(frozen=True, eq=False)
+class Dx:
+    """dx = own dy - of_mean - of_x_hat, each a product, as it was measured; a term may be missing."""
+
+    own: Product
+    of_mean: Product
+    of_x_hat: Product
+    divisor: Divisor | None = None
+
+    def value(self, w: World) -> Values:
+        """Return dx."""
+        w = w if self.divisor is None else self.divisor.change(w)
+        parts = (self.own, w.upstream), (self.of_mean, 1), (self.of_x_hat, w.x - w.mean)
+        return sum((p.value(w) * by for p, by in parts if p.constant), np.zeros_like(w.x))
+
+    def words(self) -> str:
+        """Return the formula in words."""
+        terms = [f"{self.own} dy"] if self.own.constant else []
+        terms += [str(self.of_mean)] if self.of_mean.constant else []
+        terms += [f"{self.of_x_hat} (x - mean)"] if self.of_x_hat.constant else []
+        return " + ".join(terms).replace("+ -", "- ") or "0"
+
+
+def read_dx(seen: Sequence[Seen], regions: Sequence[Region] = ()) -> Iterator[Dx]:
+    """Yield what dx may be: in each channel dx = a dy + b + c (x - mean), and a, b, c are products.
+
+    Parameters
+    ----------
+    seen : the world of each case, with the dx that was returned.
+    regions : groups of values that share statistics in those worlds, if not the channels.
+    """
+    plain = [(w, np.asarray(dx, np.longdouble)) for w, dx in seen if np.all(np.isfinite(dx)) and w.m > 3]
+    for region in (STANDARD, *regions):
+        solved = [_solved(w, dx, region) for w, dx in plain]
+        if plain and all(s is not None for s in solved):
+            yield from _read([(w, *s) for (w, _), s in zip(plain, solved, strict=True) if s is not None], region)
+            return
+    if len(plain) > 2:
+        yield from _elementwise(sorted(plain, key=lambda pair: -pair[0].x.ndim))
+
+
+@np.errstate(all="ignore")
+def _solved(w: World, dx: Values, region: Region) -> tuple[Values, Values] | None:
+    """Solve for a, b, c in each group; with the noise of each. None if they leave more than noise."""
+    axes = region.numbers(w.x.ndim)
+    others = tuple(a for a in range(w.x.ndim) if a not in axes)
+    m = int(np.prod([w.x.shape[a] for a in axes]))
+    if m < 4:
+        return (np.zeros((3, 0)), np.zeros((3, 0)))
+
+    def grouped(values: Values) -> Values:
+        return np.moveaxis(np.broadcast_to(values, w.x.shape), others, range(len(others))).reshape(-1, m)
+
+    g, d, target = grouped(w.upstream), grouped(centred(w)), grouped(dx)
+    shift = d.mean(axis=1, keepdims=True)  # what is left of x beside a constant
+    columns = np.stack([g, np.ones_like(g), d - shift], axis=-1).astype(float)
+    size = np.abs(columns).max(axis=1, keepdims=True)
+    size[size == 0] = 1
+    wanted = np.asarray(target, float)
+    inverse = np.linalg.pinv(columns / size)
+    found = (inverse @ wanted[..., None])[..., 0] / size[:, 0]
+    far = np.abs(grouped(w.x)).max(axis=1) / np.maximum(np.abs(d).max(axis=1), 1e-300)  # what a rounded mean costs
+    u = unit_roundoff(w.case.kind) * (ROUNDINGS + 8 * np.asarray(far, float))
+    level = u * (np.abs(wanted).max(axis=1) + np.abs(found * size[:, 0]).max(axis=1))
+    left = np.abs((columns @ found[..., None])[..., 0] - wanted).max(axis=1)
+    if np.any(left > level * 8):
+        return None
+    noise = np.abs(inverse).sum(axis=2) / size[:, 0] * level[:, None]
+    found[:, 1] -= found[:, 2] * np.asarray(shift[:, 0], float)
+    noise[:, 1] += noise[:, 2] * np.abs(np.asarray(shift[:, 0], float))
+    return found.T, noise.T
+
+
+@np.errstate(all="ignore")
+def _read(solved: Sequence[tuple[World, Values, Values]], region: Region) -> Iterator[Dx]:
+    solved = [s for s in solved if s[1].shape[1]]
+    if len(solved) < 2:
+        return
+    found = np.concatenate([f for _, f, _ in solved], axis=1)
+    noise = np.concatenate([n for _, _, n in solved], axis=1)
+    worlds = [w for w, _, _ in solved]
+    divisor = None
+    own = _fitted(found[0], noise[0], {"inverse": INVERSES, "gamma": GAMMAS, "count": COUNTS}, worlds, region)
+    if own is None:
+        own, divisor = _own_divisor(found[0], noise[0], worlds, region)
+        if own is None or divisor is None:
+            return
+        worlds = [divisor.change(w) for w in worlds]
+    means = {f"mean{r.words} dy": _mean_of(r, False) for r in AVERAGES}
+    means |= {"mean of the shards' means of dy": lambda w: _equally(w, w.upstream)}
+    usual = {"gamma": GAMMAS, "count": COUNTS}
+    of_mean = _fitted(found[1], noise[1], {"sum": means, "inverse": INVERSES, **usual}, worlds, region)
+    both = {f"mean{r.words} dy (x - mean)": _mean_of(r, True) for r in AVERAGES}
+    both |= {"mean of the shards' means of dy (x - mean)": lambda w: _equally(w, w.upstream * centred(w))}
+    of_x_hat = _fitted(found[2], noise[2], {"sum": both, "squares": _squares(), **usual}, worlds, region)
+    if of_mean is not None and of_x_hat is not None:
+        yield Dx(own, of_mean, of_x_hat, divisor)
+
+
+def _own_divisor(
+    target: Rows, noise: Rows, worlds: Sequence[World], region: Region
+) -> tuple[Product | None, Divisor | None]:
+    """Return what dy is multiplied by, where that is gamma, or 1, over another divisor than the forward's."""
+
+    def row(term: Term | Formula) -> Rows:
+        return _stacked(term.value, worlds, region)
+
+    families = {"inverse": INVERSES, "gamma": GAMMAS, "count": COUNTS}
+    for number, gamma in enumerate(list(GAMMAS.values())[:3]):
+        size = _stacked(gamma, worlds, region)
+        clear = (size != 0) & (np.abs(target) > 1e3 * noise)
+        slope = np.where(clear, target / np.where(clear, size, 1), 0)
+        for _, power, (sign, formula) in divisors(slope, noise / np.where(clear, np.abs(size), 1), row, 2):
+            return product_of(((0, sign), (number, 1.0), (0, 1.0)), families), Divisor(power, formula)
+    return None, None
+
+
+def _times_centred(p: Product) -> Value:
+    return lambda w: p.value(w) * centred(w)
+
+
+def _mean_of(region: Region, times_x: bool) -> Value:
+    return lambda w: region.average(w.upstream * centred(w) if times_x else w.upstream)
+
+
+def _squares() -> dict[str, Value]:
+    """Return what may stand in front of x_hat mean(dy x_hat): one inverse three times, or that of x_hat twice."""
+    usual = next(iter(INVERSES))
+    result: dict[str, Value] = {"/ std^3": lambda w: w.inv**3}
+    for a in INVERSES:
+        for b in dict.fromkeys((a, usual, "")):
+            result[f"{a} ({b})^2" if b else a] = _cubed(a, b)
+        if a != usual:
+            result[f"{usual} ({a})^2" if a else usual] = _cubed(usual, a)
+    return result
+
+
+def _cubed(a: str, b: str) -> Value:
+    return lambda w: INVERSES[a](w) * INVERSES[b](w) ** 2
+
+
+def _equally(w: World, values: Values) -> Values:
+    parts = shards(values, 1)
+    return sum(STANDARD.average(p) for p in parts) / len(parts)
+
+
+def _fitted(
+    target: Rows, noise: Rows, families: dict[str, dict[str, Value]], worlds: Sequence[World], region: Region
+) -> Product | None:
+    if np.all(np.abs(target) <= noise):
+        return ZERO
+    rows = [[_stacked(value, worlds, region) for value in f.values()] for f in families.values()]
+    found = multiplied(target, noise, rows)
+    return product_of(found.terms, families) if found else None
+
+
+def _stacked(value: Value, worlds: Sequence[World], region: Region) -> Rows:
+    """Return one value for each group, as `_solved` orders them."""
+    shapes = []
+    for w in worlds:
+        axes = region.numbers(w.x.ndim)
+        shapes.append(tuple(1 if a in axes else n for a, n in enumerate(w.x.shape)))
+    return stacked(value, worlds, shapes)
+
+
+@np.errstate(all="ignore")
+def _elementwise(seen: Sequence[Seen]) -> Iterator[Dx]:
+    """Yield what dx may be where its sums are over other values than the channel's: dy itself weighs as it should."""
+    worlds, shapes = [w for w, _ in seen], [w.x.shape for w, _ in seen]
+    whole = stacked(lambda w: w.gamma * w.inv * w.upstream, worlds, shapes)
+    target = np.concatenate([np.asarray(dx, float).ravel() for _, dx in seen])
+    u = max(unit_roundoff(w.case.kind) for w in worlds) * ROUNDINGS * 8
+    size = stacked(lambda w: np.abs(w.gamma * w.inv) * np.abs(w.upstream).max() * far(w) ** 2, worlds, shapes)
+    front = ("inverse", *next(iter(INVERSES.items()))), ("gamma", *next(iter(GAMMAS.items())))
+    behind = ("squares", "/ std^3", lambda w: w.inv**3), ("gamma", *next(iter(GAMMAS.items())))
+    means, both = [], []
+    for r in REGIONS:
+        mean = ("sum", f"mean{r.words} dy", _mean_of(r, False))
+        other = ("sum", f"mean{r.words} dy (x - mean)", _mean_of(r, True))
+        for count in COUNTS.items():
+            means.append(Product(1.0, (mean, *front, ("count", *count))))
+            both.append(Product(1.0, (other, *behind, ("count", *count))))
+    rows = [
+        [stacked(p.value, worlds, shapes) for p in means],
+        [stacked(_times_centred(p), worlds, shapes) for p in both],
+    ]
+    found = summed(target - whole, np.maximum(size * u, 1e-300), rows)
+    if found:
+        terms = {0: ZERO, 1: ZERO}
+        for i, c in found.terms:
+            p = [*means, *both][i]
+            terms[i >= len(means)] = Product(c, p.factors)
+        yield Dx(Product(1.0, (*front, ("count", "1", COUNTS["1"]))), terms[0], terms[1])
