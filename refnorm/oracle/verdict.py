@@ -15,10 +15,11 @@ from refnorm.oracle.bounds import TIERS, WORST, Tier
 from refnorm.oracle.diagnose import diagnose, is_flushed, nearest
 from refnorm.oracle.finding import Cause, Finding, finding
 from refnorm.oracle.judge import DECLINED, Observation, judged_numbers
+from refnorm.oracle.measure.known import fixed_eps
+from refnorm.oracle.measure.known_updates import WEIGHTS
 from refnorm.oracle.plan import Plan
 from refnorm.oracle.quantities import BEHAVIOURS, FURTHER, QUANTITIES, RETURNS
 from refnorm.oracle.report import ROWS, Cell, Path
-from refnorm.oracle.vocabulary import vocabulary
 
 FIRST = ("y, training", "y, inference", "dx", "frozen y", "frozen dx")  # what is differentiated to second order
 IGNORED = 12  # cases that show what a setting does that is ignored
@@ -165,8 +166,8 @@ def ignored_settings(plan: Plan) -> list[Finding]:
             weights = f"the new batch weighs {value:g} and the old value {round(1 - value, 6):g}"
             title = f"momentum is ignored: {weights}, whatever is passed"
         effect = f"A caller who sets {name} is not heard; all else is judged with {value:g}."
-        known = f"{name}-fixed-{value:g}".replace("e-0", "e-")
-        cause = known if known in vocabulary() else f"{name}-ignored"
+        known = {entry.name for entry in WEIGHTS.values()} & {f"momentum-fixed-{value:g}"}
+        cause = fixed_eps(f"{value:g}").name if name == "eps" else next(iter(known), "momentum-ignored")
         found.append(finding(Cause("wrong", cause, title, effect), failed))
     return found
 

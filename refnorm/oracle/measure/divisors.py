@@ -19,6 +19,7 @@ from refnorm.oracle.measure.terms import (
     SHARDED,
     VAR,
     constant,
+    counted,
     function,
     scaled,
     second_moment,
@@ -58,13 +59,13 @@ def formula_of(terms: Sequence[tuple[int, float]], flat: Sequence[Term]) -> Form
 @cache
 def _divisor_terms(power: float) -> tuple[tuple[Term, ...], ...]:
     """Return what a power of the divisor may be made of: of the batch, of the running statistics, of eps."""
-    counted = (
+    batch = (
         [variance(r, d) for d in DIVISORS for r in REGIONS]
         if power == 2
         else [variance(), variance(STANDARD, "(m - 1)")]
     )
     own = [
-        *counted,
+        *batch,
         *(variance(r, about=STANDARD) for r in REGIONS if r != STANDARD),
         *(second_moment(r, d) for d in DIVISORS[:6] for r in REGIONS[: 16 if power == 2 else 1]),
         *(variance(r) for r in SHARDED),
@@ -82,6 +83,7 @@ def _divisor_terms(power: float) -> tuple[tuple[Term, ...], ...]:
         *weighed(RUNNING_VAR, ["(1 - a)", "a"]),
         *(scaled(k, counted(k), RUNNING_VAR) for k in ("m/(m - 1)", "(m - 1)/m")),
         constant("running variance^2", lambda w: w.running_var**2),
+        constant("max(running variance, eps)", lambda w: np.maximum(w.running_var, w.eps)),
         ONE,
     ]
     stored_roots = [

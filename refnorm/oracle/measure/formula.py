@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
 
@@ -100,7 +100,7 @@ def stacked(value: Value, worlds: Sequence[World], shapes: Sequence[tuple[int, .
 
 def channels(w: World) -> tuple[int, ...]:
     """Return the shape of one value a channel, to be broadcast to x."""
-    return (1, w.x.shape[1]) + (1,) * (w.x.ndim - 2)
+    return (1, int(w.x.shape[1]), *[1] * (w.x.ndim - 2))
 
 
 def of(*terms: Term) -> Formula:
@@ -155,7 +155,7 @@ class Region:
         return np.concatenate(ones).astype(np.longdouble)
 
 
-@cache
+@lru_cache(None)
 def _numbers(axes: str, ndim: int) -> tuple[int, ...]:
     letters = "NC" + "S" * (ndim - 3) + ("L" if ndim > 2 else "")
     if ndim == 2 and axes.endswith("CS"):

@@ -46,8 +46,9 @@ DIVISORS: dict[str, Known] = {
     "std^(1/2) = var + eps": Known(
         "square-instead-of-root", "the square is taken instead of the root: 1 / (var + eps)^2", SCALE
     ),
-    "1/std^2 = var + eps": Known(
-        "multiplied-by-std", "x - mean is multiplied by the standard deviation instead of divided", SCALE
+    **dict.fromkeys(
+        ("1/std^2 = var + eps", "1/std = sqrt(var + eps)"),
+        Known("multiplied-by-std", "x - mean is multiplied by the standard deviation instead of divided", SCALE),
     ),
     "std^2 = 1": Known("not-scaled", "x - mean is not divided by the standard deviation", SCALE),
     "std^2 = unbiased var + eps": Known(
