@@ -15,7 +15,7 @@ from refnorm.oracle.bounds import TIERS, WORST, Tier
 from refnorm.oracle.diagnose import diagnose, is_flushed, nearest
 from refnorm.oracle.finding import Cause, Finding, finding
 from refnorm.oracle.judge import DECLINED, Observation, judged_numbers
-from refnorm.oracle.measure.known import fixed_eps
+from refnorm.oracle.measure.known import eps_fixed_at
 from refnorm.oracle.measure.known_updates import WEIGHTS
 from refnorm.oracle.plan import Plan
 from refnorm.oracle.quantities import BEHAVIOURS, FURTHER, QUANTITIES, RETURNS
@@ -167,7 +167,7 @@ def ignored_settings(plan: Plan) -> list[Finding]:
             title = f"momentum is ignored: {weights}, whatever is passed"
         effect = f"A caller who sets {name} is not heard; all else is judged with {value:g}."
         known = {entry.name for entry in WEIGHTS.values()} & {f"momentum-fixed-{value:g}"}
-        cause = fixed_eps(f"{value:g}").name if name == "eps" else next(iter(known), "momentum-ignored")
+        cause = eps_fixed_at(f"{value:g}").name if name == "eps" else next(iter(known), "momentum-ignored")
         found.append(finding(Cause("wrong", cause, title, effect), failed))
     return found
 

@@ -14,7 +14,8 @@ from refnorm.oracle.measure import known_gradients as gradients
 from refnorm.oracle.measure import known_maps as maps
 from refnorm.oracle.measure import known_updates as updates
 from refnorm.oracle.measure.double_backward import SECOND_ORDER_DEVIATIONS
-from refnorm.oracle.measure.known import OTHER, Known, fixed_eps
+from refnorm.oracle.measure.known import OTHER, Known, eps_fixed_at
+from refnorm.oracle.quantities import QUANTITIES
 
 
 class Word(NamedTuple):
@@ -62,7 +63,7 @@ def known_formulas() -> Iterator[tuple[Known, tuple[str, ...]]]:
     """
     of_y, backward = ("y, training", "y, inference", "frozen y"), ("dx", "frozen dx")
     stored, of_parameters = ("running mean", "running variance"), ("dgamma", "dbeta")
-    eps = [fixed_eps(value) for value in ("1e-05", "0.001", "1e-08", "2e-05")]
+    eps = [eps_fixed_at(value) for value in ("1e-05", "0.001", "1e-08", "2e-05")]
     tables: tuple[tuple[tuple[str, ...], Mapping[Any, Known]], ...] = (
         *((of_y, table) for table in (maps.DIVISORS, maps.INFERENCE_DIVISORS, maps.CENTRES, maps.SCALES, maps.SHIFTS)),
         *((of_y, table) for table in (maps.REGIONS, maps.TOGETHER)),
@@ -77,7 +78,7 @@ def known_formulas() -> Iterator[tuple[Known, tuple[str, ...]]]:
         *((stored, entry) for entry in (updates.ROUNDED, *updates.JOINT)),
         *((stored[1:], entry) for entry in (updates.BIASED, updates.UNBIASED, updates.STD_AVERAGED)),
         *((backward, entry) for entry in (gradients.UPSTREAM, gradients.WITHOUT_EPS)),
-        *(((part,), entry) for part, entry in OTHER.items()),
+        *(((part,) if part in QUANTITIES else of_y, entry) for part, entry in OTHER.items()),
     )
     for seen_in, table in tables:
         yield from ((entry, seen_in) for entry in table.values())

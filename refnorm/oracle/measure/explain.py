@@ -16,7 +16,7 @@ from refnorm.oracle.measure.known_gradients import ZEROS
 from refnorm.oracle.measure.known_maps import LAST_AXIS
 from refnorm.oracle.measure.naming import cause, dx_causes, forward_causes, parameter_causes, running_causes
 from refnorm.oracle.measure.read_dx import read_dx
-from refnorm.oracle.measure.read_forward import Forward, Seen, read_y
+from refnorm.oracle.measure.read_forward import ForwardMap, Seen, read_y
 from refnorm.oracle.measure.read_parameters import read_parameter
 from refnorm.oracle.measure.read_running import Running, defined_update, read_update
 from refnorm.oracle.quantities import FURTHER, elementwise
@@ -41,7 +41,7 @@ class Explanation:
 
     causes: tuple[Cause, ...]
     value: Value
-    forward: Forward | None = None
+    forward: ForwardMap | None = None
     circumstance: Circumstance | None = None
     frozen: bool = False
 
@@ -86,11 +86,16 @@ def explanations(
         for value in _following(quantity, e.forward):
             yield Explanation(e.causes, e.guarded(value, _defined(quantity, row)))
     yield from _read(quantity, seen, row)
+    if quantity in FURTHER:
+        yield from _second_order(quantity, [c.name for e in given for c in e.causes])
     if quantity in FORWARD:
         yield Explanation((cause(LAST_AXIS),), _cycling)
     for e in maps:
         change = e.change
-        if quantity.split()[-1] in ("dx", "dgamma", "dbeta", "jvp", "ddy"):
+        if quantity in FURTHER:
+            for second in _second_order(quantity, []):
+                yield replace(second, value=_in(change, second.value))
+        elif quantity.split()[-1] in ("dx", "dgamma", "dbeta"):
             with np.errstate(all="ignore"):
                 changed = [(change(w), array) for w, array in seen]
             for second in _read(quantity, changed, row, e.forward.regions() if e.forward else ()):
@@ -101,7 +106,7 @@ def _in(change: Callable[[World], World], value: Value) -> Value:
     return lambda w: value(change(w))
 
 
-def _following(quantity: str, forward: Forward | None) -> Iterator[Value]:
+def _following(quantity: str, forward: ForwardMap | None) -> Iterator[Value]:
     """Yield what a quantity is if it follows from a map: by the usual formula, as its derivative, or in part."""
     if forward is None:
         return
@@ -127,13 +132,13 @@ def _following(quantity: str, forward: Forward | None) -> Iterator[Value]:
         yield _in(forward.change, RIGHT[quantity])
 
 
-def _taken_over(w: World, forward: Forward) -> Values:
+def _taken_over(w: World, forward: ForwardMap) -> Values:
     """Return dx by the usual formula, of which only x_hat is the map's."""
     x_hat = forward.change(w).x_hat
     return w.gamma * w.inv * (w.upstream - w.mean_dy - x_hat * w.average(w.upstream * x_hat))
 
 
-def _usual_over(forward: Forward, region: Region) -> Value:
+def _usual_over(forward: ForwardMap, region: Region) -> Value:
     """Return dx by the usual formula, its two means over the region that the map's statistics are of."""
 
     def dx(w: World) -> Values:
@@ -144,7 +149,7 @@ def _usual_over(forward: Forward, region: Region) -> Value:
     return dx
 
 
-def _moved(w: World, forward: Forward, which: str) -> Values:
+def _moved(w: World, forward: ForwardMap, which: str) -> Values:
     """Return running statistics into which a map's own statistics go."""
     old, new = (np.longdouble(float(v)) for v in w.convention.weights(w.case.momentum))
     if len(w.case.batches) > 1:
@@ -156,7 +161,7 @@ def _moved(w: World, forward: Forward, which: str) -> Values:
     return old * before.reshape(-1) + new * factor * own
 
 
-def _steps(w: World, forward: Forward, which: str) -> Values:
+def _steps(w: World, forward: ForwardMap, which: str) -> Values:
     """Return the running statistics after several batches."""
     shape = (1, -1) + (1,) * (w.x.ndim - 2)
     mean_and_var = (np.asarray(a, np.longdouble).reshape(shape) for a in (w.case.running_mean, w.case.running_var))
@@ -191,11 +196,17 @@ def _read(
         for parameter in read_parameter(seen):
             if causes := parameter_causes(parameter, quantity):
                 yield Explanation(tuple(causes), parameter.value)
-    elif quantity in FURTHER:
-        yield Explanation((cause(ZEROS),), lambda w: np.zeros(w.x.shape if elementwise(quantity) else w.x.shape[1]))
-        for d in SECOND_ORDER_DEVIATIONS:
-            if quantity in d.values:
-                yield Explanation((Cause(d.kind, d.name, d.sentence, d.effect),), d.values[quantity])
+
+
+def _second_order(quantity: str, before: Sequence[str]) -> Iterator[Explanation]:
+    """Yield the known mistakes of forward mode and double backward: what was found before comes first."""
+    known = [d for d in SECOND_ORDER_DEVIATIONS if quantity in d.values]
+    seen = [Explanation((Cause(d.kind, d.name, d.sentence, d.effect),), d.values[quantity]) for d in known]
+    shape = elementwise(quantity)
+    zeros = Explanation((cause(ZEROS),), lambda w: np.zeros(w.x.shape if shape else w.x.shape[1]))
+    yield from (e for e in seen if e.causes[0].name in before)
+    yield zeros
+    yield from (e for e in seen if e.causes[0].name not in before)
 
 
 def _cycling(w: World) -> Values:

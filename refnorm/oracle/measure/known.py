@@ -37,12 +37,12 @@ OTHER = {
 }
 
 
-def fixed_eps(value: str) -> Known:
+def eps_fixed_at(value: str) -> Known:
     """Return what is said of an eps that is another whatever is passed.
 
     Examples
     --------
-    >>> fixed_eps("1e-05").name, fixed_eps("2e-05").name
+    >>> eps_fixed_at("1e-05").name, eps_fixed_at("2e-05").name
     ('eps-fixed-1e-5', 'eps-ignored')
     """
     short = re.sub("e-0", "e-", value)

@@ -12,10 +12,10 @@ from refnorm.oracle.measure import known_gradients as gradients
 from refnorm.oracle.measure import known_maps as maps
 from refnorm.oracle.measure import known_updates as updates
 from refnorm.oracle.measure.divisors import POWERS
-from refnorm.oracle.measure.known import OTHER, Known, fixed_eps
+from refnorm.oracle.measure.known import OTHER, Known, eps_fixed_at
 from refnorm.oracle.measure.products import Product
 from refnorm.oracle.measure.read_dx import Dx
-from refnorm.oracle.measure.read_forward import Forward, defined
+from refnorm.oracle.measure.read_forward import ForwardMap, defined
 from refnorm.oracle.measure.read_parameters import Summed
 from refnorm.oracle.measure.read_running import Running, defined_update
 from refnorm.oracle.measure.terms import WEIGHTS
@@ -47,7 +47,7 @@ def cause(
     return Cause(entry.kind, entry.name, title or measured, effect, measured, formula, numbers)
 
 
-def forward_causes(found: Forward, w: World) -> list[Cause]:
+def forward_causes(found: ForwardMap, w: World) -> list[Cause]:
     """Name what y deviates in; nothing if it is the definition's."""
     training = w.case.operation == "training"
     own, expected = found.parts(), defined(w).parts()
@@ -80,7 +80,7 @@ TITLES = {
 }
 
 
-def _written(f: Forward) -> str:
+def _written(f: ForwardMap) -> str:
     """Return y as a formula."""
     scale, shift, centre = str(f.scale), str(f.shift), str(f.centre)
     above = "x" if centre == "0" else f"x + {centre[1:]}" if centre.startswith("-") else f"x - {_bracketed(centre)}"
@@ -136,7 +136,7 @@ def _of_part(part: Part, training: bool) -> Known:
         if not training and part.common in maps.INFERENCE_DIVISORS:
             return maps.INFERENCE_DIVISORS[part.common]
         if fixed := FIXED.match(part.common):
-            return fixed_eps(fixed.group(1))
+            return eps_fixed_at(fixed.group(1))
     return table.get(part.common, OTHER[part.name])
 
 
@@ -248,7 +248,7 @@ def _own_divisor(words: str, measured: str, expected: str) -> Cause:
     common = words.replace("running variance", "var")
     fixed = FIXED.match(common)
     entry = gradients.WITHOUT_EPS if common == "std^2 = var" else maps.DIVISORS.get(common, OTHER["divisor"])
-    entry = fixed_eps(fixed.group(1)) if fixed else entry
+    entry = eps_fixed_at(fixed.group(1)) if fixed else entry
     return cause(entry, measured, expected, f"the backward divides by another value: {words}")
 
 

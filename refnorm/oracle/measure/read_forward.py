@@ -42,7 +42,7 @@ Seen = tuple[World, Values]
 
 
 @dataclass(frozen=True, eq=False)
-class Forward:
+class ForwardMap:
     """y = scale (x - centre) / std + shift, as it was measured; `std^power` is the divisor."""
 
     centre: Formula
@@ -116,13 +116,13 @@ class Lines(NamedTuple):
     noise: Values
 
 
-def defined(w: World) -> Forward:
+def defined(w: World) -> ForwardMap:
     """Return the definition: by the batch's statistics in training, by the running ones elsewhere."""
     centre, var = (MEAN, VAR) if w.case.operation == "training" else (RUNNING_MEAN, RUNNING_VAR)
-    return Forward(of(centre), 2, of(var, EPS), of(GAMMA), of(BETA))
+    return ForwardMap(of(centre), 2, of(var, EPS), of(GAMMA), of(BETA))
 
 
-def read_y(seen: Sequence[Seen]) -> Iterator[Forward]:
+def read_y(seen: Sequence[Seen]) -> Iterator[ForwardMap]:
     """Yield what y may be, the simplest first.
 
     Parameters
@@ -169,7 +169,7 @@ def _lines(seen: Sequence[Seen], region: Region, per_channel: bool) -> list[Line
 
 
 @np.errstate(all="ignore")
-def _read(lines: Sequence[Lines], per_channel: bool) -> Iterator[Forward]:
+def _read(lines: Sequence[Lines], per_channel: bool) -> Iterator[ForwardMap]:
     slope, noise, x, y = (
         np.concatenate([np.asarray(a, float).ravel() for a in column])
         for column in ([o.slope for o in lines], [o.noise for o in lines], [o.x for o in lines], [o.y for o in lines])
@@ -220,7 +220,7 @@ def _read(lines: Sequence[Lines], per_channel: bool) -> Iterator[Forward]:
                 readings.append((found.cost, formula, own.power, own.divisor))
     for _, scale_formula, power, divisor_formula in sorted(readings, key=lambda r: r[0]):
         for centre, shift in _offsets(slope, noise, x, y, row, own, per_channel):
-            found_map = Forward(centre, power, divisor_formula, scale_formula, shift)
+            found_map = ForwardMap(centre, power, divisor_formula, scale_formula, shift)
             yield found_map
             if str(scale_formula) not in ("gamma", "1"):  # an absent gamma may be left alone
                 yield replace(found_map, scale=replace(scale_formula, if_given=True))
@@ -235,12 +235,12 @@ def _common_factor(divisor: Formula, power: float) -> tuple[float, Formula]:
     return (scale, of(*(t for _, t in divisor.parts))) if 0 < nice(scale) <= 1 else (1.0, divisor)
 
 
-def _constant(lines: Sequence[Lines]) -> Iterator[Forward]:
+def _constant(lines: Sequence[Lines]) -> Iterator[ForwardMap]:
     """Yield what y may be where it does not depend on x."""
     flat = [(line.world, line.y) for line in lines]
     for shift in (Formula(), of(BETA)):
         if all(np.allclose(np.asarray(y - shift.value(w), float), 0, atol=1e-12) for w, y in flat):
-            yield Forward(Formula(), 2, of(ONE), Formula(), shift)
+            yield ForwardMap(Formula(), 2, of(ONE), Formula(), shift)
 
 
 @cache
@@ -255,7 +255,7 @@ def _centres() -> tuple[tuple[Term, ...], ...]:
 
 
 def _offsets(
-    slope: Rows, noise: Rows, x: Rows, y: Rows, row: Row, own: Forward, per_channel: bool
+    slope: Rows, noise: Rows, x: Rows, y: Rows, row: Row, own: ForwardMap, per_channel: bool
 ) -> Iterator[tuple[Formula, Formula]]:
     """Yield centre and shift: what y is beside slope x is -slope centre + shift, a sum of terms of either."""
     beta = row(BETA) if per_channel else np.zeros_like(y)

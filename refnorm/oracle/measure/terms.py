@@ -64,11 +64,11 @@ def factor(w: World, words: str) -> Values:
     0.8571428571428571
     """
     above, _, below = words.partition("/")
-    known = kept(w, "sizes", lambda: sizes(w, np.longdouble(w.m)))
+    known = once(w, "sizes", lambda: sizes(w, np.longdouble(w.m)))
     return np.longdouble(known[above]) / np.longdouble(known[below] if below else 1)
 
 
-def kept(w: World, key: object, value: Callable[[], Any]) -> Any:
+def once(w: World, key: object, value: Callable[[], Any]) -> Any:
     """Return a statistic of a world, computed once."""
     if key not in w.known:
         w.known[key] = value()
@@ -83,7 +83,7 @@ def share(w: World, region: Region, divisor: str) -> Values:
         m = region.count(w.x)
         return {words: m / size for words, size in sizes(w, m).items()}
 
-    of_all: Any = kept(w, ("shares", region), all_of_them)
+    of_all: Any = once(w, ("shares", region), all_of_them)
     return of_all[divisor]
 
 
@@ -95,7 +95,7 @@ def mean(region: Region = STANDARD, divisor: str = "m") -> Term:
 
     def value(w: World) -> Values:
         own = region == STANDARD and w.case.operation == "training"
-        known = w.mean if own else kept(w, ("mean", region), lambda: region.average(w.x))
+        known = w.mean if own else once(w, ("mean", region), lambda: region.average(w.x))
         return known if divisor == "m" else known * scale(w)
 
     def back(w: World, upstream: Values) -> Values:
@@ -116,7 +116,7 @@ def variance(region: Region = STANDARD, divisor: str = "m", about: Region | None
 
     def value(w: World) -> Values:
         known = region == STANDARD and about is None and w.case.operation == "training"
-        var = w.var if known else kept(w, ("var", region, about), lambda: region.average(centred(w) ** 2))
+        var = w.var if known else once(w, ("var", region, about), lambda: region.average(centred(w) ** 2))
         return var if divisor == "m" else var * scale(w)
 
     def back(w: World, upstream: Values) -> Values:
@@ -139,7 +139,7 @@ def second_moment(region: Region = STANDARD, divisor: str = "m") -> Term:
     words = f"mean{region.words} of x^2" if divisor == "m" else f"sum{region.words} x^2 / {divisor}"
     return Term(
         words.removesuffix(" / 1"),
-        lambda w: kept(w, ("squares", region), lambda: region.average(w.x**2)) * scale(w),
+        lambda w: once(w, ("squares", region), lambda: region.average(w.x**2)) * scale(w),
         lambda w, upstream: 2 * w.x * region.average(upstream) * scale(w),
     )
 
