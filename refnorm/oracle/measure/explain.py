@@ -14,7 +14,8 @@ from refnorm.oracle.measure.double_backward import RIGHT, SECOND_ORDER_DEVIATION
 from refnorm.oracle.measure.formula import STANDARD, Region
 from refnorm.oracle.measure.known_gradients import ZEROS
 from refnorm.oracle.measure.known_maps import LAST_AXIS
-from refnorm.oracle.measure.naming import cause, dx_causes, forward_causes, parameter_causes, running_causes
+from refnorm.oracle.measure.naming import cause, forward_causes, running_causes
+from refnorm.oracle.measure.naming_gradients import dx_causes, parameter_causes
 from refnorm.oracle.measure.read_dx import read_dx
 from refnorm.oracle.measure.read_forward import ForwardMap, Seen, read_y
 from refnorm.oracle.measure.read_parameters import read_parameter

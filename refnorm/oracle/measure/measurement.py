@@ -44,6 +44,7 @@ class Key(StrEnum):
     BATCH_IN_INFERENCE = "batch-in-inference"
     STATISTICS_IN_INFERENCE = "statistics-in-inference"
     FOLDING = "folding"
+    FORMULA = "formula"
     UNSEEN = "unseen"
     PROBE = "probe"  # one that raised, or was lost, as a whole
 

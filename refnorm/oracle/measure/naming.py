@@ -8,15 +8,11 @@ from dataclasses import dataclass
 
 from refnorm.conventions.row import Convention
 from refnorm.oracle.finding import Cause
-from refnorm.oracle.measure import known_gradients as gradients
 from refnorm.oracle.measure import known_maps as maps
 from refnorm.oracle.measure import known_updates as updates
 from refnorm.oracle.measure.divisors import POWERS
 from refnorm.oracle.measure.known import OTHER, Known, eps_fixed_at
-from refnorm.oracle.measure.products import Product
-from refnorm.oracle.measure.read_dx import Dx
 from refnorm.oracle.measure.read_forward import ForwardMap, defined
-from refnorm.oracle.measure.read_parameters import Summed
 from refnorm.oracle.measure.read_running import Running, defined_update
 from refnorm.oracle.measure.terms import WEIGHTS
 from refnorm.oracle.worlds import World
@@ -53,7 +49,7 @@ def forward_causes(found: ForwardMap, w: World) -> list[Cause]:
     own, expected = found.parts(), defined(w).parts()
     parts = [Part(n, own[n], expected[n], _common(own[n], training)) for n in own if own[n] != expected[n]]
     wrong = tuple((p.name, p.common) for p in parts)
-    given = _written(found), _written(defined(w))
+    given = written(found), written(defined(w))
     numbers = found.coefficients()
     if wrong in maps.TOGETHER:
         return [cause(maps.TOGETHER[wrong], *given, coefficients=numbers)]
@@ -80,7 +76,7 @@ TITLES = {
 }
 
 
-def _written(f: ForwardMap) -> str:
+def written(f: ForwardMap) -> str:
     """Return y as a formula."""
     scale, shift, centre = str(f.scale), str(f.shift), str(f.centre)
     above = "x" if centre == "0" else f"x + {centre[1:]}" if centre.startswith("-") else f"x - {_bracketed(centre)}"
@@ -207,119 +203,3 @@ def _further(extra: str) -> Known:
     if "(mean - running mean)^2" in extra:
         return updates.FURTHER["mixture" if extra.startswith("(1 - a) a ") else "distance from the updated mean"]
     return updates.FURTHER["eps"] if "eps" in extra else OTHER["running variance"]
-
-
-def dx_causes(found: Dx, quantity: str) -> list[Cause]:
-    """Name what dx deviates in."""
-    frozen = quantity.startswith("frozen")
-    measured, expected = _dx_words(found), DX[frozen]
-    products = {"dy": found.own, "mean dy": found.of_mean, "x - mean": found.of_x_hat}
-    numbers = {f"{term}: {p}": p.constant for term, p in products.items() if p.constant}
-
-    def named(entry: Known) -> Cause:
-        return cause(entry, measured, expected, "", numbers)
-
-    result = []
-    if found.divisor is not None:
-        measured = f"{measured}, {found.divisor}"
-        result.append(_own_divisor(str(found.divisor), measured, expected))
-    terms = [p for p in (found.own, found.of_mean, found.of_x_hat) if p.constant]
-    if not terms:
-        return [named(gradients.ZEROS)]
-    fronts = {_front(p) for p in terms}
-    if len(fronts) > 1:
-        return [*result, named(OTHER["dx"])]
-    gamma, inverse = fronts.pop()
-    key = _coefficient(found.own), _coefficient(found.of_mean), _coefficient(found.of_x_hat)
-    if (gamma, inverse, key) == ("1", "", ("1", "0", "0")):
-        return [named(gradients.UPSTREAM)]
-    if gamma != "gamma":
-        result.append(named(gradients.GAMMAS.get(gamma, OTHER["dx"])))
-    if inverse != "/ std":
-        result.append(named(gradients.INVERSES.get(inverse, OTHER["dx"])))
-    if key != (("1", "0", "0") if frozen else ("1", "-1", "-1")):
-        table = gradients.FROZEN_TERMS if frozen else gradients.TERMS
-        result.append(named(table.get(key, OTHER["dx"])))
-    return list(dict.fromkeys(result))
-
-
-def _own_divisor(words: str, measured: str, expected: str) -> Cause:
-    """Name what a backward divides by, if its forward does not."""
-    common = words.replace("running variance", "var")
-    fixed = FIXED.match(common)
-    entry = gradients.WITHOUT_EPS if common == "std^2 = var" else maps.DIVISORS.get(common, OTHER["divisor"])
-    entry = eps_fixed_at(fixed.group(1)) if fixed else entry
-    return cause(entry, measured, expected, f"the backward divides by another value: {words}")
-
-
-DX = "dx = gamma / std (dy - mean(dy) - x_hat mean(dy x_hat))", "dx = gamma / std dy"
-
-
-def _dx_words(found: Dx) -> str:
-    """Return dx as a formula, what its terms share taken out."""
-    terms = [
-        (p, text)
-        for p, text in ((found.own, "dy"), (found.of_mean, "mean{}(dy)"), (found.of_x_hat, "x_hat mean{}(dy x_hat)"))
-        if p.constant
-    ]
-    fronts = {_front(p) for p, _ in terms}
-    if len(fronts) != 1:
-        return f"dx = {found.words()}"
-    gamma, inverse = fronts.pop()
-    front = " ".join(word for word in (gamma if gamma != "1" or inverse[:1] == "/" else "", inverse) if word)
-    inside = ""
-    for p, text in terms:
-        summed = p.words().get("sum", "")
-        region = maps.REGION.search(summed)
-        over = region.group(1) + " " if region else " of the shards' means " if "shards" in summed else ""
-        count = p.words().get("count", "1")
-        size = abs(p.constant)
-        factors = [f"{size:.10g}" if size != 1 else "", count if count != "1" else "", text.format(over)]
-        sign = "-" if p.constant < 0 else "+"
-        inside += (
-            f" {sign} {' '.join(f for f in factors if f)}"
-            if inside
-            else ("-" if sign == "-" else "") + " ".join(filter(None, factors))
-        )
-    square = found.of_x_hat.words().get("squares", "").split(" (")
-    if len(square) == 2 and square[0] == square[1].removesuffix(")^2") and square[0] != "/ std":
-        return f"dx = {front} ({inside}), x_hat = (x - mean) {square[0]}"
-    return f"dx = {front} ({inside})" if len(terms) > 1 and front else f"dx = {front} {inside}".replace("  ", " ")
-
-
-def _front(p: Product) -> tuple[str, str]:
-    """Return gamma's and the inverse's part of a product, that of x_hat's two more inverses taken off."""
-    words = p.words()
-    inverse = words.get("inverse", "/ std")
-    cubed = {"/ std^3": "/ std"}
-    if "squares" in words:
-        square = words["squares"]
-        inverse = cubed.get(square, square.split(" (")[0] if square.endswith(")^2") else square)
-    return words.get("gamma", "gamma"), inverse
-
-
-def _coefficient(p: Product) -> str:
-    """Return the constant and counts of a product, and over what a sum is taken if that is not the channel."""
-    if not p.constant:
-        return "0"
-    words = p.words()
-    count = words.get("count", "1")
-    size = abs(p.constant)
-    text = count if size == 1 else f"{size:.10g}" if count == "1" else f"{size:.10g} {count}"
-    summed = words.get("sum", "")
-    region = maps.REGION.search(summed)
-    over = f"{region.group(1)}" if region else " by shards" if "shards" in summed else ""
-    return ("-" if p.constant < 0 else "") + text + over
-
-
-def parameter_causes(found: Summed, quantity: str) -> list[Cause]:
-    """Name what dgamma or dbeta deviates in."""
-    which = quantity.removeprefix("frozen ")
-    expected = f"{which} = " + ("sum dy (x - mean) / std" if which == "dgamma" else "sum dy")
-    measured = f"{which} = {found.words()}"
-    if found.divisor is not None:
-        return [_own_divisor(str(found.divisor), f"{measured}, {found.divisor}", expected)]
-    if measured == expected:
-        return []
-    numbers = {str(found.product): found.product.constant}
-    return [cause(gradients.PARAMETERS.get((which, found.words()), OTHER[which]), measured, expected, "", numbers)]

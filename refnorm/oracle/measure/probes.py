@@ -17,6 +17,7 @@ from refnorm.oracle.ask.answers import ask
 from refnorm.oracle.ask.box import EPS, Box, Refused
 from refnorm.oracle.ask.envelope import envelope_of, fitted, fixed_eps
 from refnorm.oracle.behaviours import policy
+from refnorm.oracle.measure.formulas import formulas
 from refnorm.oracle.measure.measurement import OTHER, RAISES, Key, Measurement, ranks_of
 from refnorm.oracle.measure.weights import DIGITS, SENSES, Probe, running_statistics
 
@@ -303,6 +304,7 @@ PROBES: tuple[Callable[[Box], Probe], ...] = (
     _nan,
     _formats,
     _evaluation,
+    formulas,
 )
 # the keys of probes that measure one thing
 ABOUT: dict[Callable[[Box], Probe], Key] = {_one_value_per_channel: Key.ONE_VALUE, _empty_batch: Key.EMPTY_BATCH}

@@ -116,10 +116,13 @@ class Lines(NamedTuple):
     noise: Values
 
 
+BY_BATCH = ForwardMap(of(MEAN), 2, of(VAR, EPS), of(GAMMA), of(BETA))
+BY_RUNNING = ForwardMap(of(RUNNING_MEAN), 2, of(RUNNING_VAR, EPS), of(GAMMA), of(BETA))
+
+
 def defined(w: World) -> ForwardMap:
     """Return the definition: by the batch's statistics in training, by the running ones elsewhere."""
-    centre, var = (MEAN, VAR) if w.case.operation == "training" else (RUNNING_MEAN, RUNNING_VAR)
-    return ForwardMap(of(centre), 2, of(var, EPS), of(GAMMA), of(BETA))
+    return BY_BATCH if w.case.operation == "training" else BY_RUNNING
 
 
 def read_y(seen: Sequence[Seen]) -> Iterator[ForwardMap]:
