@@ -108,7 +108,7 @@ def circumstances(failed: Sequence[Case], passed: Sequence[Case]) -> list[tuple[
     held = {c.name: [c.holds(case) for case in passed] for c in (*told, *SIZES)}
     counted = [(c, sum(held[c.name])) for c in told]
     single = [(c, n) for c, n in counted if n < EXCEPTIONS * len(passed)]
-    if len({case.situation.name for case in failed}) >= ENOUGH and not any(n == 0 for _, n in single):
+    if passed and len({case.situation.name for case in failed}) >= ENOUGH and not any(n == 0 for _, n in single):
         sizes = [c for c in SIZES if all(map(c.holds, failed))]
         single += [(c, 0) for c in sizes if not any(held[c.name])]
         for a, b in itertools.combinations([*told, *sizes], 2):
