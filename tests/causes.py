@@ -196,6 +196,12 @@ CAUSES: dict[str, set[str]] = {
     "run_momentum_below_hundredth_is_zero": {"only-momentum-small"},
     "bwd_rank5_counts_without_depth": {"only-rank-5"},
     "bwd_eps_fixed": {"eps-fixed-1e-5"},
+    "num_x_hat_clipped": {"x-hat-clipped"},
+    "num_x_hat_clipped_in_training": {"x-hat-clipped"},
+    "num_inverse_clipped": {"inverse-std-clipped"},
+    "num_variance_clipped": {"variance-clipped"},
+    "run_variance_floored": {"result-clipped"},
+    "bwd_dx_clipped": {"result-clipped"},
 }
 
 BESIDES: dict[str, set[str]] = {

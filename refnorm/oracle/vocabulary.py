@@ -96,6 +96,15 @@ OTHERS = (
         for kind in ("float32", "float16", "bfloat16")
     ),
     ("eps-ignored", "wrong", "eps is accepted, and another value is used whatever is passed"),
+    *(
+        (f"{what}-clipped", "wrong", f"{words} is cut off at a bound, and right within")
+        for what, words in (
+            ("x-hat", "x_hat"),
+            ("inverse-std", "1/std"),
+            ("variance", "the variance"),
+            ("result", "a result"),
+        )
+    ),
     ("other-axes", "wrong", "statistics are taken over other axes than all but the channels'"),
     ("momentum-ignored", "wrong", "momentum is accepted, and other weights are used whatever is passed"),
     ("not-offered", "wrong", "what was required is not offered; without --require that is no finding"),

@@ -34,6 +34,7 @@ class World:
     upstream: Values
     inverse: Callable[[World], Values] = lambda w: 1 / np.sqrt(w.var + w.eps)
     state: tuple[Values, Values] | None = None
+    limits: tuple[float, float] = (-np.inf, np.inf)
 
     @cached_property
     def running_mean(self) -> Values:
@@ -93,7 +94,7 @@ class World:
     @cached_property
     def x_hat(self) -> Values:
         """Normalised x."""
-        return (self.x - self.mean) * self.inv
+        return np.clip((self.x - self.mean) * self.inv, *self.limits)
 
     @cached_property
     def y(self) -> Values:

@@ -10,6 +10,7 @@ import numpy as np
 from refnorm.conventions.row import Convention
 from refnorm.oracle.circumstances import Circumstance
 from refnorm.oracle.finding import Cause
+from refnorm.oracle.measure.clipped import clipped_maps, clipped_result
 from refnorm.oracle.measure.double_backward import RIGHT, SECOND_ORDER_DEVIATIONS
 from refnorm.oracle.measure.formula import STANDARD, Region
 from refnorm.oracle.measure.known_gradients import ZEROS
@@ -38,6 +39,7 @@ class Explanation:
     forward : the map that was measured, if it is one: gradients and statistics may follow from it.
     circumstance : in which alone it holds, if it does not everywhere.
     frozen : whether the map is one of running statistics.
+    world : the world of what was measured, where it is no map of this form.
     """
 
     causes: tuple[Cause, ...]
@@ -45,6 +47,7 @@ class Explanation:
     forward: ForwardMap | None = None
     circumstance: Circumstance | None = None
     frozen: bool = False
+    world: Callable[[World], World] | None = None
 
     def guarded(self, value: Value, otherwise: Value) -> Value:
         """Return a value that holds in the circumstance alone, and another one elsewhere."""
@@ -53,8 +56,9 @@ class Explanation:
 
     def change(self, w: World) -> World:
         """Return the world in which the map that was measured happens."""
-        happens = self.forward is not None and (self.circumstance is None or self.circumstance.holds(w.case))
-        return self.forward.change(w) if happens and self.forward is not None else w
+        change = self.world if self.forward is None else self.forward.change
+        happens = self.circumstance is None or self.circumstance.holds(w.case)
+        return change(w) if change is not None and happens else w
 
 
 def _defined(quantity: str, row: Convention) -> Value:
@@ -82,11 +86,14 @@ def explanations(
     given : what was found for quantities before this one.
     """
     frozen = quantity.startswith("frozen") or quantity == "y, inference"
-    maps = [e for e in given if e.forward is not None and e.frozen == frozen]
+    maps = [e for e in given if (e.forward is not None or e.world is not None) and e.frozen == frozen]
     for e in maps:
+        if e.forward is None and quantity not in ("running mean", "running variance"):
+            yield Explanation(e.causes, _in(e.change, _defined(quantity, row)))
         for value in _following(quantity, e.forward):
             yield Explanation(e.causes, e.guarded(value, _defined(quantity, row)))
     yield from _read(quantity, seen, row)
+    yield from _cut_off(quantity, seen, row)
     if quantity in FURTHER:
         yield from _second_order(quantity, [c.name for e in given for c in e.causes])
     if quantity in FORWARD:
@@ -197,6 +204,19 @@ def _read(
         for parameter in read_parameter(seen):
             if causes := parameter_causes(parameter, quantity):
                 yield Explanation(tuple(causes), parameter.value)
+
+
+def _cut_off(quantity: str, seen: Sequence[Seen], row: Convention) -> Iterator[Explanation]:
+    """Yield what is right within bounds."""
+    if not seen or quantity in FURTHER:
+        return
+    if quantity in FORWARD:
+        for found, forward, change in clipped_maps(seen):
+            frozen = quantity != "y, training"
+            yield Explanation((found,), _in(change, lambda w: w.y), forward, frozen=frozen, world=change)
+    else:
+        for found, value in clipped_result(quantity, _defined(quantity, row), seen):
+            yield Explanation((found,), value)
 
 
 def _second_order(quantity: str, before: Sequence[str]) -> Iterator[Explanation]:
