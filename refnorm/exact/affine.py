@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -53,28 +54,35 @@ class Affine(NamedTuple):
         return Number(self.constant, sum((f * (rational(value) - c) for (f, c), value in pairs), fmpq(0)), self.v)
 
 
-def channels_of(array: Array, axis: Axes, where: Array | None) -> Iterator[Channel]:
+def channels_of(array: Array, axis: Axes, where: Array | None) -> Sequence[Channel]:
     """Split an array into channels, row-major over the kept axes; masked values are left out."""
-    kept = kept_axes(axis, array.ndim)
-    reduced = tuple(a for a in range(array.ndim) if a not in kept)
     mask = np.ones(array.shape, bool) if where is None else np.broadcast_to(where, array.shape)
     if mask.dtype != bool:
         raise TypeError(f"where must be a boolean array, got {mask.dtype}")
-    mask = mask.reshape(-1)
-    rows, columns = math.prod(array.shape[a] for a in kept), math.prod(array.shape[a] for a in reduced)
-    order = np.arange(array.size).reshape(array.shape).transpose(kept + reduced).reshape(rows, columns)
-    flat = np.asarray(array, dtype=np.float64).reshape(-1)
-    if not np.all(np.isfinite(flat[mask])):
+    values = np.asarray(array, dtype=np.float64)
+    if not np.all(np.isfinite(values[mask])):
         raise ValueError("exact arithmetic needs finite values; NaN and inf have no rational")
+    return _channels(values.tobytes(), array.shape, kept_axes(axis, array.ndim), mask.tobytes())
+
+
+@lru_cache(maxsize=16)
+def _channels(content: bytes, shape: tuple[int, ...], kept: tuple[int, ...], masked: bytes) -> tuple[Channel, ...]:
+    """Split float64 values, given as their bytes, into channels: y, gradients and statistics ask for the same ones."""
+    reduced = tuple(a for a in range(len(shape)) if a not in kept)
+    flat, mask = np.frombuffer(content), np.frombuffer(masked, bool)
+    rows, columns = math.prod(shape[a] for a in kept), math.prod(shape[a] for a in reduced)
+    order = np.arange(flat.size).reshape(shape).transpose(kept + reduced).reshape(rows, columns)
+    found = []
     for row in order:
         index = row[mask[row]]
         if not index.size:
-            raise ValueError(f"a channel of shape {array.shape} kept along {kept} has no values")
+            raise ValueError(f"a channel of shape {shape} kept along {kept} has no values")
         fraction, exponent = np.frexp(flat[index])
         lowest = int(exponent[fraction != 0].min(initial=2000)) if fraction.any() else 0
         shifts = np.where(fraction != 0, exponent - lowest, 0).tolist()
         integers = [i << s for i, s in zip(np.ldexp(fraction, 53).astype(np.int64).tolist(), shifts, strict=True)]
-        yield Channel(index, integers, fmpq(2) ** (lowest - 53))
+        found.append(Channel(index, integers, fmpq(2) ** (lowest - 53)))
+    return tuple(found)
 
 
 def parameters(array: Array | None, channels: int, default: int) -> list[fmpq]:
@@ -106,24 +114,24 @@ def affine(shape: tuple[int, ...], channels: Sequence[Channel], lines: Sequence[
     """
     flat = [np.asarray(array, dtype=np.float64).reshape(-1) for array in arrays]
     owner = np.full(flat[0].size, -1)
+    for c, channel in enumerate(channels):
+        owner[channel.index] = c
+    whose = owner[owner >= 0]
     hi, lo, bound = np.zeros(flat[0].size), np.zeros(flat[0].size), np.zeros(flat[0].size)
-    with np.errstate(all="ignore"):
-        for c, (channel, line) in enumerate(zip(channels, lines, strict=True)):
-            owner[channel.index] = c
-            total = Number(line.constant, fmpq(0), fmpq(1)).double_double()
-            size = np.abs(total[0]) + np.zeros(channel.index.size)
-            partners = np.zeros(channel.index.size)
-            nothing = np.full(channel.index.size, line.constant == 0 and line.v > 0)  # every term is exactly 0
-            for (factor, centre), values in zip(line.terms, flat, strict=True):
-                slope = Number(fmpq(0), factor, line.v).double_double()
-                middle = Number(centre, fmpq(0), fmpq(1)).double_double()
-                product = _times(slope, _minus(values[channel.index], middle))
-                reach = np.abs(values[channel.index]) + np.abs(middle[0])
-                nothing &= (values[channel.index] == 0) & (centre == 0)
-                size, partners = size + np.abs(slope[0]) * reach, partners + (np.abs(slope[0]) + reach)
-                total = _plus(total, product)
-            hi[channel.index], lo[channel.index] = total
-            bound[channel.index] = np.where(nothing, 0.0, size * 2.0**-98 + partners * 2.0**-1073 + 2.0**-1070)
+    with np.errstate(all="ignore"):  # nothing: every term is exactly 0
+        total = _of_each(((line.constant, fmpq(0), fmpq(1)) for line in lines), whose)
+        size, partners = np.abs(total[0]), np.zeros(whose.size)
+        nothing = np.array([line.constant == 0 and line.v > 0 for line in lines], bool)[whose]
+        for k, array in enumerate(flat):
+            values = array[owner >= 0]
+            slope = _of_each(((fmpq(0), line.terms[k][0], line.v) for line in lines), whose)
+            middle = _of_each(((line.terms[k][1], fmpq(0), fmpq(1)) for line in lines), whose)
+            reach = np.abs(values) + np.abs(middle[0])
+            nothing &= (values == 0) & np.array([line.terms[k][1] == 0 for line in lines], bool)[whose]
+            size, partners = size + np.abs(slope[0]) * reach, partners + (np.abs(slope[0]) + reach)
+            total = _plus(total, _times(slope, _minus(values, middle)))
+        hi[owner >= 0], lo[owner >= 0] = total
+        bound[owner >= 0] = np.where(nothing, 0.0, size * 2.0**-98 + partners * 2.0**-1073 + 2.0**-1070)
 
     def number(i: int) -> Number:
         if owner[i] < 0:  # masked
@@ -135,6 +143,12 @@ def affine(shape: tuple[int, ...], channels: Sequence[Channel], lines: Sequence[
 
 
 DoubleDouble = tuple[Any, Any]  # an unevaluated sum of two floats or float arrays
+
+
+def _of_each(numbers: Iterable[tuple[fmpq, fmpq, fmpq]], whose: npt.NDArray[np.intp]) -> DoubleDouble:
+    """Return each channel's number as a double-double, for every value of it."""
+    pairs = np.array([Number(*number).double_double() for number in numbers]).reshape(-1, 2)
+    return pairs[whose, 0], pairs[whose, 1]
 
 
 def _two_sum(a: Any, b: Any) -> DoubleDouble:

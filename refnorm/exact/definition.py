@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, NamedTuple
@@ -63,7 +64,7 @@ def training(
     >>> training(x, eps=0.0).y.number(0).decimal(40)          # -2 / sqrt(14/3)
     '-0.9258200997725514615665667765839995225293'
     """
-    channels = list(channels_of(x, axis, where))
+    channels = channels_of(x, axis, where)
     means, variances, moments = _moments(x, channels, axis)
     scale, shift = parameters(gamma, len(channels), 1), parameters(beta, len(channels), 0)
     lines = [
@@ -82,10 +83,10 @@ def statistics(x: Array, *, axis: Axes = 1, where: Array | None = None) -> Momen
     >>> statistics(np.array([[1.0], [2.0], [6.0]])).var.number(0).p
     14/3
     """
-    return _moments(x, list(channels_of(x, axis, where)), axis)[2]
+    return _moments(x, channels_of(x, axis, where), axis)[2]
 
 
-def _moments(x: Array, channels: list[Channel], axis: Axes) -> tuple[list[fmpq], list[fmpq], Moments]:
+def _moments(x: Array, channels: Sequence[Channel], axis: Axes) -> tuple[list[fmpq], list[fmpq], Moments]:
     counts = [len(channel.integers) for channel in channels]
     means = [channel.total() / m for channel, m in zip(channels, counts, strict=True)]
     variances = [c.dot(c) / m - mean * mean for c, m, mean in zip(channels, counts, means, strict=True)]
@@ -105,7 +106,7 @@ def training_gradients(
     >>> training_gradients(dy, x, eps=0.0).dbeta.rounded()
     array([1.])
     """
-    channels, upstream = list(channels_of(x, axis, where)), list(channels_of(like(x, dy), axis, where))
+    channels, upstream = channels_of(x, axis, where), channels_of(like(x, dy), axis, where)
     kept = tuple(x.shape[a] for a in kept_axes(axis, x.ndim))
     lines, dgamma, dbeta = [], [], []
     for channel, grad, g in zip(channels, upstream, parameters(gamma, len(channels), 1), strict=True):
@@ -127,7 +128,7 @@ def training_gradients_mechanical(
     With v0 the value of v at t = 0, v / v0 has a rational series of which the root is rational again; the 1 / sqrt(v0)
     in front stays exact. The cost is quadratic in the count, so this is for small arrays, and the proof of the rest.
     """
-    channels, upstream = list(channels_of(x, axis, where)), list(channels_of(like(x, dy), axis, where))
+    channels, upstream = channels_of(x, axis, where), channels_of(like(x, dy), axis, where)
     kept = tuple(x.shape[a] for a in kept_axes(axis, x.ndim))
     dx, dgamma, dbeta = [Number(fmpq(0), fmpq(0), fmpq(1))] * x.size, [], []
     for channel, grad, g in zip(channels, upstream, parameters(gamma, len(channels), 1), strict=True):
@@ -157,7 +158,7 @@ def inference(
     axis: Axes = 1,
 ) -> Exact:
     """Normalise by given statistics (Ioffe & Szegedy 2015, Algorithm 2)."""
-    channels = list(channels_of(x, axis, None))
+    channels = channels_of(x, axis, None)
     n = len(channels)
     lines = [
         Affine(b, ((g, m),), v + rational(eps))
@@ -172,7 +173,7 @@ def inference_gradients(
     dy: Array, x: Array, mean: Array, var: Array, gamma: Array | None = None, *, eps: float, axis: Axes = 1
 ) -> Gradients:
     """Differentiate `inference`: an affine map, statistics constant."""
-    channels, upstream = list(channels_of(x, axis, None)), list(channels_of(like(x, dy), axis, None))
+    channels, upstream = channels_of(x, axis, None), channels_of(like(x, dy), axis, None)
     n, kept = len(channels), tuple(x.shape[a] for a in kept_axes(axis, x.ndim))
     lines, dgamma, dbeta = [], [], []
     for channel, grad, m, v, g in zip(

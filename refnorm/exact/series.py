@@ -73,7 +73,7 @@ def training_double_backward(
     '0.17634668567096218316'
     """
     lines = _lines(x, ddx, gamma, ddgamma, None, eps, axis, where)
-    upstream = list(channels_of(like(x, dy), axis, where))
+    upstream = channels_of(like(x, dy), axis, where)
     ddy, towards_x, towards_gamma = _jvp(lines, x, ddx, ddbeta), [], []
     for line, grad in zip(lines, upstream, strict=True):
         m = len(grad.integers)
@@ -105,7 +105,7 @@ def training_double_backward_mechanical(
     With Q(d) the coefficient of t^2 of the loss at (x, gamma, beta, dy) + t d, the second derivative along a and b is
     Q(a + b) - Q(a) - Q(b). Here a is (ddx, ddgamma, ddbeta, 0), and b moves one element of dy, x or gamma.
     """
-    of = [list(channels_of(like(x, array), axis, where)) for array in (x, ddx, dy)]
+    of = [channels_of(like(x, array), axis, where) for array in (x, ddx, dy)]
     n = len(of[0])
     scales = zip(parameters(gamma, n, 1), parameters(ddgamma, n, 0), parameters(ddbeta, n, 0), strict=True)
     zero = Number(fmpq(0), fmpq(0), fmpq(1))
@@ -160,7 +160,7 @@ def inference_double_backward(
 ) -> SecondOrder:
     """Differentiate `refnorm.exact.inference_gradients` along (ddx, ddgamma, ddbeta); ddy is the jvp."""
     lines = _lines(x, ddx, gamma, ddgamma, (mean, var), eps, axis, None)
-    upstream = list(channels_of(like(x, dy), axis, None))
+    upstream = channels_of(like(x, dy), axis, None)
     towards_x, towards_gamma = [], []
     for line, grad in zip(lines, upstream, strict=True):
         dot = [grad.dot(line.x) - grad.total() * line.centre, grad.dot(line.dx)]
@@ -194,7 +194,7 @@ def _lines(
     where: Array | None,
 ) -> list[_Line]:
     """Move x and gamma along a direction; statistics follow the batch unless they are given."""
-    channels, directions = list(channels_of(x, axis, where)), list(channels_of(like(x, dx), axis, where))
+    channels, directions = channels_of(x, axis, where), channels_of(like(x, dx), axis, where)
     n, lines = len(channels), []
     scales = zip(parameters(gamma, n, 1), parameters(dgamma, n, 0), strict=True)
     given = None if statistics is None else [parameters(array, n, 0) for array in statistics]

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import importlib
+import sys
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -64,7 +68,7 @@ class InTorch:
     def jvp(self, dx: Any, dgamma: Any, dbeta: Any, cache: TorchTape) -> Any:
         """Ask torch's forward mode, on dual tensors."""
         moves = [None if d is None else tensor_of(d) for d in (dx, dgamma, dbeta)]
-        with forward_ad.dual_level(), torch.no_grad():
+        with without_compiler(), forward_ad.dual_level(), torch.no_grad():
             duals = [
                 None if leaf is None else forward_ad.make_dual(leaf.detach(), move)
                 for leaf, move in zip(cache.leaves, moves, strict=True)
@@ -98,6 +102,41 @@ class InTorch:
             return result
 
         return TorchTape(y, leaves, again), *moved
+
+
+COMPILER = "torch._dynamo"
+
+
+class _Unasked(ModuleType):
+    """Torch's compiler before it is imported: it has nothing to switch off; for anything else it is imported."""
+
+    @staticmethod
+    def disable(function: Any, *_: Any, **__: Any) -> Any:
+        """Return a function as it is: where no compiler is, none compiles it."""
+        return function
+
+    def __getattr__(self, name: str) -> Any:
+        if sys.modules.get(COMPILER) is self:
+            del sys.modules[COMPILER]
+        return getattr(importlib.import_module(COMPILER), name)
+
+
+@contextlib.contextmanager
+def without_compiler() -> Iterator[None]:
+    """Keep torch's forward mode from importing torch's compiler, which takes longer than all calls of a trial.
+
+    A number that is added has a tangent of zeros, and torch works out the shape of a sum with those in functions that
+    its compiler is to leave alone; the first call of each imports the compiler to say so.
+    """
+    if COMPILER in sys.modules:
+        yield
+        return
+    unasked = sys.modules[COMPILER] = _Unasked(COMPILER)
+    try:
+        yield
+    finally:
+        if sys.modules.get(COMPILER) is unasked:
+            del sys.modules[COMPILER]
 
 
 def _parameter(array: Any) -> torch.Tensor | None:
