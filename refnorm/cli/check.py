@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from refnorm.cli.common import Progress, Subparsers, add_command, add_dtypes, add_report, add_timeout, give_verdict
 from refnorm.oracle.apart import check_apart
 from refnorm.oracle.ask.envelope import REQUIRABLE
-from refnorm.oracle.report import Report
+
+if TYPE_CHECKING:
+    from refnorm.oracle.report import Report
 
 DESCRIPTION = """\
 Put an implementation of batch normalization on trial against exact numbers.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,9 +32,15 @@ class Channel:
     integers: list[int]
     unit: fmpq
 
+    @cached_property
     def total(self) -> fmpq:
         """Sum of the values."""
         return self.unit * sum(self.integers)
+
+    @cached_property
+    def squares(self) -> fmpq:
+        """Sum of the squares of the values."""
+        return self.dot(self)
 
     def dot(self, other: Channel) -> fmpq:
         """Sum of the products with another channel's values."""

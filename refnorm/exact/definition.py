@@ -88,8 +88,8 @@ def statistics(x: Array, *, axis: Axes = 1, where: Array | None = None) -> Momen
 
 def _moments(x: Array, channels: Sequence[Channel], axis: Axes) -> tuple[list[fmpq], list[fmpq], Moments]:
     counts = [len(channel.integers) for channel in channels]
-    means = [channel.total() / m for channel, m in zip(channels, counts, strict=True)]
-    variances = [c.dot(c) / m - mean * mean for c, m, mean in zip(channels, counts, means, strict=True)]
+    means = [channel.total / m for channel, m in zip(channels, counts, strict=True)]
+    variances = [c.squares / m - mean * mean for c, m, mean in zip(channels, counts, means, strict=True)]
     kept = tuple(x.shape[a] for a in kept_axes(axis, x.ndim))
     return means, variances, Moments(rationals(kept, means), rationals(kept, variances), counts)
 
@@ -111,8 +111,8 @@ def training_gradients(
     lines, dgamma, dbeta = [], [], []
     for channel, grad, g in zip(channels, upstream, parameters(gamma, len(channels), 1), strict=True):
         m = len(channel.integers)
-        mean, mean_dy = channel.total() / m, grad.total() / m
-        v = channel.dot(channel) / m - mean * mean + rational(eps)
+        mean, mean_dy = channel.total / m, grad.total / m
+        v = channel.squares / m - mean * mean + rational(eps)
         covariance = grad.dot(channel) / m - mean_dy * mean
         lines.append(Affine(fmpq(0), ((g, mean_dy), (-g * covariance / v if v else fmpq(0), mean)), v))
         dgamma.append(Number(fmpq(0), m * covariance, v))
@@ -181,8 +181,8 @@ def inference_gradients(
     ):
         v = v + rational(eps)
         lines.append(Affine(fmpq(0), ((g, fmpq(0)),), v))
-        dgamma.append(Number(fmpq(0), grad.dot(channel) - m * grad.total(), v))
-        dbeta.append(grad.total())
+        dgamma.append(Number(fmpq(0), grad.dot(channel) - m * grad.total, v))
+        dbeta.append(grad.total)
     return Gradients(affine(x.shape, channels, lines, dy), Exact.of(kept, dgamma), rationals(kept, dbeta))
 
 

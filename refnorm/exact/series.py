@@ -77,7 +77,7 @@ def training_double_backward(
     ddy, towards_x, towards_gamma = _jvp(lines, x, ddx, ddbeta), [], []
     for line, grad in zip(lines, upstream, strict=True):
         m = len(grad.integers)
-        mean_dy = grad.total() / m
+        mean_dy = grad.total / m
         dot = [grad.dot(line.x) - m * mean_dy * line.centre, grad.dot(line.dx) - m * mean_dy * line.centre_dx]
         covariance = fmpq_series([d / m for d in dot], None, 2)
         variance_term = line.slope * covariance / line.v if line.v0 else line.slope  # before x - mean, in dx
@@ -163,7 +163,7 @@ def inference_double_backward(
     upstream = channels_of(like(x, dy), axis, None)
     towards_x, towards_gamma = [], []
     for line, grad in zip(lines, upstream, strict=True):
-        dot = [grad.dot(line.x) - grad.total() * line.centre, grad.dot(line.dx)]
+        dot = [grad.dot(line.x) - grad.total * line.centre, grad.dot(line.dx)]
         towards_x.append(Affine(fmpq(0), ((line.slope[1], fmpq(0)),), line.v0))
         towards_gamma.append(Number(fmpq(0), (line.root * fmpq_series(dot, None, 2))[1], line.v0))
     dx = affine(x.shape, upstream, towards_x, dy)
@@ -201,8 +201,8 @@ def _lines(
     for c, (channel, direction, scale) in enumerate(zip(channels, directions, scales, strict=True)):
         if given is None:
             m = len(channel.integers)
-            centre, centre_dx = channel.total() / m, direction.total() / m
-            var = [channel.dot(channel) / m - centre**2, 2 * (channel.dot(direction) / m - centre * centre_dx)]
+            centre, centre_dx = channel.total / m, direction.total / m
+            var = [channel.squares / m - centre**2, 2 * (channel.dot(direction) / m - centre * centre_dx)]
         else:
             centre, centre_dx, var = given[0][c], fmpq(0), [given[1][c], fmpq(0)]
         v = fmpq_series([var[0] + rational(eps), var[1]], None, 2)

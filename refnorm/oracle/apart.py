@@ -9,21 +9,30 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from refnorm.oracle.ask.process import Interrupted, Line, Loss, Progress, Stopped
 from refnorm.oracle.ask.remote import Caller
 from refnorm.oracle.ask.target import Target
-from refnorm.oracle.report import Report
+
+if TYPE_CHECKING:
+    from refnorm.oracle.report import Report
 
 Measure = Callable[[Target, Progress, Mapping[str, Loss]], Any]
 
 
 @contextmanager
 def loaded_apart(
-    target: str, timeout: float, progress: Progress, order: Mapping[str, Any], **process: Any
+    target: str,
+    timeout: float,
+    progress: Progress,
+    order: Mapping[str, Any],
+    meanwhile: Callable[[], object] = lambda: None,
+    **process: Any,
 ) -> Iterator[tuple[Target, Progress, Line]]:
     """Load a target in a process of its own; yield it, what tells the line of each case, and the line.
+
+    ``meanwhile`` is called while that process starts.
 
     Raises
     ------
@@ -38,6 +47,7 @@ def loaded_apart(
             line.at(case)
             progress(number, of, case)
 
+        meanwhile()
         try:
             yield Caller(line).load({"target": target, "array": "numpy", **order}), step, line
         except Interrupted as interrupted:
@@ -67,16 +77,26 @@ def check_apart(
     TargetError
         If it cannot be loaded, dies, hangs or exits; the text says in which case.
     """
-    from refnorm.oracle.trial import trial
+    with loaded_apart(target, timeout, progress, {"array": array}, _ready) as (loaded, step, line):
+        from refnorm.oracle.trial import trial
 
-    with loaded_apart(target, timeout, progress, {"array": array}) as (loaded, step, line):
-        report = trial(loaded, convention, dtypes=dtypes, require=require, progress=step)
+        report = trial(loaded, convention, dtypes=dtypes, require=require, progress=step, meanwhile=line.meanwhile)
         line.close()
         said = line.said
     if said:
         note = f"the target printed {len(said)} line{'s' if len(said) > 1 else ''}; the first: {said[0][:120]}"
         report = replace(report, notes=(*report.notes, note))
     return report
+
+
+def _ready() -> None:
+    """Import the judge, and build the cases."""
+    from refnorm.golden.inputs import cases
+    from refnorm.oracle.plan import DTYPES
+    from refnorm.oracle.trial import trial  # noqa: F401 - and with it all that judges
+
+    for kind in DTYPES:
+        tuple(cases(dtype=kind))
 
 
 def gradcheck_apart(

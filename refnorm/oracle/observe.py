@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 from refnorm.conventions.row import Convention
 from refnorm.golden.inputs import Case, cases
-from refnorm.oracle.ask.answers import Answer, Kind, ask
+from refnorm.golden.truth import NotHeld, truth
+from refnorm.oracle.ask.answers import Answer, Kind, ask, kept_aside
 from refnorm.oracle.ask.interface import formats_of
 from refnorm.oracle.ask.repetition import disturbance
 from refnorm.oracle.behaviours import poisoned, policy
+from refnorm.oracle.bounds import PAIRWISE, WORST, bounds
 from refnorm.oracle.judge import Observation, judged_numbers
 
 
@@ -45,6 +48,20 @@ def observe(
     for case in ordinary(chosen):
         progress(case.id)
         yield disturbed(implementation, case)
+
+
+def worked_out(implementation: Any, row: Convention, chosen: list[Case]) -> Iterator[Case]:
+    """Work out what cases must give, and how far it may be off, and yield each: for who waits for the answers."""
+    for case in chosen:
+        if not case.finite or case.undefined:
+            continue
+        wanted = ["y, inference"] if case.operation == "inference" else ["y, training", "running mean"]
+        for quantity in wanted[: 1 if kept_aside(implementation) else None]:
+            with suppress(NotHeld):
+                truth(case, row, quantity)
+        for tier in (WORST, PAIRWISE):
+            bounds(case, row, tier)
+        yield case
 
 
 def observed(implementation: Any, row: Convention, case: Case) -> list[Observation]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -20,7 +20,7 @@ from refnorm.oracle.ask.interface import formats_of, offered
 from refnorm.oracle.ask.process import Loss
 from refnorm.oracle.ask.target import Target, TargetError, as_target, load_target
 from refnorm.oracle.judge import Observation
-from refnorm.oracle.observe import observe, observed
+from refnorm.oracle.observe import observe, observed, worked_out
 from refnorm.oracle.plan import Plan, planned
 from refnorm.oracle.quantities import kind_of
 from refnorm.oracle.report import Report
@@ -78,9 +78,11 @@ def trial(
     require: Sequence[str] = (),
     progress: Callable[[int, int, str], None] | None = None,
     lost: Mapping[str, Loss] = MappingProxyType({}),
+    meanwhile: Callable[[Iterator[object]], None] = lambda _: None,
 ) -> Report:
     """Judge a loaded target; see `check`.
 
+    ``meanwhile`` is given the judge's own work, which may be done while answers are waited for.
     ``lost`` says what happened in a case, by its id, that the target hung or died in before: it is left out, and so are
     those of the same situation in other formats and ranks.
     """
@@ -115,6 +117,7 @@ def trial(
     paths, unheld = [], list[str]()
     judged_as = convention or (target.convention if target.declared else plans[0].row.name)
     for plan in plans:
+        meanwhile(worked_out(plan.implementation, plan.row, list(plan.cases)))
         observations = list(observe(plan.implementation, plan.row, list(plan.cases), step))
         seen = {o.case.id for o in observations}
         missing = [] if can_compute() else [c.id for c in plan.cases if c.id not in seen]

@@ -16,7 +16,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -90,6 +90,7 @@ class Line:
         if os.name != "posix":
             raise TargetError("a process of its own needs Linux or macOS; elsewhere call refnorm.check in Python")
         self.target, self.timeout = target, timeout
+        self._work: Iterator[object] = iter(())
         self.at("")
         self._mark = secrets.token_hex(16)
         self._line, theirs = socket.socketpair()
@@ -122,6 +123,10 @@ class Line:
         """Say which case, or probe, is asked about from now on: it has all the time that one may take."""
         self.case, self._left = case, self.timeout
 
+    def meanwhile(self, work: Iterator[object]) -> None:
+        """Have work done, piece by piece, while answers are waited for; its time is not the target's."""
+        self._work = work
+
     @property
     def said(self) -> list[str]:
         """The lines that the target printed, beginning and end where they are many."""
@@ -132,8 +137,7 @@ class Line:
     ) -> tuple[dict[str, Any], list[wire.Spec], list[np.ndarray[Any, Any]]]:
         """Ask, and return the answer's header and arrays; `Interrupted` if there is none, or it makes no sense."""
         question = memoryview(wire.frame(header, arrays))
-        began = time.monotonic()
-        self._until = began + self._left
+        self._until = time.monotonic() + self._left
         try:
             try:
                 self._send(question)
@@ -145,7 +149,7 @@ class Line:
         except EOFError:
             self._ended()
         finally:
-            self._left -= time.monotonic() - began
+            self._left = self._until - time.monotonic()
         raise AssertionError
 
     def garbled(self, error: Exception) -> None:
@@ -207,21 +211,32 @@ class Line:
 
     def _wait(self, writing: bool = False) -> None:
         """Wait for the line, hearing meanwhile what is printed; stop the target when its time is over."""
+        working = not writing
         while True:
             left = self._until - time.monotonic()
-            if left <= 0:
+            line, status = self._line.fileno(), self._report.fileno()
+            sources = [*self._printed.open, status, *([] if writing else [line])]
+            patience = 0 if working or left <= 0 else left
+            heard, free, _ = select.select(sources, [line] if writing else [], [], patience)
+            if left <= 0 and not free and line not in heard:
                 waited = f"gave no answer for {self.timeout:g} s in {_place(self.case)} and was stopped"
                 text = f"{waited}, so it could not be judged; --timeout sets the limit"
                 self._stop(text, Loss(f"no answer in {self.timeout:g} s"))
-            line, status = self._line.fileno(), self._report.fileno()
-            sources = [*self._printed.open, status, *([] if writing else [line])]
-            heard, free, _ = select.select(sources, [line] if writing else [], [], left)
+            if working and not heard:
+                working = self._worked()
             if set(heard) & set(self._printed.open):
                 self._printed.hear()
             if free or line in heard:
                 return
             if status in heard:  # the guard has ended, and with it the worker, whoever else holds the line open
                 raise EOFError
+
+    def _worked(self) -> bool:
+        """Do a piece of the work that there is, and return whether there is more."""
+        began = time.monotonic()
+        more = next(self._work, None) is not None
+        self._until += time.monotonic() - began
+        return more
 
 
 class _Printed:
