@@ -317,3 +317,68 @@ def test_the_five_declarations_of_the_page_hold(declared, judged):
     report = refnorm.check(declared, dtypes=["float64"])
     assert report.conforms, str(report)
     assert {cell.quantity for cell in report.paths[0].cells} >= judged
+
+
+class Twice:
+    """A layer of rows that counts its calls, and adds to its gradients until they are cleared."""
+
+    def __init__(self, dim, eps=1e-5):
+        self.gamma, self.beta, self.eps, self.calls = np.ones(dim), np.zeros(dim), eps, 0
+        self.running_mean, self.running_var = np.zeros(dim), np.ones(dim)
+        self.zero_grad()
+
+    def zero_grad(self):
+        self.dgamma, self.dbeta = 0.0, 0.0
+
+    def forward(self, x, training):
+        if not training:
+            return self.gamma * (x - self.running_mean) / np.sqrt(self.running_var + self.eps) + self.beta
+        self.calls += 1
+        mean, var = x.mean(0), x.var(0)
+        weight = 0.5 ** (self.calls % 2)
+        self.running_mean = (1 - weight) * self.running_mean + weight * mean
+        self.running_var = (1 - weight) * self.running_var + weight * var
+        self.std = np.sqrt(var + self.eps)
+        self.x_hat = (x - mean) / self.std
+        return self.gamma * self.x_hat + self.beta
+
+    def backward(self, dy):
+        dgamma, dbeta = (dy * self.x_hat).sum(0), dy.sum(0)
+        self.dgamma, self.dbeta = self.dgamma + dgamma, self.dbeta + dbeta
+        return self.gamma / self.std * (dy - (dbeta + self.x_hat * dgamma) / len(dy))
+
+
+def test_a_layer_may_count_its_calls_and_have_its_gradients_cleared():
+    assert refnorm.check(Twice, dtypes=["float64"]).conforms
+
+
+def test_a_layer_that_raises_when_it_is_used_again_is_found():
+    class Once(Twice):
+        def forward(self, x, training):
+            if training and self.calls:
+                raise RuntimeError("the graph is gone")
+            return super().forward(x, training)
+
+    (finding,) = refnorm.check(Once, dtypes=["float64"]).findings
+    assert finding.cause == "not-repeatable"
+    assert "a layer that is used a second time raises RuntimeError: the graph is gone" in finding.title
+
+
+def test_forward_mode_leaves_the_compiler_of_torch_alone_and_gives_it_where_it_is_asked_for():
+    if find_spec("torch") is None:
+        pytest.skip("NOT TESTED: needs torch")
+    script = (
+        "import sys, torch\n"
+        "from refnorm.oracle.ask.doors.in_torch import COMPILER, without_compiler\n"
+        "with without_compiler():\n"
+        "    from torch.autograd import forward_ad\n"
+        "    with forward_ad.dual_level():\n"
+        "        forward_ad.unpack_dual(forward_ad.make_dual(torch.ones(2), torch.ones(2)) + 1.0)\n"
+        "assert COMPILER not in sys.modules\n"
+        "with without_compiler():\n"
+        "    assert torch._dynamo.is_compiling() is False\n"
+        "    assert sys.modules[COMPILER].__file__\n"
+        "assert sys.modules[COMPILER].__file__\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from refnorm.formats import Array, cast
 from refnorm.golden.directions import SECOND_ORDER, directions
 from refnorm.golden.inputs import Case, arranged
-from refnorm.oracle.ask.interface import ARGUMENTS
+from refnorm.oracle.ask.interface import ARGUMENTS, TWICE
 from refnorm.oracle.ask.troubled import where_of
 from refnorm.oracle.quantities import FROZEN_BACKWARD, RETURNS
 
@@ -124,7 +124,7 @@ class Asking:
             text = f"{textwrap.shorten(str(error), 200, placeholder=' ...')}{where_of(error)}"
             kind = Kind.DECLINED if type(error).__name__ == "NotImplementedError" else Kind.RAISED
             raise Unanswered(Trouble(kind, f"{name} raised {type(error).__name__}: {text}")) from error
-        for argument, given, bytes_before in zip(ARGUMENTS[name], arguments, before, strict=True):
+        for argument, given, bytes_before in zip((ARGUMENTS | TWICE)[name], arguments, before, strict=True):
             if isinstance(given, np.ndarray) and given.tobytes() != bytes_before:
                 self.answer.written.append(Trouble(Kind.WRITTEN, f"{name} wrote to its argument {argument}"))
         return result

@@ -27,6 +27,7 @@ ARGUMENTS = {
     "jvp": ("dx", "dgamma", "dbeta", "cache"),
     "double_backward": ("ddx", "ddgamma", "ddbeta", "dy", "cache"),
 }
+TWICE = {"used_twice": (*ARGUMENTS["train"], "other", "dy")}  # of a layer that was read, see `refnorm.oracle.ask.doors`
 FURTHER = ("jvp", "double_backward")
 FUNCTIONS = tuple(name for name in ARGUMENTS if name not in FURTHER)
 

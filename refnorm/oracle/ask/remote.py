@@ -15,11 +15,11 @@ import numpy as np
 from refnorm.formats import FORMATS
 from refnorm.oracle.ask import wire
 from refnorm.oracle.ask.doors.through import LISTS, WORDS
-from refnorm.oracle.ask.interface import ARGUMENTS
+from refnorm.oracle.ask.interface import ARGUMENTS, TWICE
 from refnorm.oracle.ask.process import Line
 from refnorm.oracle.ask.target import Target, TargetError
 
-CALLS = (*ARGUMENTS, "begin", "forward")
+CALLS = (*ARGUMENTS, *TWICE, "begin", "forward")
 
 
 class Remote:

@@ -10,9 +10,49 @@ from refnorm.formats import Array
 from refnorm.golden.inputs import Case
 from refnorm.oracle.ask.answers import Asking, Kind, Trouble, Unanswered
 
+USED = ("y", "dx", "running mean", "running variance", "dgamma", "dbeta")
+
 
 def disturbance(implementation: Any, case: Case) -> Trouble | None:
     """Say how calls disturb each other, if they do; what a call raises is judged elsewhere."""
+    return _between_calls(implementation, case) or _between_uses(implementation, case)
+
+
+def _between_uses(implementation: Any, case: Case) -> Trouble | None:
+    """Say what a layer that was used gives otherwise than a new one with the same parameters and statistics."""
+    if not getattr(implementation, "reading", "") or not hasattr(implementation, "used_twice"):
+        return None
+    asked = Asking(implementation, case)
+    other = np.concatenate([case.x, case.x[:1] - 1])[::-1] * 0.5 + 1  # one sample more
+    batches = asked.data(case.x), asked.data(other), asked.data(case.dy)
+    given = (batches[0], *asked.parameters(), case.momentum, case.eps, *batches[1:])
+    try:
+        *pairs, dgamma, dbeta = asked.returned("used_twice", 2 * len(USED) + 2, *given)
+    except Unanswered as unanswered:
+        if unanswered.trouble.kind is not Kind.RAISED:
+            return None
+        text = unanswered.trouble.text.removeprefix("used_twice raised ")
+        return Trouble(Kind.DISTURBED, f"a layer that is used a second time raises {text}")
+    used, new = pairs[::2], pairs[1::2]
+    differs = [name for name, one, two in zip(USED, used, new, strict=True) if not _same(one, two)]
+    if not differs:
+        return None
+    if set(differs) <= {"dgamma", "dbeta"} and all(
+        name not in differs or np.array_equal(total, before + own)
+        for name, total, own, before in zip(USED[4:], used[4:], new[4:], (dgamma, dbeta), strict=True)
+    ):
+        text = (
+            f"{' and '.join(differs)} of a second backward are added to those of the first, and no method clears them"
+        )
+        return Trouble(Kind.DISTURBED, text)
+    what = " and ".join(filter(None, (", ".join(differs[:-1]), differs[-1])))
+    return Trouble(
+        Kind.DISTURBED, f"a layer gives another {what} when it is used again than a new one of the same parameters"
+    )
+
+
+def _between_calls(implementation: Any, case: Case) -> Trouble | None:
+    """Say how calls of functions disturb each other."""
     asked = Asking(implementation, case)
     gamma, beta, mean, var = asked.parameters()
     x, other, dy = asked.data(case.x), asked.data(case.x[::-1] * 0.5 + 1), asked.data(case.dy)

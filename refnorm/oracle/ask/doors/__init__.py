@@ -7,6 +7,7 @@ From what is in a file to functions that the judge may call::
     read         one thing, by the arrays, ranks and axis that it takes
     binding      parameters by what they stand for; functions: a function, and the backward beside it
     layers       made, filled, called (read_layer: how that is found out; slots: where a layer keeps what)
+    again        one layer used twice
     modes        how code is told whether it trains
     variables    layers of Flax, Haiku, Equinox and Keras, whose arrays live outside of them
     libraries    whose arrays; by_hand, in_torch, in_jax: who differentiates

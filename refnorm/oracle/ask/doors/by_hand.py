@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from refnorm.oracle.ask.doors.again import used_twice
+from refnorm.oracle.ask.doors.leaves import size_of
 from refnorm.oracle.ask.doors.libraries import Library, NoNumbers, to_numpy
 
 
@@ -31,6 +33,18 @@ class ByHand:
     def backward(self, dy: Any, cache: Any) -> tuple[Any, ...]:
         """Call the backward that belongs to the forward."""
         return tuple(map(returned, self.door.backward(*self._own(dy), cache)))
+
+    def used_twice(self, *given: Any) -> tuple[Any, ...]:
+        """Use one layer twice; see `refnorm.oracle.ask.doors.again`."""
+        x, gamma, beta, mean, var, momentum, eps, other, dy = given
+        x, gamma, beta, mean, var = self._own(x, gamma, beta, *_copies(mean, var))
+
+        def gradients(layer: Any, x: Any, _: Any, dy: Any) -> tuple[Any, Any, Any]:
+            found: tuple[Any, Any, Any] = self.door.gradients_of(layer, dy, size_of(x))
+            return found
+
+        back = gradients if self.door.back else None
+        return used_twice(self.door, back, x, gamma, beta, mean, var, momentum, eps, *self._own(other, dy))
 
     def _own(self, *arrays: Any) -> list[Any]:
         return [None if a is None else self.library.own(a) for a in arrays]

@@ -8,6 +8,7 @@ import numpy as np
 
 from refnorm.oracle.ask.doors.binding import probe
 from refnorm.oracle.ask.doors.by_hand import ByHand
+from refnorm.oracle.ask.doors.layers import LayerDoor
 from refnorm.oracle.ask.doors.libraries import Library
 from refnorm.oracle.ask.doors.through import Through
 
@@ -31,6 +32,8 @@ def finished(
     without = [] if statistics else ["running mean", "running variance"]
     offers += _derivatives(engine, door, library, infers, last)
     words += _by_autograd(engine, offers)
+    if isinstance(door, LayerDoor) and hasattr(engine, "used_twice"):
+        offers.append("used_twice")
     if isinstance(engine, ByHand) and "backward" in offers:
         without += _missing_gradients(engine, last)
     passes = [name for name in ("eps", "momentum") if name in roles]
@@ -45,11 +48,14 @@ def engine_of(door: Any, library: Library, by_hand: bool) -> Any:
     if by_hand or library.name not in ("torch", "jax"):
         return ByHand(door, library)
     if library.name == "torch":
-        from refnorm.oracle.ask.doors.in_torch import InTorch
+        from refnorm.oracle.ask.doors.in_torch import InTorch, differentiated_twice
 
         class Torch(InTorch):
             def call(self, *given: Any) -> Any:
                 return door.forward(*given)[:3]
+
+            def used_twice(self, *given: Any) -> Any:
+                return differentiated_twice(door, *given)
 
         return Torch()
     from refnorm.oracle.ask.doors.in_jax import Compiled

@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch.autograd import forward_ad
 
+from refnorm.oracle.ask.doors.again import used_twice
+
 
 class TorchTape(NamedTuple):
     """An output and the leaves it came from, for autograd; gamma or beta is None where it was None.
@@ -102,6 +104,24 @@ class InTorch:
             return result
 
         return TorchTape(y, leaves, again), *moved
+
+
+def differentiated_twice(door: Any, *given: Any) -> tuple[Any, ...]:
+    """Use one layer twice, with gradients by autograd; see `refnorm.oracle.ask.doors.again`."""
+    x, gamma, beta, mean, var, momentum, eps, other, dy = given
+    batches = (tensor_of(x).requires_grad_(), tensor_of(other).requires_grad_())
+
+    def gradients(layer: Any, x: Any, y: Any, dy: Any) -> tuple[Any, Any, Any]:
+        at = [x, *(door.slots[role].get(layer) if role in door.slots else None for role in ("gamma", "beta"))]
+        there = [leaf for leaf in at if isinstance(leaf, torch.Tensor) and leaf.requires_grad]
+        found = iter(torch.autograd.grad(y, there, dy, retain_graph=True, materialize_grads=True))
+        torch.autograd.backward(y, dy)  # as in training, through all that y hangs on, once
+        dx, dgamma, dbeta = (next(found) if any(leaf is t for t in there) else None for leaf in at)
+        return dx, dgamma, dbeta
+
+    with torch.enable_grad():
+        arrays = batches[0], _parameter(gamma), _parameter(beta), dense(mean), dense(var)
+        return used_twice(door, gradients, *arrays, momentum, eps, batches[1], tensor_of(dy))
 
 
 COMPILER = "torch._dynamo"

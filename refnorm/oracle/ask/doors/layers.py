@@ -155,7 +155,7 @@ class LayerDoor:
                 raise TypeError(f"{role} cannot be None: the layer makes its own")
         after = layer if self.new is None else found_at(result, self.new)
         moved = [self.slots[role].get(after) if role in self.slots else None for role in ("mean", "var")]
-        return of_shape(result, shape), *map(_row, moved), (layer, shape)
+        return of_shape(result, shape), *map(row, moved), (layer, shape)
 
     def fill(self, layer: Any, given: dict[str, Any], training: bool) -> None:
         """Put parameters and statistics into a layer; one that makes them when it is called is called first."""
@@ -178,16 +178,20 @@ class LayerDoor:
             return getattr(layer, name)(x, **said)
 
     def backward(self, dy: Any, cache: Any) -> tuple[Any, Any, Any]:
-        """Call the layer's backward; gradients of the parameters come back, or are kept by the layer."""
-        layer, shape = copy.deepcopy(cache)  # one that learns moves its parameters
+        """Call the backward of a copy of the layer: one that learns moves its parameters."""
+        layer, shape = copy.deepcopy(cache)
+        return self.gradients_of(layer, dy, shape)
+
+    def gradients_of(self, layer: Any, dy: Any, shape: tuple[int, ...]) -> tuple[Any, Any, Any]:
+        """Call a layer's backward; gradients of the parameters come back, or are kept by the layer."""
         result = getattr(layer, self.back)(dy)
         dx, dgamma, dbeta = gradients_in(result, shape)
         if self.recorded:
             own = (self.slots[role].get(layer) if role in self.slots else None for role in ("gamma", "beta"))
-            return dx, *(_row(recorded_gradient(layer, parameter)) for parameter in own)
+            return dx, *(row(recorded_gradient(layer, parameter)) for parameter in own)
         if self.gradients:
             dgamma, dbeta = (self.gradients[r].get(layer) if r in self.gradients else None for r in ("gamma", "beta"))
-        return dx, _row(dgamma), _row(dbeta)
+        return dx, row(dgamma), row(dbeta)
 
 
 def makes(thing: Any) -> bool:
@@ -195,7 +199,7 @@ def makes(thing: Any) -> bool:
     return isinstance(thing, type) or (inspect.isfunction(thing) and not vars(thing))
 
 
-def _row(value: Any) -> Any:
+def row(value: Any) -> Any:
     """Return one value per channel as a row, whatever shape a layer keeps them in."""
     shape = size_of(value)
     if shape is None or len(shape) == 1:

@@ -17,6 +17,7 @@ ALONG_X = {  # of which arguments and results the axes are those of x
     "backward": ((0,), (0,)),
     "jvp": ((0,), None),
     "double_backward": ((0, 3), (0, 1)),
+    "used_twice": ((0, 7, 8), (0, 1, 2, 3)),
 }
 
 
