@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -74,6 +74,7 @@ def planned(
     asked: str | None = None,
     dtypes: Sequence[str] | None = None,
     progress: Callable[[str], None] = lambda _: None,
+    required: Sequence[str] = (),
 ) -> Plan:
     """Find out how one path of a target is to be judged; where nothing is declared, by trying it.
 
@@ -82,21 +83,22 @@ def planned(
     asked : the row to judge by; None for its own, or the one that it is measured to follow.
     dtypes : formats of x; None for the usual ones, of which half precision is claimed only by who says so.
     progress : called with what is tried.
+    required : kinds of gaps that are findings, as in `Plan`.
     """
     implementation = target.paths[name]
     kinds = tuple(DTYPES if dtypes is None else dtypes)
     if target.declared:
         following = followed(implementation, target, asked, Envelope())
         chosen = selected(implementation, following.row, kinds)
-        return Plan(name, implementation, following, None, tuple(chosen), kinds)
+        return Plan(name, implementation, following, None, tuple(chosen), kinds, required=tuple(required))
     progress(f"the trial of what {name or target.name} takes")
-    envelope = envelope_of(implementation)
+    envelope = envelope_of(implementation, kinds if dtypes is not None or "formats" in required else ())
     progress(f"the trial of the convention of {name or target.name}")
     following = followed(implementation, target, asked, envelope)
     claims = getattr(implementation, "half", formats_of(implementation) is not None)
     unclaimed = () if dtypes is not None or claims else UNCLAIMED
-    plan = Plan(name, implementation, following, envelope, (), kinds, unclaimed)
-    return Plan(name, implementation, following, envelope, tuple(_cases(plan)), kinds, unclaimed)
+    plan = Plan(name, implementation, following, envelope, (), kinds, unclaimed, tuple(required))
+    return replace(plan, cases=tuple(_cases(plan)))
 
 
 @lru_cache(maxsize=1024)

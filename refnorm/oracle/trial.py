@@ -106,11 +106,8 @@ def trial(
         if progress is not None:
             progress(min(done, total), total, id)
 
-    plans = [planned(target, name, convention, dtypes, step) for name in target.paths]
-    plans = [
-        replace(p, required=tuple(require), cases=tuple(c for c in p.cases if _situation(c.id) not in fatal))
-        for p in plans
-    ]
+    plans = [planned(target, name, convention, dtypes, step, require) for name in target.paths]
+    plans = [replace(p, cases=tuple(c for c in p.cases if _situation(c.id) not in fatal)) for p in plans]
     total = sum(len(p.cases) for p in plans)
     if not total:
         raise TargetError(f"{target.name} could not be judged: {_why_nothing(target, plans)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -37,6 +38,7 @@ class Envelope:
     passes : which of eps and momentum the implementation takes at all.
     statistics : whether running statistics come back.
     outside : where eps is added to the root, not under it; then its value is that.
+    untried : formats that were not asked for, and of which nothing is known.
     """
 
     ranks: tuple[int, ...] = RANKS
@@ -49,14 +51,18 @@ class Envelope:
     passes: tuple[str, ...] = ("eps", "momentum")
     statistics: bool = True
     outside: bool = False
+    untried: tuple[str, ...] = ()
 
     def gaps(self) -> list[tuple[str, str]]:
         """Return what is not offered: of which kind (see `REQUIRABLE`), and a line each."""
         lines = []
         if missing := [str(rank) for rank in RANKS if rank not in self.ranks]:
             lines.append(("ranks", f"ranks of x: {_either(self.ranks)}; not offered: {', '.join(missing)}"))
-        if missing := [kind for kind in ("float64", "float32", "float16") if kind not in self.formats]:
+        if missing := [k for k in ("float64", "float32", "float16") if k not in (*self.formats, *self.untried)]:
             lines.append(("formats", f"formats: {', '.join(self.formats)}; not offered: {', '.join(missing)}"))
+        if "float16" in self.untried:
+            what = f"formats: {', '.join(self.formats)}; not tried: float16, for which code is compiled anew; --dtypes"
+            lines.append(("untried", f"{what} float16 asks for it"))
         for name in ("gamma", "beta"):
             if getattr(self, name) == ABSENT:
                 lines.append(("affine", f"{name}: not offered; there is no {name}"))
@@ -86,8 +92,10 @@ def _either(ranks: tuple[int, ...]) -> str:
     )
 
 
-def envelope_of(implementation: Any) -> Envelope:
+def envelope_of(implementation: Any, kinds: Sequence[str] = ()) -> Envelope:
     """Try what an implementation takes, by calling it; what it raises is an answer.
+
+    ``kinds`` are formats that are asked for, be they those that it spares.
 
     An implementation that takes nothing at all is said to take everything: then it is judged, and what it raises is
     found.
@@ -95,6 +103,8 @@ def envelope_of(implementation: Any) -> Envelope:
     if formats_of(implementation) == ():
         return Envelope(formats=())
     box = Box(implementation)
+    spared = getattr(implementation, "spared", ())
+    box.dtypes += [kind for kind in spared if kind in kinds]
     if not box.ranks:
         return Envelope(formats=tuple(box.dtypes))
     without, lacks = (getattr(implementation, name, ()) for name in ("without", "lacks"))
@@ -105,6 +115,7 @@ def envelope_of(implementation: Any) -> Envelope:
         formats=tuple(kind for kind in box.dtypes if takes.formats(kind, kind)),
         passes=tuple(given),
         statistics=box.trains and not set(STATISTICS) <= set(without),
+        untried=tuple(kind for kind in spared if kind not in kinds),
     )
     mixed = [kind for kind in found.formats if kind in UNCLAIMED]
     mixed = mixed if getattr(implementation, "mixed", True) else []

@@ -11,10 +11,12 @@ import numpy as np
 from refnorm.oracle.ask.doors.binding import (
     ARRAYS,
     CHANNELS,
+    FULL,
     SETTINGS,
     Asked,
     NotReadable,
     Parameter,
+    best_of,
     gradients_in,
     probe,
 )
@@ -125,23 +127,11 @@ def read_function(door: FunctionDoor, library: Library, shape: tuple[int, ...]) 
         Whatever the function raises, in the mode that comes first.
     """
     has = {p.role for p in door.parameters}
-    best, first_error = None, None
-    for mode in candidate_modes(door, library):
-        try:
-            found, score = _learned(replace(door, mode=mode), library, shape, has)
-        except Exception as error:  # of foreign code: another mode may do
-            first_error = first_error or error
-            continue
-        if best is None or score > best[1]:
-            best = found, score
-        if score == FULL:
-            break
-    if best is None:
-        raise first_error or NotReadable("it cannot be called")
-    return best[0]
-
-
-FULL = 3
+    return best_of(
+        candidate_modes(door, library),
+        lambda mode: _learned(replace(door, mode=mode), library, shape, has),
+        "it cannot be called",
+    )
 
 
 def candidate_modes(door: FunctionDoor, library: Library) -> Iterator[Mode]:

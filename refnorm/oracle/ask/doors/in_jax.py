@@ -91,10 +91,11 @@ class Recorded(NamedTuple):
 class Compiled(InJax):
     """A batch normalization in JAX that is compiled for each shape and format, once for all cases that have them.
 
-    Half precision, which plain code does not claim, is left out: each format is compiled for anew.
+    ``spared`` are the formats that are tried where they are asked for: plain code does not claim half precision.
     """
 
     dtypes = ("float64", "float32")
+    spared = InJax.dtypes[2:]
     sparing = True
 
     def __init__(self) -> None:

@@ -9,9 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from refnorm.oracle.ask.doors.binding import CHANNELS, NotReadable, Parameter, gradients_in, parameters_of, probe
+from refnorm.oracle.ask.doors.binding import (
+    CHANNELS,
+    NotReadable,
+    Parameter,
+    best_of,
+    gradients_in,
+    mode_score,
+    parameters_of,
+    probe,
+)
 from refnorm.oracle.ask.doors.declared import ALSO
-from refnorm.oracle.ask.doors.functions import FULL
 from refnorm.oracle.ask.doors.layers import BACKWARD, FORWARD, INFER, SETUP, LayerDoor, Recorder, makes
 from refnorm.oracle.ask.doors.leaves import flat, of_shape
 from refnorm.oracle.ask.doors.libraries import Library
@@ -38,21 +46,12 @@ def read_layer(
         Whatever the layer raises, in the way that comes first.
     """
     constructor = _constructor(thing) if makes(thing) else ()
-    first_error: Exception | None = None
-    best: tuple[LayerDoor, int] | None = None
-    for bare in _attempts(thing, library, constructor, takes or {}):
-        try:
-            found, score = _learned(replace(bare, named=tuple((state or {}).items())), shape)
-        except Exception as error:  # of foreign code: another way may do
-            first_error = first_error or error
-            continue
-        if best is None or score > best[1]:
-            best = found, score
-        if score >= FULL:
-            break
-    if best is None:
-        raise first_error or NotReadable("it has no method that takes x")
-    return best[0]
+    named = tuple((state or {}).items())
+    return best_of(
+        _attempts(thing, library, constructor, takes or {}),
+        lambda bare: _learned(replace(bare, named=named), shape),
+        "it has no method that takes x",
+    )
 
 
 def _constructor(thing: Any) -> tuple[Parameter, ...]:
@@ -151,14 +150,7 @@ def _learned(door: LayerDoor, shape: tuple[int, ...]) -> tuple[LayerDoor, int]:
     door = replace(door, slots=slots, new=new)
     score = 1
     if "mean" in slots:
-        score = 0
-
-        def out(training: bool, shifted: str = "") -> Any:
-            return door.forward(**_given(door, shape, shifted), training=training)
-
-        score += np.array_equal(flat(out(True)[0]), flat(out(True, "mean")[0]))
-        plain, moved = out(False), out(False, "mean")
-        score += 2 * (not np.array_equal(flat(plain[0]), flat(moved[0])))
+        score = mode_score(lambda on, shifted: door.forward(**_given(door, shape, shifted), training=on)[0])
     return replace(door, **_backward(door, shape)), score
 
 

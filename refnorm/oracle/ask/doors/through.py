@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 WORDS = ("reading", "convention")  # what an implementation says of itself, beside its functions
-LISTS = ("without", "passes", "lacks", "ranks", "second_order")
+LISTS = ("without", "passes", "lacks", "ranks", "second_order", "spared")
 ALONG_X = {  # of which arguments and results the axes are those of x
     "train": ((0,), (0,)),
     "infer": ((0,), None),
@@ -32,6 +32,7 @@ class Through:
     passes : which of "eps" and "momentum" can be passed to it.
     second_order : formats in which jvp and double backward, which a library derives, are asked for.
     sparing : whether each new shape costs time, so that few are asked.
+    spared : formats beside ``dtypes`` that are tried only where they are asked for: each costs time.
     dtypes, mixed : as in `refnorm.oracle.ask.interface`.
     """
 
@@ -49,6 +50,7 @@ class Through:
     ) -> None:
         self.reading, self.without, self.passes, self.lacks = reading, tuple(without), tuple(passes), tuple(lacks)
         self.second_order, self.sparing = ("float64",), bool(getattr(engine, "sparing", False))
+        self.spared = tuple(getattr(engine, "spared", ()))
         self.last, self.half, self.dtypes = frozenset(last), half, tuple(engine.dtypes)
         if convention:
             self.convention = convention

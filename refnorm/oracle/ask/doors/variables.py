@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from refnorm.oracle.ask.doors.binding import CHANNELS, NotReadable, Parameter, parameters_of, probe
-from refnorm.oracle.ask.doors.functions import FULL
-from refnorm.oracle.ask.doors.leaves import flat, leaves, size_of
+from refnorm.oracle.ask.doors.binding import CHANNELS, Parameter, best_of, mode_score, parameters_of, probe
+from refnorm.oracle.ask.doors.leaves import leaves, size_of
 from refnorm.oracle.ask.doors.libraries import Library
 from refnorm.oracle.ask.doors.modes import ALWAYS, Mode, modes_of
 from refnorm.oracle.ask.doors.names import is_size, role_of
@@ -74,42 +73,32 @@ def read_variables(thing: Any, kind: Any, library: Library, shape: tuple[int, ..
     """
     constructor = tuple(p for p in parameters_of(thing, first="") if p.name not in ("parent", "name"))
     parameters = parameters_of(kind.method(thing), first="")[1:]
-    first_error: Exception | None = None
-    best: tuple[VariablesDoor, int] | None = None
     x = probe(shape, library)[0]
     modes = [mode for where, found in (("argument", parameters), ("switch", constructor)) for p in found
              for mode in modes_of(p.name, p.role, where)]  # fmt: skip
-    for mode in [*modes, Mode("")]:
+
+    def learned(mode: Mode) -> tuple[VariablesDoor, int]:
+        """Make a layer and see what it keeps; call it with different statistics."""
         door = VariablesDoor(thing, kind, constructor, parameters, mode)
-        try:
-            make, said = door.made(shape, 0.5, 2.0**-10, True)
-            seen: dict[str, Any] = {}
-            for way, value in kind.variables(make, said, x, door.arguments(True)):
-                names = [str(step).strip(".") for step in way if isinstance(step, str)]
-                role = next((role_of(n) for n in reversed(names) if role_of(n) in ROLES), "")
-                if role and size_of(value) == (CHANNELS,) and role not in seen:
-                    seen[role] = way
-            door = replace(door, names=tuple(seen.items()))
-            score = 1
+        make, said = door.made(shape, 0.5, 2.0**-10, True)
+        seen: dict[str, Any] = {}
+        for way, value in kind.variables(make, said, x, door.arguments(True)):
+            names = [str(step).strip(".") for step in way if isinstance(step, str)]
+            role = next((role_of(n) for n in reversed(names) if role_of(n) in ROLES), "")
+            if role and size_of(value) == (CHANNELS,) and role not in seen:
+                seen[role] = way
+        door = replace(door, names=tuple(seen.items()))
 
-            def out(training: bool, shifted: str = "", door: VariablesDoor = door) -> Any:
-                given: Any = (*probe(shape, library, shifted), 0.5, 2.0**-10, training)
-                return flat(door.forward(*given)[0])
+        def y(training: bool, shifted: str) -> Any:
+            given: Any = (*probe(shape, library, shifted), 0.5, 2.0**-10, training)
+            return door.forward(*given)[0]
 
-            if "mean" in seen:
-                score = int((out(True) == out(True, "mean")).all()) + 2 * int((out(False) != out(False, "mean")).any())
-            else:
-                out(True)
-        except Exception as error:  # of foreign code: another way may do
-            first_error = first_error or error
-            continue
-        if best is None or score > best[1]:
-            best = door, score
-        if score >= FULL:
-            break
-    if best is None:
-        raise first_error or NotReadable("it cannot be called")
-    return best[0]
+        if "mean" in seen:
+            return door, mode_score(y)
+        y(True, "")
+        return door, 1
+
+    return best_of([*modes, Mode("")], learned, "it cannot be called")
 
 
 class Called:
