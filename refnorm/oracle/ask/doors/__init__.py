@@ -10,7 +10,7 @@ From what is in a file to functions that the judge may call::
     again        one layer used twice
     modes        how code is told whether it trains
     variables    layers of Flax, Haiku, Equinox and Keras, whose arrays live outside of them
-    libraries    whose arrays; by_hand, in_torch, in_jax: who differentiates
+    libraries    whose arrays; by_hand, in_torch, in_jax, in_tensorflow: who differentiates
     through      the functions that come of it; derived: which of them there are
     own          refnorm's own functions, in any order of parameters
     declared     what is said by hand instead

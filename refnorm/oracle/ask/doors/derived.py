@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,11 @@ def finished(
 
 
 def engine_of(door: Any, library: Library, by_hand: bool) -> Any:
-    """Return what calls a door: torch and JAX differentiate what has no backward of its own."""
+    """Return what calls a door: torch, JAX and TensorFlow differentiate what has no backward of its own."""
+    if not by_hand and on_tensorflow(library):
+        from refnorm.oracle.ask.doors.in_tensorflow import InTensorFlow
+
+        return InTensorFlow(door, library)
     if by_hand or library.name not in ("torch", "jax"):
         return ByHand(door, library)
     if library.name == "torch":
@@ -65,6 +70,14 @@ def engine_of(door: Any, library: Library, by_hand: bool) -> Any:
             return door.forward(*given)[:3]
 
     return Jax()
+
+
+def on_tensorflow(library: Library) -> bool:
+    """Whether arrays of a library are TensorFlow's, as they are where Keras runs on it."""
+    keras = sys.modules.get("keras")
+    return library.name == "tensorflow" or (
+        library.name == "keras" and keras is not None and keras.backend.backend() == "tensorflow"
+    )
 
 
 def _tries(shape: tuple[int, ...], last: list[int]) -> Any:
@@ -104,8 +117,11 @@ def _derivatives(engine: Any, door: Any, library: Library, infers: bool, last: l
 def _by_autograd(engine: Any, offers: list[str]) -> str:
     if isinstance(engine, ByHand):
         return ""
-    name = "JAX's vjp" if type(engine).__name__ == "Jax" else "autograd"
-    return f"; gradients by {name}" if "backward" in offers else "; no gradients: nothing that comes back has one"
+    return (
+        f"; gradients by {engine.derives}"
+        if "backward" in offers
+        else "; no gradients: nothing that comes back has one"
+    )
 
 
 def _missing_gradients(engine: Any, last: list[int]) -> list[str]:

@@ -26,6 +26,7 @@ class JaxTape(NamedTuple):
 class InJax:
     """A batch normalization in JAX; ``apply`` is what each adds."""
 
+    derives = "JAX's vjp"
     dtypes = ("float64", "float32", "float16", *(["bfloat16"] if find_spec("ml_dtypes") else []))
 
     def apply(

@@ -31,6 +31,7 @@ class TorchTape(NamedTuple):
 class InTorch:
     """A batch normalization in torch; ``call`` is what each adds."""
 
+    derives = "autograd"
     dtypes = ("float64", "float32", "float16", *(["bfloat16"] if find_spec("ml_dtypes") else []))
 
     def call(

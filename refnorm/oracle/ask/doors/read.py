@@ -20,7 +20,7 @@ from refnorm.oracle.ask.doors.libraries import LIBRARIES, Library, lists, to_num
 from refnorm.oracle.ask.doors.looks import backward_of, looks_like_a_function, partner_for_inference
 from refnorm.oracle.ask.doors.read_layer import read_layer
 from refnorm.oracle.ask.doors.through import Through
-from refnorm.oracle.ask.doors.variables import Equinox, Haiku, Keras, Linen, read_variables
+from refnorm.oracle.ask.doors.variables import Equinox, Haiku, Keras, KerasTwo, Linen, read_variables
 
 
 def read_thing(thing: Any, scope: dict[str, Any]) -> Through:
@@ -163,6 +163,7 @@ def special_kind(kind: type) -> Any:
         ("flax.linen", "Module", Linen),
         ("haiku", "Module", Haiku),
         ("keras", "Layer", Keras),
+        ("tf_keras.layers", "Layer", KerasTwo),
         ("equinox", "Module", Equinox),
     ):
         found = getattr(sys.modules.get(module), name, None)

@@ -55,12 +55,12 @@ class VariablesDoor:
     def forward(
         self, x: Any, gamma: Any, beta: Any, mean: Any, var: Any, momentum: float, eps: float, training: bool
     ) -> tuple[Any, Any, Any, Any]:
-        """Make a layer, put everything in, call it; return y and the statistics as they are afterwards."""
+        """Make a layer, put everything in, call it; return y, the statistics afterwards, and all variables by role."""
         make, said = self.made(size_of(x) or (), momentum, eps, training)
         given = dict(zip(ROLES, (gamma, beta, mean, var), strict=True))
         y, after = self.kind.call(make, said, x, self.arguments(training), {w: given[r] for r, w in self.names})
         moved = {role: after.get(way) for role, way in self.names}
-        return y, moved.get("mean"), moved.get("var"), None
+        return y, moved.get("mean"), moved.get("var"), moved
 
 
 def read_variables(thing: Any, kind: Any, library: Library, shape: tuple[int, ...]) -> VariablesDoor:
@@ -221,7 +221,7 @@ class Equinox(Called):
 
 
 class Keras:
-    """A layer of Keras 3 or tf-keras: variables are assigned."""
+    """A layer of Keras 3: variables are assigned."""
 
     name, convention, reading = "keras", "keras", "read as a Keras layer"
 
@@ -234,7 +234,7 @@ class Keras:
     @staticmethod
     def _built(make: Any, said: dict[str, Any], x: Any) -> Any:
         takes = inspect.signature(make).parameters
-        kind = str(x.dtype).rpartition(".")[2]
+        kind = getattr(x.dtype, "name", str(x.dtype).rpartition(".")[2])
         if "dtype" in takes or any(p.kind is p.VAR_KEYWORD for p in takes.values()):
             said = said | {"dtype": kind}
         layer = make(**said)
@@ -264,6 +264,15 @@ class Keras:
                 layer.weights[way[0]].assign(value)
         y = layer(x, **arguments)
         return y, {way: layer.weights[way[0]] for way in given}
+
+
+class KerasTwo(Keras):
+    """A layer of Keras 2, which tf-keras keeps, on TensorFlow.
+
+    The row of tf-keras is about its own layer, whose momentum is a float32; what someone wrote has Python's.
+    """
+
+    name, convention, reading = "tensorflow", "keras", "read as a layer of tf-keras"
 
 
 def _plain(tree: Tree) -> Tree:
