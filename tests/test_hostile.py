@@ -10,11 +10,13 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 from hostile import TAG, hostile, left, tried
 from test_cli import GOOD, alone, altered, refnorm
 
 import refnorm as package
+from refnorm.oracle.apart import loaded_apart
 
 SAMPLED = True  # see conftest.py
 
@@ -112,6 +114,31 @@ def test_a_limit_of_time_holds_for_what_a_target_starts_too(tmp_path, tag):
     (tmp_path / "hangs.py").write_text(f"import os, time\n{SETSID}\n" + HANGS.format("pass"))
     done = refnorm("check", "hangs.py", "--timeout", "2", cwd=tmp_path)
     assert "gave no answer for 2 s" in done.stderr
+    assert gone(tag)
+
+
+def test_what_the_judge_does_meanwhile_is_neither_the_targets_time_nor_its_fault(tmp_path, tag):
+    (tmp_path / "slow.py").write_text(
+        "import time\ndef train(x, gamma, beta, running_mean, running_var, momentum, eps):\n"
+        "    time.sleep(0.5)\n    return x, running_mean, running_var, None\n"
+    )
+    done = []
+
+    def work():
+        for piece in range(2):
+            time.sleep(1.2)
+            done.append(piece)
+            yield piece
+        raise ValueError("the judge's own")
+
+    with loaded_apart(str(tmp_path / "slow.py"), 2.0, lambda *_: None, {}) as (target, step, line):
+        step(0, 1, "a case")
+        line.meanwhile(work())
+        (implementation,) = target.paths.values()
+        for _ in range(2):
+            row = np.ones(3)
+            assert np.array_equal(implementation.train(np.ones((2, 3)), row, row, row, row, 0.1, 1e-5)[1], row)
+    assert done == [0, 1]
     assert gone(tag)
 
 

@@ -21,6 +21,7 @@ Gradients = Callable[[Any, Any, Any, Any], tuple[Any, Any, Any]]  # of a layer, 
 def used_twice(
     door: LayerDoor,
     gradients: Gradients | None,
+    parameter: Callable[[Any], Any],
     x: Any,
     gamma: Any,
     beta: Any,
@@ -33,7 +34,8 @@ def used_twice(
 ) -> tuple[Any, ...]:
     """Go forward and back with ``other``, then with x; and with x in a new layer, of what the first has then.
 
-    ``other`` may have more samples than x; it is its own upstream gradient.
+    ``other`` may have more samples than x; it is its own upstream gradient. ``parameter`` makes gamma and beta for the
+    new layer of arrays.
 
     Returns
     -------
@@ -69,7 +71,8 @@ def used_twice(
         now = dict(
             zip(("gamma", "beta", "mean", "var"), _kept(door, used, "gamma", "beta", "mean", "var"), strict=True)
         )
-        begin = {role: None if v is None else door.library.own(_copy(v)) for role, v in now.items()}
+        own = {"gamma": parameter, "beta": parameter, "mean": door.library.own, "var": door.library.own}
+        begin = {role: None if v is None else own[role](_copy(v)) for role, v in now.items()}
         new = door.made(given | begin | {"x": x}, size_of(x) or ())
         door.fill(new, given | begin | {"x": x}, True)
         wanted = use(new, x, dy)

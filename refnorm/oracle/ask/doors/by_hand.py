@@ -44,7 +44,8 @@ class ByHand:
             return found
 
         back = gradients if self.door.back else None
-        return used_twice(self.door, back, x, gamma, beta, mean, var, momentum, eps, *self._own(other, dy))
+        arrays, further = (x, gamma, beta, mean, var), self._own(other, dy)
+        return used_twice(self.door, back, self.library.own, *arrays, momentum, eps, *further)
 
     def _own(self, *arrays: Any) -> list[Any]:
         return [None if a is None else self.library.own(a) for a in arrays]

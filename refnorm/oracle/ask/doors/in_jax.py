@@ -102,7 +102,7 @@ class Compiled(InJax):
     def __init__(self) -> None:
         static = (0,)
         self._forward, self._backward, self._along, self._twice = (
-            jax.jit(f, static_argnums=static, compiler_options=in_haste())
+            jax.jit(f, static_argnums=static, **in_haste())
             for f in (self._out, self._gradients, self._tangent, self._second)
         )
 
@@ -157,16 +157,16 @@ class Compiled(InJax):
 
 
 @cache
-def in_haste() -> dict[str, Any] | None:
-    """Return options with which XLA compiles in a third of its time; None where it does not know them.
+def in_haste() -> dict[str, Any]:
+    """Return options of `jax.jit` with which XLA compiles in a third of its time; none where it does not know them.
 
     They choose among its generators of code for the CPU. A trial calls what it compiles a few times, on few numbers.
     """
     try:
         jax.jit(lambda x: x + 1, compiler_options=HASTE)(0.0)
     except Exception:  # of another version: it says so in its own way
-        return None
-    return HASTE
+        return {}
+    return {"compiler_options": HASTE}
 
 
 def _own(array: Any) -> Any:

@@ -122,7 +122,7 @@ def differentiated_twice(door: Any, *given: Any) -> tuple[Any, ...]:
 
     with torch.enable_grad():
         arrays = batches[0], _parameter(gamma), _parameter(beta), dense(mean), dense(var)
-        return used_twice(door, gradients, *arrays, momentum, eps, batches[1], tensor_of(dy))
+        return used_twice(door, gradients, _parameter, *arrays, momentum, eps, batches[1], tensor_of(dy))
 
 
 COMPILER = "torch._dynamo"
