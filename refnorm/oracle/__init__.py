@@ -8,9 +8,9 @@ In the order in which data flow::
     behaviours      what is judged where numbers do not tell
     plan            how a path is judged: its envelope, its row (followed: which), its cases
     observe         the cases that apply, asked and judged
-    measure/        what can be read off a black box, number by number
+    measure/        what can be read off numbers: conventions, and formulas with their causes
     diagnose        from what failed to findings (finding, matching; vocabulary: every cause)
-    deviations/     formulas that are not the definition, tried out in worlds
+    worlds          batch normalization with every piece replaceable: what a formula predicts
     troubles        what has no formula, and in which circumstances
     identify        the convention of a black box
     verdict         what was found; report: the same as data (shown: for people; baseline: what is accepted)

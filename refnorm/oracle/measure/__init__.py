@@ -1,6 +1,21 @@
-"""What is measured of a black box, number by number: its convention, and how many digits it loses.
+"""What is read off numbers: formulas, conventions, and how many digits are lost.
 
-One file each::
+Formulas are read off the answers of a trial. Each channel of each case is an equation; a formula is a sum of few terms,
+or a product of few factors, that meets all of them, and is believed if it predicts every case within its bounds::
+
+    fit                 the simplest sum, or product, that meets every equation
+    formula, terms      what a sum is made of: means, variances, eps, counts, weights
+    divisors            what x - mean is divided by
+    read_forward        y: centre, divisor, scale, shift, and what the statistics are of
+    read_running        how running statistics move
+    products, read_dx, read_parameters      the gradients
+    clipped             what stops at a bound
+    known, known_maps, known_updates, known_gradients       formulas that have a name
+    naming, naming_gradients    from a formula to causes
+    double_backward     known mistakes of second order
+    explain             from a quantity to explanations; formulas: of a black box, right or wrong
+
+Conventions and digits, one file each::
 
     measurement   one thing measured, with its key
     probes        what is asked: inputs chosen so that the outputs give a convention away

@@ -13,7 +13,9 @@ Rows = Any  # float64 arrays, one value for each equation
 
 SCREENED = 1e-11  # of the square of a target: what a sum may leave to be looked at, by sums of squares
 LOOKED_AT = 60  # sums that are solved again, exactly
+PLAIN = 1e-6  # relative: what is 1 but for rounding, as far as a screening can tell
 ALIKE = 1e-9  # of a determinant: terms that cannot be told apart
+CLEAR = 16  # times its noise: smaller values say little
 TESTED = 48  # equations by which most products are refuted
 
 
@@ -90,13 +92,15 @@ def summed(target: Rows, noise: Rows, families: Sequence[Sequence[Rows]], most: 
     for size in range(1, most + 1):
         found: list[Weighed] = []
         for chosen in itertools.combinations(range(len(families)), size):
-            found += _sums([members[f] for f in chosen], gram, along, scaled, wanted)
+            found += _sums([members[f] for f in chosen], gram, along, norms, scaled, wanted)
         if found:
             return min(found, key=lambda w: w.cost)
     return None
 
 
-def _sums(members: list[list[int]], gram: Rows, along: Rows, scaled: Rows, wanted: Rows) -> Iterator[Weighed]:
+def _sums(
+    members: list[list[int]], gram: Rows, along: Rows, norms: Rows, scaled: Rows, wanted: Rows
+) -> Iterator[Weighed]:
     """Yield the sums of one term of each family that meet all rows."""
     if not all(members):
         return
@@ -107,10 +111,13 @@ def _sums(members: list[list[int]], gram: Rows, along: Rows, scaled: Rows, wante
     index, matrix, right = index[told], matrix[told], right[told]
     if not len(index):
         return
-    left = 1 - (np.linalg.solve(matrix, right[..., None])[..., 0] * right).sum(axis=1)
-    for k in np.argsort(left, kind="stable")[:LOOKED_AT]:
-        if left[k] > SCREENED:
-            break
+    solved = np.linalg.solve(matrix, right[..., None])[..., 0]
+    left = 1 - (solved * right).sum(axis=1)
+    constants = solved * np.sqrt((wanted**2).sum()) / norms[index]
+    odd = (np.abs(np.abs(constants) - 1) > PLAIN).sum(axis=1)  # constants that are not 1: of sums alike the plain first
+    within = len(wanted) / float((wanted**2).sum())  # what noise in every row leaves
+    likely = np.flatnonzero(left <= max(SCREENED, within))
+    for k in likely[np.lexsort((left[likely], odd[likely]))][:LOOKED_AT]:
         yield from _exactly(index[k], scaled, wanted)
 
 
@@ -158,7 +165,7 @@ def multiplied(target: Rows, noise: Rows, factors: Sequence[Sequence[Rows]]) -> 
     >>> multiplied(-gamma / std**2, np.full(3, 1e-9), [[gamma, abs(gamma)], [1 / std, std, std**-2]]).terms
     ((0, -1.0), (2, 1.0))
     """
-    clear = np.abs(target) > 1e3 * noise
+    clear = np.abs(target) > CLEAR * noise
     if not clear.any():
         return None
     target, noise = target[clear], noise[clear]

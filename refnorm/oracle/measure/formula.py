@@ -44,7 +44,7 @@ class Formula:
         for c, term in self.parts:
             sign = " - " if c < 0 else " + "
             size = abs(c)
-            words = term.words if size == 1 else f"{size:.10g}" if term.words == "1" else f"{size:.10g} {term.words}"
+            words = term.words if size == 1 else f"{size:.7g}" if term.words == "1" else f"{size:.7g} {term.words}"
             text += (sign if text else sign.strip("+ ")) + words
         return text or "0"
 

@@ -150,7 +150,7 @@ def running_causes(found: Running, row: Convention) -> list[Cause]:
     weights, batch, extra = {"old": "0", "new": "0"}, "", ""
     for c, term in found.formula.parts:
         weight, rest = _weight(term.words)
-        weight = _as_row(weight, new, old) if c == 1 else f"{c:.10g}" if weight == "1" else f"{c:.10g} {weight}"
+        weight = _as_row(weight, new, old) if c == 1 else f"{c:.7g}" if weight == "1" else f"{c:.7g} {weight}"
         if rest in ("running mean", "running variance", "running std"):
             weights["old"] = weight
         elif not batch:

@@ -81,7 +81,7 @@ def _dx_words(found: Dx) -> str:
         over = region.group(1) + " " if region else " of the shards' means " if "shards" in summed else ""
         count = p.words().get("count", "1")
         size = abs(p.constant)
-        factors = [f"{size:.10g}" if size != 1 else "", count if count != "1" else "", text.format(over)]
+        factors = [f"{size:.7g}" if size != 1 else "", count if count != "1" else "", text.format(over)]
         sign = "-" if p.constant < 0 else "+"
         inside += (
             f" {sign} {' '.join(f for f in factors if f)}"
@@ -112,7 +112,7 @@ def _coefficient(p: Product) -> str:
     words = p.words()
     count = words.get("count", "1")
     size = abs(p.constant)
-    text = count if size == 1 else f"{size:.10g}" if count == "1" else f"{size:.10g} {count}"
+    text = count if size == 1 else f"{size:.7g}" if count == "1" else f"{size:.7g} {count}"
     summed = words.get("sum", "")
     region = maps.REGION.search(summed)
     over = f"{region.group(1)}" if region else " by shards" if "shards" in summed else ""

@@ -61,7 +61,7 @@ class Product:
         above = [w for w in words if not w.startswith("/")]
         text = " ".join([*above, *(w for w in words if w.startswith("/"))])
         size = abs(self.constant)
-        number = "" if size == 1 and above else f"{size:.10g} "
+        number = "" if size == 1 and above else f"{size:.7g} "
         return ("-" if self.constant < 0 else "") + (number + text).strip()
 
 

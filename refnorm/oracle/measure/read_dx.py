@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from refnorm.formats import unit_roundoff
 from refnorm.oracle.measure.divisors import divisors
-from refnorm.oracle.measure.fit import Rows, multiplied, summed
+from refnorm.oracle.measure.fit import CLEAR, Rows, multiplied, summed
 from refnorm.oracle.measure.formula import STANDARD, Formula, Region, Term, shards, stacked
 from refnorm.oracle.measure.products import (
     COUNTS,
@@ -23,7 +22,7 @@ from refnorm.oracle.measure.products import (
     far,
     product_of,
 )
-from refnorm.oracle.measure.read_forward import ROUNDINGS, Seen
+from refnorm.oracle.measure.read_forward import Seen, noise_of
 from refnorm.oracle.measure.terms import REGIONS
 from refnorm.oracle.worlds import Values, World
 
@@ -92,7 +91,7 @@ def _solved(w: World, dx: Values, region: Region) -> tuple[Values, Values] | Non
     inverse = np.linalg.pinv(columns / size)
     found = (inverse @ wanted[..., None])[..., 0] / size[:, 0]
     far = np.abs(grouped(w.x)).max(axis=1) / np.maximum(np.abs(d).max(axis=1), 1e-300)  # what a rounded mean costs
-    u = unit_roundoff(w.case.kind) * (ROUNDINGS + 8 * np.asarray(far, float))
+    u = noise_of(w.case.kind) * (1 + np.asarray(far, float) / 64)
     level = u * (np.abs(wanted).max(axis=1) + np.abs(found * size[:, 0]).max(axis=1))
     left = np.abs((columns @ found[..., None])[..., 0] - wanted).max(axis=1)
     if np.any(left > level * 8):
@@ -140,7 +139,7 @@ def _own_divisor(
     families = {"inverse": INVERSES, "gamma": GAMMAS, "count": COUNTS}
     for number, gamma in enumerate(list(GAMMAS.values())[:3]):
         size = _stacked(gamma, worlds, region)
-        clear = (size != 0) & (np.abs(target) > 1e3 * noise)
+        clear = (size != 0) & (np.abs(target) > CLEAR * noise)
         slope = np.where(clear, target / np.where(clear, size, 1), 0)
         for _, power, (sign, formula) in divisors(slope, noise / np.where(clear, np.abs(size), 1), row, 2):
             return product_of(((0, sign), (number, 1.0), (0, 1.0)), families), Divisor(power, formula)
@@ -201,7 +200,7 @@ def _elementwise(seen: Sequence[Seen]) -> Iterator[Dx]:
     worlds, shapes = [w for w, _ in seen], [w.x.shape for w, _ in seen]
     whole = stacked(lambda w: w.gamma * w.inv * w.upstream, worlds, shapes)
     target = np.concatenate([np.asarray(dx, float).ravel() for _, dx in seen])
-    u = max(unit_roundoff(w.case.kind) for w in worlds) * ROUNDINGS * 8
+    u = max(noise_of(w.case.kind) for w in worlds) * 8
     size = stacked(lambda w: np.abs(w.gamma * w.inv) * np.abs(w.upstream).max() * far(w) ** 2, worlds, shapes)
     front = ("inverse", *next(iter(INVERSES.items()))), ("gamma", *next(iter(GAMMAS.items())))
     behind = ("squares", "/ std^3", lambda w: w.inv**3), ("gamma", *next(iter(GAMMAS.items())))

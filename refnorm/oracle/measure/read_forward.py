@@ -11,7 +11,7 @@ import numpy as np
 
 from refnorm.formats import unit_roundoff
 from refnorm.oracle.measure.divisors import POWERS, Row, divisors, formula_of
-from refnorm.oracle.measure.fit import Rows, nice, summed
+from refnorm.oracle.measure.fit import CLEAR, Rows, nice, summed
 from refnorm.oracle.measure.formula import STANDARD, Formula, Region, Term, of, stacked
 from refnorm.oracle.measure.terms import (
     BETA,
@@ -34,7 +34,8 @@ from refnorm.oracle.measure.terms import (
 )
 from refnorm.oracle.worlds import Values, World
 
-ROUNDINGS = 2.0**9  # of a result: noise of what is measured, before it is magnified
+ROUNDINGS = {"float64": 512, "float32": 512}  # of a result: noise of what is measured, before it is magnified
+FEW = 4  # of a result in half precision: it is computed in wider formats, and rounded
 
 GIVEN = constant("gamma is given", lambda w: np.longdouble(w.case.gamma is not None))
 
@@ -125,6 +126,11 @@ def defined(w: World) -> ForwardMap:
     return BY_BATCH if w.case.operation == "training" else BY_RUNNING
 
 
+def noise_of(kind: str) -> float:
+    """Return the relative error that a result in a format may have, with a margin."""
+    return float(unit_roundoff(kind) * ROUNDINGS.get(kind, FEW))
+
+
 def read_y(seen: Sequence[Seen]) -> Iterator[ForwardMap]:
     """Yield what y may be, the simplest first.
 
@@ -158,7 +164,7 @@ def _lines(seen: Sequence[Seen], region: Region, per_channel: bool) -> list[Line
         dx, dy = w.x - x_mean, wide - y_mean
         spread = region.average(dx * dx)
         slope = region.average(dx * dy) / spread
-        u = unit_roundoff(w.case.kind) * ROUNDINGS
+        u = noise_of(w.case.kind)
         size = region.average(np.abs(wide)) + np.abs(slope) * region.average(np.abs(w.x))
         off = region.average(np.abs(dy - slope * dx))
         if np.any(off > u * size * 8):
@@ -177,7 +183,7 @@ def _read(lines: Sequence[Lines], per_channel: bool) -> Iterator[ForwardMap]:
         np.concatenate([np.asarray(a, float).ravel() for a in column])
         for column in ([o.slope for o in lines], [o.noise for o in lines], [o.x for o in lines], [o.y for o in lines])
     )
-    clear = np.isfinite(slope) & np.isfinite(noise) & (np.abs(slope) > 1e3 * noise)
+    clear = np.isfinite(slope) & np.isfinite(noise) & (np.abs(slope) > CLEAR * noise)
     flat = np.isfinite(slope) & ~clear
     if clear.sum() < 4:
         if flat.any() and not clear.any():
@@ -200,7 +206,7 @@ def _read(lines: Sequence[Lines], per_channel: bool) -> Iterator[ForwardMap]:
         """Whether it is 0 where y does not depend on x."""
         row(scale), row(divisor)
         level = np.abs(before[id(scale)] * before[id(divisor)] ** (-1 / power))[flat]
-        return not np.any(level > 2e3 * hidden)
+        return not np.any(level > 2 * CLEAR * hidden)
 
     given = row(GIVEN) > 0 if np.any(row(GIVEN) > 0) else np.ones_like(slope, bool)
     readings: list[tuple[float, Formula, float, Formula]] = []

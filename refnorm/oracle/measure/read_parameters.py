@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from refnorm.formats import unit_roundoff
 from refnorm.oracle.measure.divisors import divisors
-from refnorm.oracle.measure.fit import Rows, multiplied
+from refnorm.oracle.measure.fit import CLEAR, Rows, multiplied
 from refnorm.oracle.measure.formula import STANDARD, Formula, Term, channels, stacked
 from refnorm.oracle.measure.products import (
     COUNTS,
@@ -23,7 +22,7 @@ from refnorm.oracle.measure.products import (
     far,
     product_of,
 )
-from refnorm.oracle.measure.read_forward import ROUNDINGS, Seen
+from refnorm.oracle.measure.read_forward import Seen, noise_of
 from refnorm.oracle.worlds import Values, World
 
 
@@ -86,7 +85,7 @@ def read_parameter(seen: Sequence[Seen]) -> Iterator[Summed]:
     with np.errstate(all="ignore"):
         target = np.concatenate([g for _, g in plain])
         worlds, shapes = [w for w, _ in plain], [channels(w) for w, _ in plain]
-        u = max(unit_roundoff(w.case.kind) for w in worlds) * ROUNDINGS
+        u = max(noise_of(w.case.kind) for w in worlds)
         sizes = stacked(lambda w: np.abs(w.upstream).sum(w.axes, keepdims=True) * far(w), worlds, shapes)
         noise = np.maximum(sizes * u, np.abs(target) * u)
         if np.all(target == 0):
@@ -105,7 +104,7 @@ def read_parameter(seen: Sequence[Seen]) -> Iterator[Summed]:
         size = rows[0][0]
         clear = np.abs(size) > 1e-300
         slope = np.where(clear, target / np.where(clear, size, 1), 0)
-        slope[np.abs(target) < 1e3 * noise] = 0
+        slope[np.abs(target) < CLEAR * noise] = 0
         for _, power, (sign, formula) in divisors(slope, np.where(clear, noise / np.abs(size), np.inf), row, 2):
             usual = ((0, sign), (0, 1.0), (1, 1.0), (0, 1.0))
             yield Summed(product_of(usual, families), Divisor(power, formula))
