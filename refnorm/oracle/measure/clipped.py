@@ -20,7 +20,7 @@ EFFECT = "What lies beyond comes out wrong, and no gradient should flow through 
 
 
 @dataclass(frozen=True)
-class Bounds:
+class Limits:
     """Where a value stops, infinite where it does not."""
 
     low: float = -np.inf
@@ -36,13 +36,13 @@ class Bounds:
         return f"at least {self.low:.6g}" if np.isinf(self.high) else f"kept within {self.low:.6g} .. {self.high:.6g}"
 
 
-def bounds_of(right: Values, got: Values) -> Bounds | None:
+def limits_of(right: Values, got: Values) -> Limits | None:
     """Return the bounds that values stop at, if what is off stops at one bound above, or one below, or both.
 
     Examples
     --------
-    >>> bounds_of(np.array([1.0, 7.0, 9.0]), np.array([1.0, 5.0, 5.0]))
-    Bounds(low=-inf, high=5.0)
+    >>> limits_of(np.array([1.0, 7.0, 9.0]), np.array([1.0, 5.0, 5.0]))
+    Limits(low=-inf, high=5.0)
     """
     told = np.isfinite(right) & np.isfinite(got)
     right, got = right[told], got[told]
@@ -56,7 +56,7 @@ def bounds_of(right: Values, got: Values) -> Bounds | None:
             return None
         if len(stopped):
             limits[name] = float(f"{float(np.median(stopped)):.9g}")
-    return Bounds(**limits)
+    return Limits(**limits)
 
 
 def clipped_maps(seen: Sequence[Seen]) -> Iterator[tuple[Cause, ForwardMap | None, Callable[[World], World]]]:
@@ -66,9 +66,9 @@ def clipped_maps(seen: Sequence[Seen]) -> Iterator[tuple[Cause, ForwardMap | Non
     var = VAR if training else RUNNING_VAR
     pairs = [(w, (np.asarray(y, np.longdouble) - w.beta) / np.where(w.gamma == 0, np.nan, w.gamma)) for w, y in seen]
 
-    def found(right: Value, got: Callable[[World, Values], Values]) -> Bounds | None:
+    def found(right: Value, got: Callable[[World, Values], Values]) -> Limits | None:
         both = [np.broadcast_arrays(np.asarray(right(w), float), np.asarray(got(w, h), float)) for w, h in pairs]
-        return bounds_of(*(np.concatenate([b[k].ravel() for b in both]) for k in (0, 1)))
+        return limits_of(*(np.concatenate([b[k].ravel() for b in both]) for k in (0, 1)))
 
     if bounds := found(lambda w: w.x_hat, lambda _, h: h):
         yield _cause("x-hat-clipped", "x_hat", bounds), None, _limited(bounds)
@@ -93,24 +93,24 @@ def clipped_maps(seen: Sequence[Seen]) -> Iterator[tuple[Cause, ForwardMap | Non
 def clipped_result(quantity: str, right: Value, seen: Sequence[Seen]) -> Iterator[tuple[Cause, Value]]:
     """Yield a result that is right but for what is cut off."""
     flat = [(np.ravel(np.asarray(right(w), float)), np.ravel(np.asarray(got, float))) for w, got in seen]
-    bounds = bounds_of(*(np.concatenate([pair[k] for pair in flat]) for k in (0, 1)))
+    bounds = limits_of(*(np.concatenate([pair[k] for pair in flat]) for k in (0, 1)))
     if bounds is not None:
         limits = bounds
         yield _cause("result-clipped", quantity, bounds), lambda w: limits.cut(right(w))
 
 
-def _cause(name: str, what: str, bounds: Bounds) -> Cause:
+def _cause(name: str, what: str, bounds: Limits) -> Cause:
     words = f"{what}, {bounds}"
     return Cause("wrong", name, f"{what} is cut off: {bounds}", EFFECT, words, f"{what}, whatever it is")
 
 
 def _mapped(
-    name: str, what: str, bounds: Bounds, found: ForwardMap
+    name: str, what: str, bounds: Limits, found: ForwardMap
 ) -> tuple[Cause, ForwardMap, Callable[[World], World]]:
     return _cause(name, what, bounds), found, found.change
 
 
-def _limited(bounds: Bounds) -> Callable[[World], World]:
+def _limited(bounds: Limits) -> Callable[[World], World]:
     return lambda w: replace(w, limits=(bounds.low, bounds.high))
 
 

@@ -22,7 +22,7 @@ from refnorm.oracle.measure.products import (
     far,
     product_of,
 )
-from refnorm.oracle.measure.read_forward import Seen, noise_of
+from refnorm.oracle.measure.read_forward import Seen, noise_in
 from refnorm.oracle.measure.terms import REGIONS
 from refnorm.oracle.worlds import Values, World
 
@@ -91,7 +91,7 @@ def _solved(w: World, dx: Values, region: Region) -> tuple[Values, Values] | Non
     inverse = np.linalg.pinv(columns / size)
     found = (inverse @ wanted[..., None])[..., 0] / size[:, 0]
     far = np.abs(grouped(w.x)).max(axis=1) / np.maximum(np.abs(d).max(axis=1), 1e-300)  # what a rounded mean costs
-    u = noise_of(w.case.kind) * (1 + np.asarray(far, float) / 64)
+    u = noise_in(w.case.kind) * (1 + np.asarray(far, float) / 64)
     level = u * (np.abs(wanted).max(axis=1) + np.abs(found * size[:, 0]).max(axis=1))
     left = np.abs((columns @ found[..., None])[..., 0] - wanted).max(axis=1)
     if np.any(left > level * 8):
@@ -200,7 +200,7 @@ def _elementwise(seen: Sequence[Seen]) -> Iterator[Dx]:
     worlds, shapes = [w for w, _ in seen], [w.x.shape for w, _ in seen]
     whole = stacked(lambda w: w.gamma * w.inv * w.upstream, worlds, shapes)
     target = np.concatenate([np.asarray(dx, float).ravel() for _, dx in seen])
-    u = max(noise_of(w.case.kind) for w in worlds) * 8
+    u = max(noise_in(w.case.kind) for w in worlds) * 8
     size = stacked(lambda w: np.abs(w.gamma * w.inv) * np.abs(w.upstream).max() * far(w) ** 2, worlds, shapes)
     front = ("inverse", *next(iter(INVERSES.items()))), ("gamma", *next(iter(GAMMAS.items())))
     behind = ("squares", "/ std^3", lambda w: w.inv**3), ("gamma", *next(iter(GAMMAS.items())))

@@ -126,7 +126,7 @@ def defined(w: World) -> ForwardMap:
     return BY_BATCH if w.case.operation == "training" else BY_RUNNING
 
 
-def noise_of(kind: str) -> float:
+def noise_in(kind: str) -> float:
     """Return the relative error that a result in a format may have, with a margin."""
     return float(unit_roundoff(kind) * ROUNDINGS.get(kind, FEW))
 
@@ -164,7 +164,7 @@ def _lines(seen: Sequence[Seen], region: Region, per_channel: bool) -> list[Line
         dx, dy = w.x - x_mean, wide - y_mean
         spread = region.average(dx * dx)
         slope = region.average(dx * dy) / spread
-        u = noise_of(w.case.kind)
+        u = noise_in(w.case.kind)
         size = region.average(np.abs(wide)) + np.abs(slope) * region.average(np.abs(w.x))
         off = region.average(np.abs(dy - slope * dx))
         if np.any(off > u * size * 8):

@@ -22,7 +22,7 @@ from refnorm.oracle.measure.products import (
     far,
     product_of,
 )
-from refnorm.oracle.measure.read_forward import Seen, noise_of
+from refnorm.oracle.measure.read_forward import Seen, noise_in
 from refnorm.oracle.worlds import Values, World
 
 
@@ -85,7 +85,7 @@ def read_parameter(seen: Sequence[Seen]) -> Iterator[Summed]:
     with np.errstate(all="ignore"):
         target = np.concatenate([g for _, g in plain])
         worlds, shapes = [w for w, _ in plain], [channels(w) for w, _ in plain]
-        u = max(noise_of(w.case.kind) for w in worlds)
+        u = max(noise_in(w.case.kind) for w in worlds)
         sizes = stacked(lambda w: np.abs(w.upstream).sum(w.axes, keepdims=True) * far(w), worlds, shapes)
         noise = np.maximum(sizes * u, np.abs(target) * u)
         if np.all(target == 0):

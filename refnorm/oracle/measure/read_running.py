@@ -11,7 +11,7 @@ import numpy as np
 from refnorm.conventions.row import Convention
 from refnorm.oracle.measure.fit import Rows, summed
 from refnorm.oracle.measure.formula import STANDARD, Formula, Term, channels, of, stacked
-from refnorm.oracle.measure.read_forward import Seen, noise_of
+from refnorm.oracle.measure.read_forward import Seen, noise_in
 from refnorm.oracle.measure.terms import (
     DIVISORS,
     EPS,
@@ -100,7 +100,7 @@ def read_update(which: str, seen: Sequence[Seen]) -> Iterator[Running]:
             rows = [[stacked(t.value, worlds, shapes) for t in family] for family in families]
             target = np.concatenate([new for _, new in plain]) ** power
             size = np.concatenate([_size(w, new, which) for w, new in plain]) ** power
-            noise = size * max(noise_of(w.case.parameters) for w, _ in plain)
+            noise = size * max(noise_in(w.case.parameters) for w, _ in plain)
         found = summed(target, noise, rows)
         if found:
             yield Running(which, Formula(tuple((c, flat[i]) for i, c in found.terms)), power)
