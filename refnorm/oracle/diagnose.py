@@ -26,6 +26,9 @@ TRIED = 4  # circumstances in which a formula is looked for
 NARROWER = 0.02  # of its bound: a format whose rounding explains errors shows at least so much of it somewhere
 MOST = 0.5  # of the results: what computes in a narrower format, or gives NaN, does so more often than not
 
+ROUNDED = 0.05  # of the errors: rounding leaves at least so many in either direction
+FUNCTION = 100  # errors, before their direction is believed
+
 Explained = list[tuple[Cause, list[Observation]]]
 
 
@@ -183,9 +186,22 @@ def _coarser(failed: Sequence[Observation], comparable: Sequence[Observation], r
         if not set(failed) <= set(finer) or len(failed) < MOST * len(finer):
             continue
         largest = max((_ratio_in(kind, o, row) for o in failed if smooth(o)), default=0.0)
-        if NARROWER < largest <= 1:
+        if NARROWER < largest <= 1 and not _one_way(failed, row):
             return kind
     return ""
+
+
+def _one_way(failed: Sequence[Observation], row: Convention) -> bool:
+    """Whether nearly all errors go towards 0, or nearly all away from it: that is a function, and no rounding."""
+    inwards = total = 0
+    for o in failed:
+        exact = truth(o.case, row, o.quantity)
+        with np.errstate(all="ignore"):
+            error, value = exact.error_of(o.actual).ravel(), exact.hi.ravel()
+            told = np.isfinite(error) & (error != 0) & (np.abs(value) > 0)
+            inwards += int(np.sum(np.sign(error[told]) != np.sign(value[told])))
+        total += int(told.sum())
+    return total >= FUNCTION and not ROUNDED <= inwards / total <= 1 - ROUNDED
 
 
 def _ratio_in(kind: str, o: Observation, row: Convention) -> float:

@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from refnorm.conventions.row import Convention
-from refnorm.formats import largest, unit_roundoff
+from refnorm.formats import Floats, largest, unit_roundoff
 from refnorm.golden.truth import truth
 from refnorm.oracle.judge import Observation, bound_of
 from refnorm.oracle.measure.explain import Explanation, explanations
+from refnorm.oracle.quantities import FURTHER
 from refnorm.oracle.worlds import Values, World, world
 
 FITS = (0.1, 1, 4)  # in bounds: what fits closely is believed before what merely fits, then what nearly fits
@@ -60,10 +61,18 @@ def _readable(observations: Sequence[Observation], row: Convention) -> list[tupl
     return [(world(o.case, row), o.actual) for o in small if unit_roundoff(o.case.kind) == u]
 
 
+def _bound(o: Observation, row: Convention) -> Floats:
+    """Return the bound of a quantity; of dbeta that of dgamma, if it is larger: a formula may take it for dgamma."""
+    bound = bound_of(o.case, row, o.quantity)
+    if not o.quantity.endswith("dbeta") or o.quantity in FURTHER:
+        return bound
+    return np.maximum(bound, bound_of(o.case, row, o.quantity.replace("dbeta", "dgamma")))
+
+
 def _fit(predicted: Callable[[World], Values], o: Observation, row: Convention) -> int:
     """Return how well a formula gives what was returned: the index in FITS, their number if not at all."""
     with np.errstate(all="ignore"):
-        bound = bound_of(o.case, row, o.quantity)
+        bound = _bound(o, row)
         try:
             value = predicted(world(o.case, row))
             value = np.broadcast_to(np.asarray(value, dtype=np.longdouble), np.shape(o.actual))

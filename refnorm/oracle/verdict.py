@@ -160,15 +160,19 @@ def ignored_settings(plan: Plan) -> list[Finding]:
         if not failed:
             continue
         if name == "eps":
+            measured = f"std = sqrt(var) + {value:g}" if envelope.outside else f"std^2 = var + {value:g}"
+            formula, numbers = "std^2 = var + eps", {"std^2: 1": value}
             how = f"sqrt(var) + {value:g}" if envelope.outside else f"sqrt(var + {value:g})"
             title = f"eps is ignored: y divides by {how}, whatever eps is passed"
         else:
             weights = f"the new batch weighs {value:g} and the old value {round(1 - value, 6):g}"
             title = f"momentum is ignored: {weights}, whatever is passed"
+            measured = f"running mean = {1 - value:.7g} running mean + {value:.7g} mean"
+            formula, numbers = "the weights are those of the momentum that is passed", {"mean": value}
         effect = f"A caller who sets {name} is not heard; all else is judged with {value:g}."
         known = {entry.name for entry in WEIGHTS.values()} & {f"momentum-fixed-{value:g}"}
         cause = eps_fixed_at(f"{value:g}").name if name == "eps" else next(iter(known), "momentum-ignored")
-        found.append(finding(Cause("wrong", cause, title, effect), failed))
+        found.append(finding(Cause("wrong", cause, title, effect, measured, formula, numbers), failed))
     return found
 
 

@@ -1,0 +1,187 @@
+"""Formulas that the oracle reads off numbers: in every format, from files, under circumstances, and never too eagerly.
+
+Expected words are written by hand; mutants are `mutants.Correct` with one step changed. What random programs show is in
+`test_random_programs`, the names in `test_mutants`. Not verified here: how a report is laid out (`test_oracle`).
+"""
+
+import json
+
+import numpy as np
+import pytest
+from mutants import INVENTED, Correct, Own, count
+
+import refnorm
+from refnorm.conventions import CONVENTIONS
+from refnorm.golden.inputs import case
+from refnorm.oracle.circumstances import circumstances
+from refnorm.oracle.measure.clipped import limits_of
+from refnorm.oracle.measure.fit import multiplied, summed
+from refnorm.oracle.measure.naming_gradients import expected_formula
+from refnorm.oracle.report import Report
+
+
+def findings(implementation, dtypes=("float64",), convention="torch"):
+    return {f.cause: f for f in refnorm.check(implementation, convention, dtypes=dtypes).findings}
+
+
+class Inverse(Correct):
+    """What x - mean is multiplied by is the function given."""
+
+    def __init__(self, inverse):
+        self.inverse = inverse
+
+
+@pytest.mark.parametrize(
+    ("inverse", "cause", "divisor"),
+    [
+        (lambda v, e: 1 / np.sqrt(v + 2e-5), "eps-ignored", "std^2 = var + 2e-05"),
+        (lambda v, e: 1 / np.sqrt(v + 1e-12), "eps-ignored", "std^2 = var + 1e-12"),
+        (lambda v, e: 1 / np.sqrt(v + 3 * e), "other-divisor", "std^2 = var + 3 eps"),
+        (lambda v, e: 1 / np.sqrt(v / 7 + e), "other-divisor", "std^2 = 0.1428571 var + eps"),
+        (lambda v, e: 1 / np.sqrt(v + e + 1e-3), "other-divisor", "std^2 = var + eps + 0.001"),
+        (lambda v, e: 1 / (np.sqrt(v + e) + e), "eps-twice-outside", "std = sqrt(var + eps) + eps"),
+    ],
+)
+def test_a_divisor_that_no_list_holds_is_printed(inverse, cause, divisor):
+    found = findings(Inverse(inverse))[cause]
+    assert divisor in found.measured.replace("running variance", "var")
+    assert found.formula.endswith("+ eps")
+    assert found.coefficients
+    if cause != "eps-ignored":  # that is asked of it before the trial
+        _, explained, _, failed, *_ = found.explains.split()
+        assert explained == failed
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_a_narrow_format_alone_is_enough(dtype):
+    class Sense(Correct):
+        def blend(self, old, new, momentum, s):
+            return super().blend(old, new, 1 - momentum, s)
+
+    assert set(findings(Sense(), (dtype,))) == {"momentum-sense"}
+
+
+def test_one_cause_is_one_finding_with_all_that_follows_from_it():
+    class Unbiased(Correct):
+        def moments(self, x):
+            mean, var = super().moments(x)
+            return mean, var * (count(x) / max(count(x) - 1, 1))
+
+    found = findings(Unbiased())
+    assert set(found) == {"normalised-by-unbiased-variance"}
+    assert set(found.popitem()[1].quantities) == {"y, training", "running variance", "dx", "dgamma"}
+
+
+def test_two_things_wrong_are_two_findings():
+    class Both(Inverse):
+        def scale(self, gamma, x, eps):
+            return np.abs(super().scale(gamma, x, eps))
+
+    assert {"eps-missing", "gamma-absolute"} <= set(findings(Both(lambda v, e: 1 / np.sqrt(v))))
+
+
+def test_swapped_gradients_are_one_finding():
+    found = findings(INVENTED["bwd_dgamma_dbeta_swapped"]())["parameter-gradients-swapped"]
+    assert set(found.quantities) == {"dgamma", "dbeta", "frozen dgamma", "frozen dbeta"}
+
+
+# Circumstances.
+
+
+def where(holds):
+    """Return an implementation that is right but where a condition on x holds: there eps counts twice."""
+
+    class Sometimes(Correct):
+        def forward(self, x, gamma, beta, mean, var, eps, frozen=False):
+            return super().forward(x, gamma, beta, mean, var, eps * (1 + holds(x)), frozen)
+
+    return Sometimes()
+
+
+@pytest.mark.parametrize(
+    ("holds", "words"),
+    [
+        (lambda x: x.ndim == 3, "only for x of rank 3"),
+        (lambda x: x.ndim > 2, "only for x with spatial axes"),
+        (lambda x: x.shape[0] == x.shape[1], "only where N = C"),
+        (lambda x: x.ndim > 2 and x.shape[-1] % 4 == 0, "only where the last axis is a multiple of 4"),
+    ],
+)
+def test_a_formula_may_hold_in_a_circumstance_alone(holds, words):
+    found = findings(where(holds))
+    assert found["eps-twice"].title == f"eps is added twice: 1 / sqrt(var + 2 eps): {words}"
+
+
+def test_where_everything_fails_nothing_is_a_circumstance():
+    failed = [case(f"bn.training.float64.{name}.1") for name in ("rank-2", "small-eps", "large-eps", "default-eps")]
+    assert circumstances(failed, []) == []
+
+
+def test_a_state_that_is_kept_comes_first():
+    class Counts(Correct):
+        calls = 0
+
+        def y(self, s):
+            self.calls += 1
+            return super().y(s) * (1 + 2.0**-20 * (self.calls % 2))
+
+    assert refnorm.check(Counts(), "torch", dtypes=["float64"]).findings[0].cause == "not-repeatable"
+
+
+# Bounds.
+
+
+def test_what_stops_at_a_bound_is_told_from_what_is_wrong():
+    right, cut = np.array([1.0, 3.0, 7.0, 9.0]), np.array([1.0, 3.0, 5.0, 5.0])
+    assert limits_of(right, cut).high == 5
+    assert limits_of(right, right) is None
+    assert limits_of(right, np.array([1.0, 3.0, 5.0, 6.0])) is None  # they stop at two places
+    assert limits_of(right, np.array([1.0, 3.0, 7.0, 5.0])) is None  # one value is no bound
+
+
+# Fits.
+
+
+def test_a_term_that_is_not_needed_is_left_out():
+    rng = np.random.default_rng(0)
+    a, b, c = rng.uniform(1, 2, (3, 30))
+    noise = np.full(30, 1e-10)
+    assert summed(a - 0.5 * c, noise, [[b, a], [c]]).terms == ((1, 1.0), (2, -0.5))
+    assert summed(a, noise, [[b, a], [c]]).terms == ((1, 1.0),)
+    assert summed(np.sin(a), noise, [[b, a], [c]]) is None
+
+
+def test_a_product_is_found_with_its_sign_and_not_where_there_is_none():
+    rng = np.random.default_rng(1)
+    a, b = rng.uniform(1, 2, (2, 30)) * rng.choice([-1, 1], (2, 30))
+    noise = np.full(30, 1e-10)
+    assert multiplied(-2 * a / b, noise, [[a, abs(a)], [b, 1 / b]]).terms == ((0, -2.0), (1, 1.0))
+    assert multiplied(a + b, noise, [[a, abs(a)], [b, 1 / b]]) is None
+
+
+# Where formulas are shown.
+
+
+def test_a_report_carries_them_and_reads_them_again():
+    report = refnorm.check(Inverse(lambda v, e: 1 / np.sqrt(v + 3 * e)), "torch", dtypes=["float64"])
+    data = json.loads(json.dumps(report.to_dict()))
+    found = data["findings"][0]
+    assert found["coefficients"]["std^2: eps"] == 3
+    assert Report.from_dict(data).findings[0] == report.findings[0]
+    text = " ".join(str(report).split())
+    assert f"measured {found['measured']}" in text
+    assert f"expected {found['formula']}" in text
+
+
+def test_right_ones_have_none():
+    for right in (Correct(), Own()):
+        assert not refnorm.check(right, "torch", dtypes=["float64", "float32"]).findings
+
+
+def test_what_a_convention_says_is_written_in_the_same_words():
+    torch, keras = CONVENTIONS["torch"], CONVENTIONS["keras"]
+    assert expected_formula("running variance", torch) == (
+        "running variance = (1 - a) running variance + a unbiased var"
+    )
+    assert expected_formula("running variance", keras) == "running variance = a running variance + (1 - a) var"
+    assert expected_formula("frozen dx", torch) == "dx = gamma / std dy"
