@@ -27,7 +27,7 @@ from refnorm.oracle.worlds import world
 
 ROW = CONVENTIONS["torch"]
 UNSEEN = ("rank-2", "rank-3", "rank-4", "odd-split", "variance-near-eps", "large-eps", "gamma-absent", "beta-absent")
-FEW, MANY = 20, 300
+FEW, MANY = 12, 300
 UNEXPLAINED = 0.05
 
 

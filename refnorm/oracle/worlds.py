@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -61,12 +61,6 @@ class World:
         """Values per channel."""
         return self.case.count
 
-    def affine(self, gamma: Values | None = None, beta: Values | None = None) -> World:
-        """Return the world with other parameters; one that is absent in the case stays so."""
-        case = self.case
-        gamma = self.gamma if gamma is None or case.gamma is None else gamma
-        return replace(self, gamma=gamma, beta=self.beta if beta is None or case.beta is None else beta)
-
     @cached_property
     def ddx(self) -> Values:
         """Direction of x (see `refnorm.golden.directions`)."""
@@ -120,14 +114,6 @@ class World:
         terms = direct * self.upstream - first * self.mean_dy - second * self.x_hat * self.mean_dy_x_hat
         return self.gamma * self.inv * terms
 
-    def derived_dx(self) -> Values:
-        """Gradient with respect to x as the derivative of this world's forward, by the complex step through var."""
-        step = np.longdouble(2.0**-200)
-        slope = self.inverse(replace(self, var=self.var + 1j * step)).imag / step
-        centred = self.x - self.mean
-        direct = self.inv * (self.upstream - self.mean_dy)
-        return self.gamma * (direct + 2 * slope * centred * self.average(self.upstream * centred))
-
     @cached_property
     def dgamma(self) -> Values:
         """Gradient with respect to gamma."""
@@ -165,7 +151,6 @@ class Deviation:
     name : stable, for machines. sentence, effect : for people.
     values : quantity -> what it would be.
     kind : "wrong", "convention" where some framework means it so, "numerics" where only digits are lost.
-    change : the world in which it happens, for deviations of the forward maps.
     """
 
     name: str
@@ -173,7 +158,6 @@ class Deviation:
     effect: str
     values: dict[str, Callable[[World], Values]]
     kind: str = "wrong"
-    change: Callable[[World], World] | None = None
 
 
 def given(w: World) -> tuple[Values, Values]:

@@ -12,6 +12,7 @@ from refnorm.oracle.measure.formula import STANDARD, Formula, Region, Term
 from refnorm.oracle.measure.terms import (
     DIVISORS,
     EPS,
+    FACTORS,
     MEAN,
     ONE,
     REGIONS,
@@ -66,12 +67,13 @@ def _divisor_terms(power: float) -> tuple[tuple[Term, ...], ...]:
     )
     own = [
         *batch,
+        *(scaled(k, counted(k), variance(r)) for k in FACTORS[1:] for r in REGIONS[1:] if power == 2),
+        *(_clamped(r) for r in REGIONS),
         *(variance(r, about=STANDARD) for r in REGIONS if r != STANDARD),
         *(second_moment(r, d) for d in DIVISORS[:6] for r in REGIONS[: 16 if power == 2 else 1]),
         *(variance(r) for r in SHARDED),
         *(shard_variances(split, equal) for split in (1, 2, 4) for equal in (False, True)),
         _of_position_means(),
-        function("max(var, eps)", VAR, lambda w, v: np.maximum(v, w.eps), lambda w, v: (v > w.eps) * np.longdouble(1)),
         function("var^2", VAR, lambda w, v: v * v, lambda w, v: 2 * v),
         *weighed(VAR, ["(1 - a)", "a"]),
         *weighed(variance(STANDARD, "(m - 1)"), ["(1 - a)", "a"]),
@@ -107,6 +109,13 @@ def _divisor_terms(power: float) -> tuple[tuple[Term, ...], ...]:
     if power in (1, -1):
         own, stored = [*roots, both, *own], [*stored_roots, *stored]
     return tuple(own), tuple(stored), tuple(added), (ONE,)
+
+
+def _clamped(region: Region) -> Term:
+    var = variance(region)
+    return function(
+        f"max({var.words}, eps)", var, lambda w, v: np.maximum(v, w.eps), lambda w, v: (v > w.eps) * np.longdouble(1)
+    )
 
 
 def _root(term: Term) -> Term:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from refnorm.oracle.measure.known import EPS, SCALE, Known
+from refnorm.oracle.measure.known import EPS, Known
 from refnorm.oracle.measure.known_maps import SCALES
 
 FLOW = "The gradient pushes along directions that cannot change y."
@@ -21,8 +21,8 @@ GAMMAS: dict[str, Known] = {  # in dx
     "gamma^2": Known(
         "gamma-squared", "gamma is applied twice", "Gradients have the wrong size, or sign, in every layer below."
     ),
-    "beta": Known("gamma-beta-swapped", "gamma and beta are swapped", SCALE),
-    "(1 + gamma)": Known("gamma-plus-one", "the scale is 1 + gamma", SCALE),
+    "beta": Known("gamma-beta-swapped", "gamma and beta are swapped", BELOW),
+    "(1 + gamma)": Known("gamma-plus-one", "the scale is 1 + gamma", BELOW),
 }
 INVERSES: dict[str, Known] = {  # in dx
     "/ std^2": Known("dx-std-twice", "1 / sqrt(var + eps) is applied twice in dx", BELOW),

@@ -62,6 +62,7 @@ SUMS: dict[str, Value] = {
     "sum dy (x - mean) of the last sample": lambda w: _sample(w, w.upstream * centred(w), -1),
     "sum dy of the first sample": lambda w: _sample(w, w.upstream, 0),
     "sum dy of the last sample": lambda w: _sample(w, w.upstream, -1),
+    "sum dy x_hat": lambda w: _total(w, w.upstream * w.x_hat),
     "sum |dy|": lambda w: _total(w, np.abs(w.upstream)),
     "sum dy^2": lambda w: _total(w, w.upstream**2),
 }

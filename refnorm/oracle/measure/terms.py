@@ -287,7 +287,7 @@ def weighed(term: Term, names: Sequence[str]) -> list[Term]:
 
 def weight(words: str) -> Value:
     """Return a weight of `weights`."""
-    return lambda w: weights(w)[words]
+    return lambda w: once(w, "weights", lambda: weights(w))[words]
 
 
 def counted(words: str) -> Value:
