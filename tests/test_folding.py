@@ -338,3 +338,11 @@ def test_every_library_folds_as_numpy_does(library):
     ]
     for result, numpys in zip(ours, expected, strict=True):
         np.testing.assert_allclose(library.to_numpy(result), numpys, rtol=0, atol=1000 * U[kind])  # terms up to 100
+
+
+@pytest.mark.parametrize("shape", [(3, 1), (1, 3), (2,), ()])
+def test_a_bias_of_another_shape_is_refused(shape):
+    mean, var, gamma, beta = statistics(3)
+    for fold in (fold_into_previous, unfold_from_previous):
+        with pytest.raises(ValueError, match=r"bias has shape .* expected \(3,\): one value per channel"):
+            fold(np.ones((3, 2)), np.ones(shape), mean, var, gamma, beta, eps=EPS)

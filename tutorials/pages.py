@@ -62,11 +62,13 @@ def table() -> str:
 
 
 def modules() -> list[ModuleType]:
-    """Return every module that a user may import; adapters of frameworks need their frameworks and stay out."""
+    """Return every module that a user may import; what needs a framework (adapters, `in_torch`, ...) stays out."""
     import refnorm
 
     names = [m.name for m in pkgutil.walk_packages(refnorm.__path__, "refnorm.")]
-    public = [n for n in names if not any(part.startswith("_") for part in n.split(".")) and ".frameworks" not in n]
+    public = [
+        n for n in names if not any(part.startswith(("_", "in_")) for part in n.split(".")) and ".frameworks" not in n
+    ]
     return [importlib.import_module(name) for name in public]
 
 

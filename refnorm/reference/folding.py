@@ -73,8 +73,7 @@ def fold_into_previous(
     layout = _require_fixed(weight, running_mean, running_var, eps)
     wide = layout.xp.zeros_like(running_mean, dtype=layout.wide)
     if bias is not None:
-        if namespace(bias, "bias") is not layout.xp:
-            raise TypeError(f"bias is {type(bias).__name__}, expected an array of weight's library, or None")
+        _require_bias(bias, running_mean, layout.xp, ", or None")
         wide = layout.wide_of(bias)
     shift = batch_norm_inference(wide, running_mean, running_var, gamma, beta, eps=eps, axis=0)
     scaled = _scaled(weight, running_var, gamma, eps, *_channels(weight, axis, groups, 0))
@@ -193,11 +192,19 @@ def unfold_from_previous(
     # the inverse of an affine map is one, with the parts exchanged: beta is the mean, gamma^2 the variance
     beta = zeros if beta is None else beta
     signed = xp.where(gamma < 0, -std, std)
-    if namespace(bias, "bias") is not xp:
-        raise TypeError(f"bias is {type(bias).__name__}, expected an array of weight's library")
+    _require_bias(bias, running_mean, xp)
     original = batch_norm_inference(xp.astype(bias, layout.wide), beta, gamma * gamma, signed, mean, eps=0.0, axis=0)
     scaled = _scaled(weight, gamma * gamma, signed, 0.0, *_channels(weight, axis, groups, 0))
     return scaled, round_once(layout.xp, original, weight.dtype)
+
+
+def _require_bias(bias: Array, running_mean: Array, xp: Any, otherwise: str = "") -> None:
+    """Raise unless there is one value per channel, in weight's library."""
+    if namespace(bias, "bias") is not xp:
+        raise TypeError(f"bias is {type(bias).__name__}, expected an array of weight's library{otherwise}")
+    if tuple(bias.shape) != tuple(running_mean.shape):
+        shapes = f"{tuple(bias.shape)}, expected {tuple(running_mean.shape)}"
+        raise ValueError(f"bias has shape {shapes}: one value per channel that batch normalization follows")
 
 
 def _require_fixed(weight: Array, running_mean: Array, running_var: Array, eps: float, axis: Axes = 0) -> Layout:

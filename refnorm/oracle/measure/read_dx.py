@@ -31,7 +31,7 @@ AVERAGES = (STANDARD, Region("N"), Region("NCSL"), Region("SL"), Region("NS"), R
 
 @dataclass(frozen=True, eq=False)
 class Dx:
-    """dx = own dy - of_mean - of_x_hat, each a product, as it was measured; a term may be missing."""
+    """The gradient dx as it was measured: dy, its mean and x - mean, each times a product; a term may be missing."""
 
     own: Product
     of_mean: Product

@@ -44,7 +44,7 @@ Seen = tuple[World, Values]
 
 @dataclass(frozen=True, eq=False)
 class ForwardMap:
-    """y = scale (x - centre) / std + shift, as it was measured; `std^power` is the divisor."""
+    """The map y as it was measured: x - centre, divided by std, scaled and shifted; `std^power` is the divisor."""
 
     centre: Formula
     power: float
