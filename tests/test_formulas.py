@@ -185,3 +185,22 @@ def test_what_a_convention_says_is_written_in_the_same_words():
     )
     assert expected_formula("running variance", keras) == "running variance = a running variance + (1 - a) var"
     assert expected_formula("frozen dx", torch) == "dx = gamma / std dy"
+
+
+class Cut(Correct):
+    """y is cut to the 11 leading digits of half precision, towards 0, or bent towards 0 by as much."""
+
+    def __init__(self, bent):
+        self.bent = bent
+
+    def y(self, s):
+        y = super().y(s)
+        if self.bent:
+            return y * (1 - 2.0**-12 * np.abs(y) / (1 + np.abs(y)))
+        digits, exponent = np.frexp(y)
+        return np.ldexp(np.trunc(digits * 2.0**11) / 2.0**11, exponent)
+
+
+def test_digits_that_are_cut_off_are_a_narrower_format_and_a_function_that_bends_is_not():
+    assert set(findings(Cut(bent=False))) == {"computed-in-float16"}
+    assert "computed-in-float16" not in findings(Cut(bent=True))

@@ -50,6 +50,10 @@ def false_names(report: Report, true: set[str]) -> set[str]:
     return causes(report) - true - {"unknown"}
 
 
+UNEXPLAINED = {  # whose first finding has no cause, and why
+    "num_x_hat_limited_by_tanh": "a smooth limit is no sum of few terms",
+    "num_one_pass_by_running_mean": "its errors grow with another distance than the tiers know",
+}
 FRAGILE = {
     "own_row_by_row": {"row-by-row sums"},
     "own_paper": {"row-by-row sums"},
@@ -79,6 +83,8 @@ def test_a_correct_algorithm_conforms_in_every_format_and_a_fragile_one_is_calle
 def test_a_mistake_is_caught_and_called_by_its_name_and_by_no_wrong_one(name):
     report, kind = judged(name), {**REAL, **INVENTED}[name]
     assert not report.conforms, f"{name} conforms: {kind.__doc__}"
+    first = report.findings[0].cause
+    assert first != "unknown" or name in UNEXPLAINED, f"{name}, {UNEXPLAINED.get(name, 'first finding')}:\n{report}"
     if name in CAUSES:
         assert called_by_name(report, CAUSES[name]), f"{name}, {CAUSES[name]}:\n{report}"
         wrong = false_names(report, CAUSES[name] | BESIDES.get(name, set()))

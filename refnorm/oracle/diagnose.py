@@ -9,7 +9,7 @@ import numpy as np
 
 from refnorm.conventions.row import Convention
 from refnorm.conventions.rows import ROWS
-from refnorm.formats import unit_roundoff
+from refnorm.formats import rounded, unit_roundoff
 from refnorm.golden.truth import NotHeld, truth
 from refnorm.oracle.ask.answers import Kind
 from refnorm.oracle.bounds import ONE_PASS
@@ -186,7 +186,8 @@ def _coarser(failed: Sequence[Observation], comparable: Sequence[Observation], r
         if not set(failed) <= set(finer) or len(failed) < MOST * len(finer):
             continue
         largest = max((_ratio_in(kind, o, row) for o in failed if smooth(o)), default=0.0)
-        if NARROWER < largest <= 1 and not _one_way(failed, row):
+        cut = all(np.array_equal(rounded(o.actual, kind), o.actual, equal_nan=True) for o in failed)
+        if NARROWER < largest <= 1 and (cut or not _one_way(failed, row)):
             return kind
     return ""
 
