@@ -49,7 +49,7 @@ def explained(
                 break
         else:
             best, closest = explanation, fit
-        if closest == 0:
+        if closest <= 1:
             break
     return best
 
