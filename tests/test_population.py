@@ -125,7 +125,7 @@ def test_a_memory_mapped_file_is_read_in_constant_memory(tmp_path):
         tracemalloc.stop()
     assert np.all(found.mean == 19_500)
     assert np.all(found.var == (40**2 - 1) / 12 * 1e6)
-    # 120 MB more of data cost no block more (each is 16 MB): what is left are names of blocks, in kilobytes
+    # one block of 16 MB is worked on, and may be kept from an earlier call; 120 MB more of data add nothing to it
     assert peaks[1] - peaks[0] < 1e6
     assert peaks[0] < 64e6
 

@@ -1,4 +1,4 @@
-"""From what failed to findings: each with the cause that explains it, a deviation, a circumstance, or "unknown"."""
+"""From what failed to findings: each with the cause that explains it, a formula, a circumstance, or "unknown"."""
 
 from __future__ import annotations
 
@@ -236,7 +236,7 @@ def _unexplained(
     worst = max(o.ratio for o in failed)
     share = "in every case" if not passed else f"in {len(failed)} of {len(failed) + len(passed)} cases"
     size = f"up to {worst:.3g} times its bound" if np.isfinite(worst) else "not finite where it should be"
-    effect = "No single known deviation explains the numbers."
+    effect = "No formula that was tried predicts the numbers."
     return Cause("wrong", "unknown", f"{quantity} is wrong {share}: {size}", effect)
 
 

@@ -14,7 +14,7 @@ from refnorm.oracle.measure.explain import Explanation, explanations
 from refnorm.oracle.quantities import FURTHER
 from refnorm.oracle.worlds import Values, World, world
 
-FITS = (0.1, 1, 4)  # in bounds: what fits closely is believed before what merely fits, then what nearly fits
+FITS = (1, 4)  # in bounds: the first formula that fits is believed, one that nearly fits only if none does
 LARGEST = 3000  # values of x: of larger ones a formula is not read, but it must predict them
 ROUNDINGS = 4  # of the terms of a formula, beside those that the bound covers
 EXPLAINED = 0.5  # of an error: a formula that leaves more of it has not explained it
@@ -33,7 +33,7 @@ def explained(
     row: Convention,
     given: Sequence[Explanation],
 ) -> Explanation | None:
-    """Return the explanation that fits best, the first of those that fit alike; None if none fits.
+    """Return the first explanation that fits, else the first that nearly does; None if none does.
 
     A formula is read off the small cases in the widest format, and believed if it predicts every case, those that
     passed included. Small cases are asked first: most formulas are refuted there, before a large array is computed.
@@ -49,7 +49,7 @@ def explained(
                 break
         else:
             best, closest = explanation, fit
-        if closest <= 1:
+        if closest == 0:
             break
     return best
 

@@ -122,7 +122,7 @@ OTHERS = (
     ("output-missing", "wrong", "a foreign program did not write an output that it was asked for"),
     ("output-surplus", "wrong", "a foreign program wrote outputs that belong to nothing it was asked for"),
     ("output-unreadable", "wrong", "an output file is truncated, malformed, too large, or a link"),
-    ("unknown", "wrong", "no single known deviation explains the numbers"),
+    ("unknown", "wrong", "no formula that was tried predicts the numbers"),
 )
 
 

@@ -1,4 +1,4 @@
-"""What batch normalization would compute if one thing in it were different: the deviations that the oracle can name."""
+"""Batch normalization of a case with every piece replaceable: what a formula would give in its place."""
 
 from __future__ import annotations
 
