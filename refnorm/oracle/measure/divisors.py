@@ -7,12 +7,12 @@ from functools import cache
 
 import numpy as np
 
+from refnorm.oracle.measure.counts import DIVISORS, FACTORS
 from refnorm.oracle.measure.fit import Rows, summed
-from refnorm.oracle.measure.formula import STANDARD, Formula, Region, Term
+from refnorm.oracle.measure.formula import Formula, Term
+from refnorm.oracle.measure.region import STANDARD, Region
 from refnorm.oracle.measure.terms import (
-    DIVISORS,
     EPS,
-    FACTORS,
     MEAN,
     ONE,
     REGIONS,
@@ -22,7 +22,6 @@ from refnorm.oracle.measure.terms import (
     constant,
     counted,
     function,
-    scaled,
     second_moment,
     shard_variances,
     variance,
@@ -50,6 +49,8 @@ def divisors(slope: Rows, noise: Rows, row: Row, most: int) -> Iterator[tuple[fl
         if found and found.terms:
             flat = [t for family in families for t in family]
             yield found.cost + order, power, (float(signs[0]), formula_of(found.terms, flat))
+            if found.cost < 1:  # no other power costs less
+                return
 
 
 def formula_of(terms: Sequence[tuple[int, float]], flat: Sequence[Term]) -> Formula:
@@ -67,7 +68,7 @@ def _divisor_terms(power: float) -> tuple[tuple[Term, ...], ...]:
     )
     own = [
         *batch,
-        *(scaled(k, counted(k), variance(r)) for k in FACTORS[1:] for r in REGIONS[1:] if power == 2),
+        *(counted(k, variance(r)) for k in FACTORS[1:] for r in REGIONS[1:] if power == 2),
         *(_clamped(r) for r in REGIONS),
         *(variance(r, about=STANDARD) for r in REGIONS if r != STANDARD),
         *(second_moment(r, d) for d in DIVISORS[:6] for r in REGIONS[: 16 if power == 2 else 1]),
@@ -83,7 +84,7 @@ def _divisor_terms(power: float) -> tuple[tuple[Term, ...], ...]:
     stored = [
         RUNNING_VAR,
         *weighed(RUNNING_VAR, ["(1 - a)", "a"]),
-        *(scaled(k, counted(k), RUNNING_VAR) for k in ("m/(m - 1)", "(m - 1)/m")),
+        *(counted(k, RUNNING_VAR) for k in ("m/(m - 1)", "(m - 1)/m")),
         constant("running variance^2", lambda w: w.running_var**2),
         constant("max(running variance, eps)", lambda w: np.maximum(w.running_var, w.eps)),
         ONE,
@@ -111,6 +112,7 @@ def _divisor_terms(power: float) -> tuple[tuple[Term, ...], ...]:
     return tuple(own), tuple(stored), tuple(added), (ONE,)
 
 
+@cache
 def _clamped(region: Region) -> Term:
     var = variance(region)
     return function(
@@ -122,6 +124,7 @@ def _root(term: Term) -> Term:
     return function(f"sqrt({term.words})", term, lambda w, v: np.sqrt(v), lambda w, v: 0.5 / np.sqrt(v))
 
 
+@cache
 def _of_position_means() -> Term:
     """Return the variance of the samples' means."""
     inner = Region("SL")

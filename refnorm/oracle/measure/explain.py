@@ -12,7 +12,6 @@ from refnorm.oracle.circumstances import Circumstance
 from refnorm.oracle.finding import Cause
 from refnorm.oracle.measure.clipped import clipped_maps, clipped_result
 from refnorm.oracle.measure.double_backward import RIGHT, SECOND_ORDER_DEVIATIONS
-from refnorm.oracle.measure.formula import STANDARD, Region
 from refnorm.oracle.measure.known_gradients import ZEROS
 from refnorm.oracle.measure.known_maps import LAST_AXIS
 from refnorm.oracle.measure.naming import cause, forward_causes, running_causes
@@ -21,6 +20,7 @@ from refnorm.oracle.measure.read_dx import read_dx
 from refnorm.oracle.measure.read_forward import ForwardMap, Seen, read_y
 from refnorm.oracle.measure.read_parameters import read_parameter
 from refnorm.oracle.measure.read_running import Running, defined_update, read_update
+from refnorm.oracle.measure.region import STANDARD, Region
 from refnorm.oracle.quantities import FURTHER, elementwise
 from refnorm.oracle.worlds import Values, World
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
+from refnorm.oracle.measure.counts import Counts, Ratio
 from refnorm.oracle.measure.fit import Rows
+from refnorm.oracle.measure.region import Region
 from refnorm.oracle.worlds import Values, World
 
 Value = Callable[[World], Values]
@@ -25,11 +26,14 @@ class Term:
     words : as it is written.
     value : in a world, to be broadcast to x.
     back : what reaches x of gradients that arrive at the term from each value of x; none where it is no function of x.
+    base, by : where it is another term times what is no function of x.
     """
 
     words: str
     value: Value
     back: Back | None = None
+    base: Term | None = None
+    by: Ratio | Value | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,19 +87,76 @@ BETA_SLOPES: dict[str, Value] = {
 }
 
 
-def stacked(value: Value, worlds: Sequence[World], shapes: Sequence[tuple[int, ...]]) -> Rows:
-    """Return a value in every world, each broadcast to a shape, as one row; not finite if one of them cannot be.
+class Table:
+    """The values of terms in every world, each broadcast to a shape, as one row; a term is worked out once.
 
     Worlds of the highest rank come first where most values are of no use.
     """
-    parts = []
-    for w, shape in zip(worlds, shapes, strict=True):
-        try:
-            own = np.asarray(value(w))
-            parts.append((own if own.shape == shape else np.broadcast_to(own, shape)).ravel())
-        except ValueError:
-            return np.full(sum(math.prod(s) for s in shapes), np.nan)
-    return np.concatenate(parts).astype(np.float64)
+
+    def __init__(self, worlds: Sequence[World], shapes: Sequence[tuple[int, ...]]) -> None:
+        self._worlds, self._shapes = worlds, shapes
+        self._known: dict[object, Rows] = {}
+
+    def __call__(self, term: Term | Formula | Value) -> Rows:
+        """Return the row of a term or a function of worlds; not finite if it cannot be broadcast."""
+        if term not in self._known:
+            self._known[term] = self._row(term)
+        return self._known[term]
+
+    def _row(self, term: Term | Formula | Value) -> Rows:
+        if isinstance(term, Formula):
+            return sum((c * self(part) for c, part in term.parts), np.zeros(sum(map(math.prod, self._shapes))))
+        if not isinstance(term, Term):
+            return self._stacked(term)
+        if term.base is None or term.by is None:
+            return self._stacked(term.value)
+        return self(term.base) * (self._ratio(term.by) if isinstance(term.by, Ratio) else self(term.by))
+
+    def _ratio(self, ratio: Ratio) -> Rows:
+        if ratio not in self._known:
+            counts = Counts(*(self(COUNTED[name]) for name in Counts._fields))
+            region: Region = ratio.region
+            if region not in self._known:
+                self._known[region] = self._stacked(lambda w: region.count(w.x))
+            self._known[ratio] = ratio.of(counts, self._known[region])
+        return self._known[ratio]
+
+    def _stacked(self, value: Value) -> Rows:
+        parts = []
+        for w, shape in zip(self._worlds, self._shapes, strict=True):
+            try:
+                own = np.asarray(value(w))
+                parts.append((own if own.shape == shape else np.broadcast_to(own, shape)).ravel())
+            except ValueError:
+                return np.full(sum(map(math.prod, self._shapes)), np.nan)
+        return np.concatenate(parts).astype(np.float64)
+
+
+COUNTED: dict[str, Value] = {
+    "samples": lambda w: np.longdouble(w.x.shape[0]),
+    "channels": lambda w: np.longdouble(w.x.shape[1]),
+    "m": lambda w: np.longdouble(w.m),
+    "eps": lambda w: np.longdouble(w.eps),
+}
+
+
+def counts(w: World) -> Counts:
+    """Return the counts of one world."""
+    return Counts(*(COUNTED[name](w) for name in Counts._fields))
+
+
+def times(words: str, by: Ratio | Value, base: Term) -> Term:
+    """Return a term times a ratio of counts, or what else is no function of x."""
+    back = base.back
+
+    def own(w: World) -> Values:
+        return by.of(counts(w), by.region.count(w.x)) if isinstance(by, Ratio) else by(w)
+
+    def through(w: World, upstream: Values) -> Values:
+        assert back is not None
+        return back(w, upstream) * own(w)
+
+    return Term(words, lambda w: base.value(w) * own(w), None if back is None else through, base, by)
 
 
 def channels(w: World) -> tuple[int, ...]:
@@ -106,68 +167,3 @@ def channels(w: World) -> tuple[int, ...]:
 def of(*terms: Term) -> Formula:
     """Return the sum of terms."""
     return Formula(tuple((1.0, term) for term in terms))
-
-
-@dataclass(frozen=True)
-class Region:
-    """Which values share statistics: the axes averaged over, and shards of the batch.
-
-    Attributes
-    ----------
-    axes : letters of those averaged over: N samples, C channels, L the last axis, S those between (of rank above 2).
-    split : how the batch is cut into shards: 0 not at all, 1 in halves, the larger one first, 2 in halves, the larger
-        one last, 4 in quarters.
-    """
-
-    axes: str = "NSL"
-    split: int = 0
-
-    @property
-    def words(self) -> str:
-        """How it is written behind a statistic."""
-        if self == STANDARD:
-            return ""
-        known = {"NCSL": " over all", "CSL": " of each sample", "SL": " of each sample and channel"}
-        over = known.get(self.axes, f" over {' '.join(self.axes) or 'nothing'}") if self.axes != "NSL" else ""
-        return over + (f" of each of {2 if self.split < 4 else 4} shards" if self.split else "")
-
-    def numbers(self, ndim: int) -> tuple[int, ...]:
-        """Return the axes of x of a rank; all but the last axis leave the channels out where those are last."""
-        return _numbers(self.axes, ndim)
-
-    def average(self, values: Values) -> Values:
-        """Return means that broadcast to the values."""
-        axes = self.numbers(values.ndim)
-        if not self.split:
-            return values.mean(axes, keepdims=True) if axes else values
-        parts = [np.repeat(p.mean(axes, keepdims=True), len(p), 0) for p in shards(values, self.split)]
-        return np.concatenate(parts)
-
-    def count(self, values: Values) -> Values:
-        """Return how many values share a mean."""
-        axes = self.numbers(values.ndim)
-        m = int(np.prod([values.shape[a] for a in axes]))
-        if not self.split:
-            return np.longdouble(m)
-        ones = [
-            np.full((len(p),) + (1,) * (values.ndim - 1), len(p) * m / len(values)) for p in shards(values, self.split)
-        ]
-        return np.concatenate(ones).astype(np.longdouble)
-
-
-@lru_cache(None)
-def _numbers(axes: str, ndim: int) -> tuple[int, ...]:
-    letters = "NC" + "S" * (ndim - 3) + ("L" if ndim > 2 else "")
-    if ndim == 2 and axes.endswith("CS"):
-        return (0,) if "N" in axes else ()
-    return tuple(a for a, letter in enumerate(letters) if letter in axes)
-
-
-STANDARD = Region()
-
-
-def shards(values: Values, split: int) -> list[Values]:
-    """Return the shards of a batch; fewer where samples are."""
-    n = len(values)
-    cuts = {1: [(n + 1) // 2], 2: [n // 2], 4: [n // 4, n // 2, 3 * n // 4]}[split]
-    return [part for part in np.split(values, cuts) if part.size]

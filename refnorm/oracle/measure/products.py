@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from refnorm.oracle.measure.counts import FACTORS, ratio
 from refnorm.oracle.measure.divisors import POWERS
-from refnorm.oracle.measure.formula import Formula
-from refnorm.oracle.measure.terms import FACTORS, counted
+from refnorm.oracle.measure.formula import Formula, Value, counts
 from refnorm.oracle.worlds import Values, World
 
-Value = Callable[[World], Values]
 GAMMAS: dict[str, Value] = {
     "gamma": lambda w: w.gamma,
     "1": lambda w: np.ones_like(w.gamma),
@@ -33,7 +32,14 @@ INVERSES: dict[str, Value] = {
     "/ std^3": lambda w: w.inv**3,
     "std^2": lambda w: w.inv**-2.0,
 }
-COUNTS: dict[str, Value] = {words: counted(words) for words in FACTORS}
+
+
+def _counted(words: str) -> Value:
+    of = ratio(words).of
+    return lambda w: of(counts(w), np.longdouble(w.m))
+
+
+COUNTS: dict[str, Value] = {words: _counted(words) for words in FACTORS}
 
 
 @dataclass(frozen=True, eq=False)

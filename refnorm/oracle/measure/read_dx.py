@@ -9,7 +9,7 @@ import numpy as np
 
 from refnorm.oracle.measure.divisors import divisors
 from refnorm.oracle.measure.fit import CLEAR, Rows, multiplied, summed
-from refnorm.oracle.measure.formula import STANDARD, Formula, Region, Term, shards, stacked
+from refnorm.oracle.measure.formula import Table, Value
 from refnorm.oracle.measure.products import (
     COUNTS,
     GAMMAS,
@@ -17,12 +17,12 @@ from refnorm.oracle.measure.products import (
     ZERO,
     Divisor,
     Product,
-    Value,
     centred,
     far,
     product_of,
 )
 from refnorm.oracle.measure.read_forward import Seen, noise_in
+from refnorm.oracle.measure.region import STANDARD, Region, shards
 from refnorm.oracle.measure.terms import REGIONS
 from refnorm.oracle.worlds import Values, World
 
@@ -132,16 +132,13 @@ def _own_divisor(
     target: Rows, noise: Rows, worlds: Sequence[World], region: Region
 ) -> tuple[Product | None, Divisor | None]:
     """Return what dy is multiplied by, where that is gamma, or 1, over another divisor than the forward's."""
-
-    def row(term: Term | Formula) -> Rows:
-        return _stacked(term.value, worlds, region)
-
+    table = _table(worlds, region)
     families = {"inverse": INVERSES, "gamma": GAMMAS, "count": COUNTS}
     for number, gamma in enumerate(list(GAMMAS.values())[:3]):
-        size = _stacked(gamma, worlds, region)
+        size = table(gamma)
         clear = (size != 0) & (np.abs(target) > CLEAR * noise)
         slope = np.where(clear, target / np.where(clear, size, 1), 0)
-        for _, power, (sign, formula) in divisors(slope, noise / np.where(clear, np.abs(size), 1), row, 2):
+        for _, power, (sign, formula) in divisors(slope, noise / np.where(clear, np.abs(size), 1), table, 2):
             return product_of(((0, sign), (number, 1.0), (0, 1.0)), families), Divisor(power, formula)
     return None, None
 
@@ -180,28 +177,30 @@ def _fitted(
 ) -> Product | None:
     if np.all(np.abs(target) <= noise):
         return ZERO
-    rows = [[_stacked(value, worlds, region) for value in f.values()] for f in families.values()]
+    table = _table(worlds, region)
+    rows = [[*map(table, f.values())] for f in families.values()]
     found = multiplied(target, noise, rows)
     return product_of(found.terms, families) if found else None
 
 
-def _stacked(value: Value, worlds: Sequence[World], region: Region) -> Rows:
-    """Return one value for each group, as `_solved` orders them."""
+def _table(worlds: Sequence[World], region: Region) -> Table:
+    """Return rows of one value for each group, as `_solved` orders them."""
     shapes = []
     for w in worlds:
         axes = region.numbers(w.x.ndim)
         shapes.append(tuple(1 if a in axes else n for a, n in enumerate(w.x.shape)))
-    return stacked(value, worlds, shapes)
+    return Table(worlds, shapes)
 
 
 @np.errstate(all="ignore")
 def _elementwise(seen: Sequence[Seen]) -> Iterator[Dx]:
     """Yield what dx may be where its sums are over other values than the channel's: dy itself weighs as it should."""
-    worlds, shapes = [w for w, _ in seen], [w.x.shape for w, _ in seen]
-    whole = stacked(lambda w: w.gamma * w.inv * w.upstream, worlds, shapes)
+    worlds = [w for w, _ in seen]
+    table = Table(worlds, [w.x.shape for w in worlds])
+    whole = table(lambda w: w.gamma * w.inv * w.upstream)
     target = np.concatenate([np.asarray(dx, float).ravel() for _, dx in seen])
     u = max(noise_in(w.case.kind) for w in worlds) * 8
-    size = stacked(lambda w: np.abs(w.gamma * w.inv) * np.abs(w.upstream).max() * far(w) ** 2, worlds, shapes)
+    size = table(lambda w: np.abs(w.gamma * w.inv) * np.abs(w.upstream).max() * far(w) ** 2)
     front = ("inverse", *next(iter(INVERSES.items()))), ("gamma", *next(iter(GAMMAS.items())))
     behind = ("squares", "/ std^3", lambda w: w.inv**3), ("gamma", *next(iter(GAMMAS.items())))
     means, both = [], []
@@ -212,8 +211,8 @@ def _elementwise(seen: Sequence[Seen]) -> Iterator[Dx]:
             means.append(Product(1.0, (mean, *front, ("count", *count))))
             both.append(Product(1.0, (other, *behind, ("count", *count))))
     rows = [
-        [stacked(p.value, worlds, shapes) for p in means],
-        [stacked(_times_centred(p), worlds, shapes) for p in both],
+        [table(p.value) for p in means],
+        [table(_times_centred(p)) for p in both],
     ]
     found = summed(target - whole, np.maximum(size * u, 1e-300), rows)
     if found:

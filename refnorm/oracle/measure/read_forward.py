@@ -10,12 +10,13 @@ from typing import NamedTuple
 import numpy as np
 
 from refnorm.formats import unit_roundoff
+from refnorm.oracle.measure.counts import DIVISORS
 from refnorm.oracle.measure.divisors import POWERS, Row, divisors, formula_of
 from refnorm.oracle.measure.fit import CLEAR, Rows, nice, summed
-from refnorm.oracle.measure.formula import STANDARD, Formula, Region, Term, of, stacked
+from refnorm.oracle.measure.formula import Formula, Table, Term, of
+from refnorm.oracle.measure.region import STANDARD, Region
 from refnorm.oracle.measure.terms import (
     BETA,
-    DIVISORS,
     EPS,
     GAMMA,
     MEAN,
@@ -194,18 +195,14 @@ def _read(lines: Sequence[Lines], per_channel: bool) -> Iterator[ForwardMap]:
     scales = SCALES if per_channel else (constant("gamma", lambda w: np.ones_like(w.gamma)),)
     own = defined(lines[0].world)
 
-    before: dict[int, Rows] = {}
-    worlds, shapes = [line.world for line in lines], [line.slope.shape for line in lines]
+    table = Table([line.world for line in lines], [line.slope.shape for line in lines])
 
     def row(term: Term | Formula) -> Rows:
-        if id(term) not in before:
-            before[id(term)] = stacked(term.value, worlds, shapes)
-        return before[id(term)][clear]
+        return table(term)[clear]
 
     def silent(scale: Term | Formula, divisor: Formula, power: float) -> bool:
         """Whether it is 0 where y does not depend on x."""
-        row(scale), row(divisor)
-        level = np.abs(before[id(scale)] * before[id(divisor)] ** (-1 / power))[flat]
+        level = np.abs(table(scale) * table(divisor) ** (-1 / power))[flat]
         return not np.any(level > 2 * CLEAR * hidden)
 
     given = row(GIVEN) > 0 if np.any(row(GIVEN) > 0) else np.ones_like(slope, bool)

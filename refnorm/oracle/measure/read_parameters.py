@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from refnorm.oracle.measure.divisors import divisors
-from refnorm.oracle.measure.fit import CLEAR, Rows, multiplied
-from refnorm.oracle.measure.formula import STANDARD, Formula, Term, channels, stacked
+from refnorm.oracle.measure.fit import CLEAR, multiplied
+from refnorm.oracle.measure.formula import Table, Value, channels
 from refnorm.oracle.measure.products import (
     COUNTS,
     GAMMAS,
@@ -17,12 +17,12 @@ from refnorm.oracle.measure.products import (
     ZERO,
     Divisor,
     Product,
-    Value,
     centred,
     far,
     product_of,
 )
 from refnorm.oracle.measure.read_forward import Seen, noise_in
+from refnorm.oracle.measure.region import STANDARD
 from refnorm.oracle.worlds import Values, World
 
 
@@ -85,19 +85,16 @@ def read_parameter(seen: Sequence[Seen]) -> Iterator[Summed]:
         return
     with np.errstate(all="ignore"):
         target = np.concatenate([g for _, g in plain])
-        worlds, shapes = [w for w, _ in plain], [channels(w) for w, _ in plain]
-        u = max(noise_in(w.case.kind) for w in worlds)
-        sizes = stacked(lambda w: np.abs(w.upstream).sum(w.axes, keepdims=True) * far(w), worlds, shapes)
+        table = Table([w for w, _ in plain], [channels(w) for w, _ in plain])
+        u = max(noise_in(w.case.kind) for w, _ in plain)
+        sizes = table(lambda w: np.abs(w.upstream).sum(w.axes, keepdims=True) * far(w))
         noise = np.maximum(sizes * u, np.abs(target) * u)
         if np.all(target == 0):
             yield Summed(ZERO)
             return
         families = {"sum": SUMS, "inverse": BEHIND, "gamma": GAMMAS, "count": COUNTS}
 
-        def row(term: Term | Formula) -> Rows:
-            return stacked(term.value, worlds, shapes)
-
-        rows = [[stacked(value, worlds, shapes) for value in f.values()] for f in families.values()]
+        rows = [[*map(table, f.values())] for f in families.values()]
         found = multiplied(target, noise, rows)
         if found:
             yield Summed(product_of(found.terms, families))
@@ -106,7 +103,7 @@ def read_parameter(seen: Sequence[Seen]) -> Iterator[Summed]:
         clear = np.abs(size) > 1e-300
         slope = np.where(clear, target / np.where(clear, size, 1), 0)
         slope[np.abs(target) < CLEAR * noise] = 0
-        for _, power, (sign, formula) in divisors(slope, np.where(clear, noise / np.abs(size), np.inf), row, 2):
+        for _, power, (sign, formula) in divisors(slope, np.where(clear, noise / np.abs(size), np.inf), table, 2):
             usual = ((0, sign), (0, 1.0), (1, 1.0), (0, 1.0))
             yield Summed(product_of(usual, families), Divisor(power, formula))
             return

@@ -9,11 +9,12 @@ from functools import cache
 import numpy as np
 
 from refnorm.conventions.row import Convention
+from refnorm.oracle.measure.counts import DIVISORS
 from refnorm.oracle.measure.fit import Rows, summed
-from refnorm.oracle.measure.formula import STANDARD, Formula, Term, channels, of, stacked
+from refnorm.oracle.measure.formula import Formula, Table, Term, channels, of
 from refnorm.oracle.measure.read_forward import Seen, noise_in
+from refnorm.oracle.measure.region import STANDARD
 from refnorm.oracle.measure.terms import (
-    DIVISORS,
     EPS,
     MEAN,
     ONE,
@@ -24,9 +25,7 @@ from refnorm.oracle.measure.terms import (
     WEIGHTS,
     constant,
     counted,
-    factor,
     mean,
-    scaled,
     second_moment,
     shard_means,
     shard_variances,
@@ -35,6 +34,7 @@ from refnorm.oracle.measure.terms import (
 )
 from refnorm.oracle.worlds import Values, World, mean_and_var
 
+UNBIASED = variance(STANDARD, "(m - 1)")
 ROOTS = {1: "", 0.5: "sqrt of it"}  # the power of the stored value that is a sum of terms
 
 
@@ -72,7 +72,7 @@ class Running:
 def defined_update(row: Convention, which: str) -> Formula:
     """Return the update of a convention."""
     names = [] if row.momentum == "none" else ["(1 - a)", "a"] if row.momentum == "new" else ["a", "(1 - a)"]
-    batch = MEAN if which == "mean" else variance(STANDARD, "(m - 1)") if row.correction else VAR
+    batch = MEAN if which == "mean" else UNBIASED if row.correction else VAR
     stored = RUNNING_MEAN if which == "mean" else RUNNING_VAR
     if len(names) < 2:
         return of(stored)
@@ -95,9 +95,9 @@ def read_update(which: str, seen: Sequence[Seen]) -> Iterator[Running]:
             continue
         families = _terms(which, power)
         flat = [t for family in families for t in family]
-        worlds, shapes = [w for w, _ in plain], [channels(w) for w, _ in plain]
+        table = Table([w for w, _ in plain], [channels(w) for w, _ in plain])
         with np.errstate(all="ignore"):
-            rows = [[stacked(t.value, worlds, shapes) for t in family] for family in families]
+            rows = [[*map(table, family)] for family in families]
             target = np.concatenate([new for _, new in plain]) ** power
             size = np.concatenate([_size(w, new, which) for w, new in plain]) ** power
             noise = size * max(noise_in(w.case.parameters) for w, _ in plain)
@@ -131,25 +131,23 @@ def _terms(which: str, power: float) -> tuple[list[Term], ...]:
     if power == 0.5:
         stored = [constant("running std", lambda w: np.sqrt(w.running_var))]
         std = constant("std", lambda w: np.sqrt(VAR.value(w)))
-        batch = [scaled(k, counted(k), std) for k in ("1", "m/(m - 1)")]
-        batch.append(constant("sqrt(unbiased var)", lambda w: np.sqrt(variance(STANDARD, "(m - 1)").value(w))))
+        batch = [counted(k, std) for k in ("1", "m/(m - 1)")]
+        batch.append(constant("sqrt(unbiased var)", lambda w: np.sqrt(UNBIASED.value(w))))
     else:
         std_eps = constant("(std + eps)^2", lambda w: (np.sqrt(VAR.value(w)) + w.eps) ** 2)
         batch += [
             constant("std", lambda w: np.sqrt(VAR.value(w))),
-            constant("sqrt(unbiased var)", lambda w: np.sqrt(variance(STANDARD, "(m - 1)").value(w))),
+            constant("sqrt(unbiased var)", lambda w: np.sqrt(UNBIASED.value(w))),
             constant("1/sqrt(var + eps)", lambda w: 1 / np.sqrt(VAR.value(w) + w.eps)),
             constant("sqrt(var + eps)", lambda w: np.sqrt(VAR.value(w) + w.eps)),
             constant("var^2", lambda w: VAR.value(w) ** 2),
-            constant(
-                "(sqrt(unbiased var) + eps)^2", lambda w: (np.sqrt(VAR.value(w) * factor(w, "m/(m - 1)")) + w.eps) ** 2
-            ),
+            constant("(sqrt(unbiased var) + eps)^2", lambda w: (np.sqrt(UNBIASED.value(w)) + w.eps) ** 2),
             std_eps,
-            scaled("m/(m - 1)", counted("m/(m - 1)"), std_eps),
+            counted("m/(m - 1)", std_eps),
         ]
     distance = constant("(mean - running mean)^2", lambda w: (MEAN.value(w) - w.running_mean) ** 2)
-    corrected = scaled("m/(m - 1)", counted("m/(m - 1)"), distance)
-    unbiased_eps = scaled("m/(m - 1)", counted("m/(m - 1)"), EPS)
+    corrected = counted("m/(m - 1)", distance)
+    unbiased_eps = counted("m/(m - 1)", EPS)
     further = [EPS, unbiased_eps, ONE, distance, corrected, constant("mean^2", lambda w: MEAN.value(w) ** 2)]
     first = (VAR.words, f"unbiased {VAR.words}", "std")
     return (

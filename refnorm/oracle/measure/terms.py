@@ -3,69 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
 
-from refnorm.oracle.measure.formula import STANDARD, Region, Term, Value, shards
+from refnorm.oracle.measure.counts import Ratio, ratio
+from refnorm.oracle.measure.formula import Term, Value, times
+from refnorm.oracle.measure.region import STANDARD, Region, shards
 from refnorm.oracle.worlds import Values, World
 
 LETTERS = ["NSL", "N", "NCS", "NCSL", "SL", "CSL", "NS", "NL", "NC", "C", "S", "L", "CS", "CL", "NCL", ""]
 REGIONS = tuple(map(Region, LETTERS))
 SHARDED = tuple(Region("NSL", split) for split in (1, 2, 4))
-
-
-@np.errstate(all="ignore")
-def sizes(w: World, m: Values) -> dict[str, Values]:
-    """Return what a sum over m values may be divided by, by the words for it."""
-    n, c = w.x.shape[:2]
-    m = np.longdouble(m)
-    return {
-        "m": m,
-        "(m - 1)": np.fmax(m - 1, 1),
-        "N": n,
-        "HW": w.m / n,
-        "C": c,
-        "1": 1,
-        "(m + 1)": m + 1,
-        "(m - 2)": np.fmax(m - 2, 1),
-        "(N - 1)": max(n - 1, 1),
-        "m (N - 1)/N": m * max(n - 1, 1) / n,
-        "(m - 1.5)": np.fmax(m - 1.5, 0.5),
-        "(m - 3)": np.fmax(m - 3, 1),
-        "(NCHW - 1)": m * c - 1,
-        "m (NCHW - 1)/NCHW": m * (w.x.size - 1) / w.x.size,
-        "C m": m * c,
-        "m^2": m * m,
-        "(m - 1)^2/m": np.fmax(m - 1, 1) ** 2 / m,
-        "m^2/(m - 1)": m * m / np.fmax(m - 1, 1),
-        "m^2/(m + 1)": m * m / (m + 1),
-        "(m - 1 + eps/C)": m - 1 + w.eps / c,
-    }
-
-
-# The divisors and weights by name, the usual ones first: what is read off is tried in this order.
-DIVISORS = (
-    "m", "(m - 1)", "N", "HW", "C", "1", "(m + 1)", "(m - 2)", "(N - 1)", "(m - 1.5)", "(m - 3)", "(NCHW - 1)", "C m",
-    "m^2", "(m - 1)^2/m", "m^2/(m - 1)", "m^2/(m + 1)", "(m - 1 + eps/C)", "m (N - 1)/N", "m (NCHW - 1)/NCHW",
-)  # fmt: skip
-FACTORS = ("1", "1/m", "m", "m/(m - 1)", "(m - 1)/m", "m/N", "N/m", "1/N", "N", "1/C", "C", "m/(m + 1)", "m/(m - 2)")
-
-
-def factor(w: World, words: str) -> Values:
-    """Return a factor of counts.
-
-    Examples
-    --------
-    >>> from refnorm.golden.inputs import case
-    >>> from refnorm.conventions import CONVENTIONS
-    >>> from refnorm.oracle.worlds import world
-    >>> float(factor(world(case("bn.training.float64.rank-2.1"), CONVENTIONS["torch"]), "(m - 1)/m"))
-    0.8571428571428571
-    """
-    above, _, below = words.partition("/")
-    known = once(w, "sizes", lambda: sizes(w, np.longdouble(w.m)))
-    return np.longdouble(known[above]) / np.longdouble(known[below] if below else 1)
 
 
 def once(w: World, key: object, value: Callable[[], Any]) -> Any:
@@ -75,73 +25,55 @@ def once(w: World, key: object, value: Callable[[], Any]) -> Any:
     return w.known[key]
 
 
-@np.errstate(all="ignore")
-def share(w: World, region: Region, divisor: str) -> Values:
-    """Return how many means a sum divided by a count is."""
-
-    def all_of_them() -> dict[str, Values]:
-        m = region.count(w.x)
-        return {words: m / size for words, size in sizes(w, m).items()}
-
-    of_all: Any = once(w, ("shares", region), all_of_them)
-    return of_all[divisor]
-
-
+@cache
 def mean(region: Region = STANDARD, divisor: str = "m") -> Term:
     """Return the sum of x over a region, divided by a count."""
 
-    def scale(w: World) -> Values:
-        return share(w, region, divisor)
-
     def value(w: World) -> Values:
         own = region == STANDARD and w.case.operation == "training"
-        known = w.mean if own else once(w, ("mean", region), lambda: region.average(w.x))
-        return known if divisor == "m" else known * scale(w)
+        return w.mean if own else once(w, ("mean", region), lambda: region.average(w.x))
 
-    def back(w: World, upstream: Values) -> Values:
-        return region.average(upstream) * scale(w)
-
-    words = f"mean{region.words}" if divisor == "m" else f"sum{region.words} x / {divisor}"
-    return Term(words.removesuffix(" / 1"), value, back)
+    if divisor != "m":
+        return _divided(mean(region), f"sum{region.words} x", region, divisor)
+    return Term(f"mean{region.words}", value, lambda w, upstream: region.average(upstream))
 
 
+def _divided(plain: Term, total: str, region: Region, divisor: str) -> Term:
+    """Return a sum over a region, divided by another count than the mean's."""
+    words = f"unbiased {plain.words}" if total.endswith("(x - mean)^2") and divisor == "(m - 1)" else None
+    return times(words or f"{total} / {divisor}".removesuffix(" / 1"), Ratio("m", divisor, region), plain)
+
+
+@cache
 def variance(region: Region = STANDARD, divisor: str = "m", about: Region | None = None) -> Term:
-    """Return squared deviations over a region, divided by a count; about the mean of another region, if it is given."""
+    """Return squared deviations over a region, divided by a count; over m, the mean may be of another region."""
 
     def centred(w: World) -> Values:
         return w.x - mean(about or region).value(w)
 
-    def scale(w: World) -> Values:
-        return share(w, region, divisor)
-
     def value(w: World) -> Values:
         known = region == STANDARD and about is None and w.case.operation == "training"
-        var = w.var if known else once(w, ("var", region, about), lambda: region.average(centred(w) ** 2))
-        return var if divisor == "m" else var * scale(w)
+        return w.var if known else once(w, ("var", region, about), lambda: region.average(centred(w) ** 2))
 
     def back(w: World, upstream: Values) -> Values:
-        return 2 * centred(w) * region.average(upstream) * scale(w)
+        return 2 * centred(w) * region.average(upstream)
 
+    if divisor != "m":
+        return _divided(variance(region), f"sum{region.words} (x - mean)^2", region, divisor)
     own = "" if about is None or about == region else f" about the mean{about.words or ' of its channel'}"
-    plain = f"var{region.words}{own}"
-    words = {"m": plain, "(m - 1)": f"unbiased {plain}"}.get(
-        divisor, f"sum{region.words} (x - mean)^2{own} / {divisor}"
-    )
-    return Term(words.removesuffix(" / 1"), value, back)
+    return Term(f"var{region.words}{own}", value, back)
 
 
+@cache
 def second_moment(region: Region = STANDARD, divisor: str = "m") -> Term:
     """Return squares over a region, divided by a count."""
 
-    def scale(w: World) -> Values:
-        return share(w, region, divisor)
+    def value(w: World) -> Values:
+        return once(w, ("squares", region), lambda: region.average(w.x**2))
 
-    words = f"mean{region.words} of x^2" if divisor == "m" else f"sum{region.words} x^2 / {divisor}"
-    return Term(
-        words.removesuffix(" / 1"),
-        lambda w: once(w, ("squares", region), lambda: region.average(w.x**2)) * scale(w),
-        lambda w, upstream: 2 * w.x * region.average(upstream) * scale(w),
-    )
+    if divisor != "m":
+        return _divided(second_moment(region), f"sum{region.words} x^2", region, divisor)
+    return Term(f"mean{region.words} of x^2", value, lambda w, upstream: 2 * w.x * region.average(upstream))
 
 
 def _shard_weights(w: World, split: int, equal: bool) -> list[tuple[float, Values]]:
@@ -149,6 +81,7 @@ def _shard_weights(w: World, split: int, equal: bool) -> list[tuple[float, Value
     return [(1 / len(parts) if equal else len(p) / len(w.x), p) for p in parts]
 
 
+@cache
 def shard_means(split: int) -> Term:
     """Return the mean of the shards' means, whatever their counts."""
 
@@ -159,18 +92,22 @@ def shard_means(split: int) -> Term:
             [np.broadcast_to(total * share / (w.m * len(p) / len(w.x)), p.shape) for share, p in parts]
         )
 
-    def value(w: World) -> Values:
+    def of_all(w: World) -> Values:
         return sum(share * STANDARD.average(p) for share, p in _shard_weights(w, split, True))
 
-    return Term("mean of the shards' means", value, back)
+    return Term("mean of the shards' means", lambda w: once(w, ("shard means", split), lambda: of_all(w)), back)
 
 
+@cache
 def shard_variances(split: int, equal: bool) -> Term:
     """Return the mean of the shards' variances, by their counts or equally."""
 
-    def value(w: World) -> Values:
+    def of_all(w: World) -> Values:
         parts = _shard_weights(w, split, equal)
         return sum(share * STANDARD.average((p - STANDARD.average(p)) ** 2) for share, p in parts)
+
+    def value(w: World) -> Values:
+        return once(w, ("shard variances", split, equal), lambda: of_all(w))
 
     def back(w: World, upstream: Values) -> Values:
         total = STANDARD.average(upstream) * w.m
@@ -192,13 +129,6 @@ def function(
         return back(w, upstream * slope(w, of.value(w)))
 
     return Term(words, lambda w: value(w, of.value(w)), None if back is None else through)
-
-
-def scaled(words: str, by: Value, term: Term) -> Term:
-    """Return a term times what is no function of x."""
-    back = term.back
-    through = None if back is None else (lambda w, upstream: back(w, upstream * by(w)))
-    return Term(f"{words} {term.words}" if words != "1" else term.words, lambda w: by(w) * term.value(w), through)
 
 
 def constant(words: str, value: Value) -> Term:
@@ -282,14 +212,15 @@ WEIGHTS = (
 
 def weighed(term: Term, names: Sequence[str]) -> list[Term]:
     """Return a term with each weight."""
-    return [scaled(name, weight(name), term) for name in names]
+    return [term if name == "1" else times(f"{name} {term.words}", weight(name), term) for name in names]
 
 
+@cache
 def weight(words: str) -> Value:
     """Return a weight of `weights`."""
     return lambda w: once(w, "weights", lambda: weights(w))[words]
 
 
-def counted(words: str) -> Value:
-    """Return a factor of counts (see `factor`)."""
-    return lambda w: factor(w, words)
+def counted(words: str, term: Term) -> Term:
+    """Return a term times one of FACTORS."""
+    return term if words == "1" else times(f"{words} {term.words}", ratio(words), term)
