@@ -53,7 +53,7 @@ def data() -> dict[str, Any]:
 def bounds(m: int, dtype: str) -> dict[str, float]:
     """Return the bound of each order in units of u and the sum."""
     from refnorm.formats import unit_roundoff
-    from refnorm.oracle.bounds import PAIRWISE, ROW_BY_ROW, WIDE
+    from refnorm.oracle.tiers import PAIRWISE, ROW_BY_ROW, WIDE
 
     u = unit_roundoff(dtype)
     in_any, halves, wide = (tier.h(m, u) for tier in (ROW_BY_ROW, PAIRWISE, WIDE))

@@ -280,7 +280,8 @@ def inference(case, row, tier):
         found["frozen y"].append(y)
         found["frozen dx"].append(dx)
         found["frozen dgamma"].append(stored(n.m * d_c, n.m * c, kind, case.parameters))
-        of_sum = n.h * roundoff(case.kind) * math.fsum(map(abs, gs))
+        own = additions(TIERS[tier][0], n.m, roundoff(case.kind))  # a sum of dy alone is in the format of dy
+        of_sum = own * roundoff(case.kind) * math.fsum(map(abs, gs))
         found["frozen dbeta"].append(stored(of_sum, math.fsum(gs), case.kind, case.parameters))
     return found
 

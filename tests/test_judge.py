@@ -17,9 +17,10 @@ from refnorm.golden.situations import Situation
 from refnorm.golden.truth import NotHeld
 from refnorm.oracle import judge
 from refnorm.oracle.ask.answers import Answer, Kind, NoArray, Trouble
-from refnorm.oracle.bounds import COMBINED, FOLDED, ONE_PASS, PAIRWISE, ROW_BY_ROW, WELFORD, WIDE, bounds
+from refnorm.oracle.bounds import bounds
 from refnorm.oracle.judge import Observation, bound_of, compared, judged_numbers, observed_trouble, usable
 from refnorm.oracle.second_bounds import second_bounds
+from refnorm.oracle.tiers import COMBINED, FOLDED, ONE_PASS, PAIRWISE, ROW_BY_ROW, WELFORD, WIDE
 
 TORCH = ROWS["torch"]
 RAISED = Trouble(Kind.RAISED, "it raised")

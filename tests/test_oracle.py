@@ -22,10 +22,11 @@ import refnorm
 from refnorm import golden
 from refnorm.conventions import CONVENTIONS, POLICIES, differences
 from refnorm.oracle.ask.target import TargetError, load_target
-from refnorm.oracle.bounds import ONE_PASS, PAIRWISE, ROW_BY_ROW, WIDE, bounds
+from refnorm.oracle.bounds import bounds
 from refnorm.oracle.quantities import FURTHER, QUANTITIES
 from refnorm.oracle.report import Report
 from refnorm.oracle.shown import junit, markdown
+from refnorm.oracle.tiers import ONE_PASS, PAIRWISE, ROW_BY_ROW, WIDE
 from refnorm.oracle.vocabulary import known_formulas
 
 FAST = ("float64",)

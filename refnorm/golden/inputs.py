@@ -38,6 +38,8 @@ class Case:
     batches : one x per training step; x is the last.
     seed : of the integer rule, times 100: x of step k is seed + k, dy seed + 50, parameters seed + 60 to 63.
     held : whether it is as the frozen set has it; else something was changed to suit an implementation.
+    times : how often each value of x counts, with its dy; None for once.
+    table : a small case with ``times`` that holds all there is in this one, if this one repeats few pairs of x and dy.
     """
 
     id: str
@@ -53,6 +55,8 @@ class Case:
     running_var: Floats
     seed: int = 0
     held: bool = True
+    times: Floats | None = None
+    table: Repeats | None = None
 
     @property
     def x(self) -> Floats:
@@ -72,6 +76,8 @@ class Case:
     @property
     def count(self) -> int:
         """Values per channel."""
+        if self.times is not None:
+            return int(self.times[:, 0].sum())
         return self.x.size // self.x.shape[1] if self.x.size else 0
 
     def id_in(self, operation: str) -> str:
@@ -87,6 +93,24 @@ class Case:
     def finite(self) -> bool:
         """Whether exact arithmetic applies."""
         return self.situation.content not in ("nan", "inf", "nan-upstream")
+
+
+@dataclass(frozen=True, eq=False)
+class Repeats:
+    """The different pairs of x and dy in each channel of a large case, and where in the large one each stands.
+
+    Attributes
+    ----------
+    case : its x is (1, channels, pairs), with ``times``.
+    index : of x's shape in the large case; flat indices of x in ``case``.
+    """
+
+    case: Case
+    index: Any
+
+    def spread(self, values: Floats) -> Floats:
+        """Return what is known of each pair for each value of the large case; what is known of channels stays."""
+        return values.reshape(-1)[self.index] if values.shape == self.case.x.shape else values
 
 
 def cases(
@@ -138,8 +162,15 @@ def cases(
 
 
 def case(id: str) -> Case:
-    """Return the case of this id; ids of the files of its other results, as of backward and jvp, name the same case."""
+    """Return the case of this id; ids of the files of its other results, as of backward and jvp, name the same case.
+
+    Ids of `refnorm.golden.sized` name cases too, which the set does not hold.
+    """
     asked = id
+    from refnorm.golden.sized import sized_case
+
+    if (large := sized_case(id)) is not None:
+        return large
     for op, finer in OPERATIONS.items():
         for name in finer:
             asked = asked.replace(f"bn.{name}.", f"bn.{op}.", 1)

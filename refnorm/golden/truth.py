@@ -23,6 +23,7 @@ from refnorm.golden.inputs import Case
 
 if TYPE_CHECKING:
     from refnorm.exact import Exact
+    from refnorm.golden.counted import Spread
 
 RESULTS = {quantity: (operation, name) for operation, c in CONTENT.items() for name, quantity in c.results.items()}
 RESULTS |= {"frozen y": RESULTS["y, inference"]}
@@ -33,7 +34,7 @@ class NotHeld(Exception):
     """The frozen set does not hold a result, and there is no python-flint to compute it."""
 
 
-def truth(case: Case, row: Convention, quantity: str) -> Exact | Enclosure:
+def truth(case: Case, row: Convention, quantity: str) -> Exact | Enclosure | Spread:
     """Return what one quantity of a case must be, by the oracle's names: frozen where the set has all digits of it.
 
     Raises
@@ -48,6 +49,8 @@ def truth(case: Case, row: Convention, quantity: str) -> Exact | Enclosure:
     >>> truth(case("bn.training.float64.two-values.1"), ROWS["torch"], "running mean").rounded()
     array([-0.95843315, -2.47000504,  1.59020615])
     """
+    if case.table is not None and can_compute():
+        return _spread(case, row, quantity)
     kept = _frozen(case, row, quantity)
     if kept is not None and kept.whole and kept.sharp:
         return kept
@@ -122,10 +125,23 @@ def _computed(case: Case, row: Convention, quantity: str) -> Exact:
     return (_second_order if second else _first_order)(case, eps)[quantity]
 
 
+def _spread(case: Case, row: Convention, quantity: str) -> Exact | Spread:
+    """Compute a quantity of a large case that repeats few pairs, by them."""
+    from refnorm.golden.counted import Spread
+
+    assert case.table is not None
+    found = _computed(case.table.case, row, quantity)
+    return Spread(found, case.table.index) if found.shape == case.table.case.x.shape else found
+
+
 @lru_cache(maxsize=4096)
 def _first_order(case: Case, eps: float) -> dict[str, Exact]:
     from refnorm import exact
 
+    if case.times is not None:
+        from refnorm.golden import counted
+
+        return counted.first_order(case, eps)
     if case.operation == "inference":
         statistics = (case.running_mean, case.running_var, case.gamma)
         y = exact.inference(case.x, *statistics, case.beta, eps=eps)
@@ -152,6 +168,10 @@ def _running(case: Case, row: Convention) -> dict[str, Exact]:
 def _moments(case: Case) -> tuple[Any, ...]:
     from refnorm import exact
 
+    if case.times is not None:
+        from refnorm.golden import counted
+
+        return (counted.counted_moments(case),)
     return tuple(exact.statistics(x) for x in case.batches)
 
 

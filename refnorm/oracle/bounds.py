@@ -51,102 +51,92 @@ for. So it is where the bound is infinite: all digits of the variance may be los
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
 from refnorm.conventions import Convention
-from refnorm.formats import Floats, largest, rounded, smallest, unit_roundoff
+from refnorm.formats import FORMATS, Floats, largest, rounded, unit_roundoff
 from refnorm.golden.inputs import Case
+from refnorm.oracle.tiers import WORST, Batch, Tier, least_error, one_pass
 
 
-def _eta(kind: str) -> float:
-    return max(smallest(kind) / 2, smallest("float64"))  # float64 does not hold half of its own
+def bounds(case: Case, convention: Convention, tier: Tier = WORST) -> dict[str, Floats]:
+    """Return the bound of every quantity of a case, by the oracle's names; inf where only finiteness is asked for.
 
-
-def _wide(m: int, u: float) -> float:
-    return min(m - 1, 1 + min(m * u, 1))
-
-
-def _halves(m: int, u: float) -> float:
-    return min(m - 1, math.log2(m) + 17.2) + (m * u >= 0.5)
-
-
-def _any_order(m: int, u: float) -> float:
-    return m - 1 if m * u < 0.5 else _halves(m, u)
-
-
-class Batch(NamedTuple):
-    """What the errors of a batch's moments depend on; ``size`` is mean|x| and ``reach`` max|x - mean|, per channel."""
-
-    h: float
-    u: float
-    eta: float
-    mean: Floats
-    var: Floats
-    size: Floats
-    rms: Floats
-    reach: Floats
-
-
-def two_passes(b: Batch) -> tuple[Floats, Floats]:
-    """Bound the mean, and the variance as the mean of (x - mean)^2."""
-    d_mean = math.expm1((b.h + 2) * b.u) * b.size + b.eta
-    growth = math.expm1((b.h + 5) * b.u)
-    return d_mean, growth * (b.var + d_mean**2) + d_mean**2 + 2 * (1 + growth) * b.eta
-
-
-def updates(b: Batch) -> tuple[Floats, Floats]:
-    """Bound mean and variance brought up to date value by value, or merged from those of two parts."""
-    m, std, growth = b.h + 1, np.sqrt(b.var), math.exp(2 * (b.h + 3) * b.u)
-    d_mean = (b.h + 2) * b.u * b.size + 3 * b.u * (math.sqrt(2) * std + b.reach) + (m + 1) / 2 * b.eta
-    on_the_way = math.sqrt(2) / 3 * (m + 2) * b.u * b.rms + 3 * math.sqrt(2 * (1 + math.log(m))) * b.u * std
-    on_the_way = growth * (on_the_way + (m + 3) / 3 * b.eta)
-    return growth * d_mean, two_passes(b)[1] + growth * (math.sqrt(8) * std * on_the_way + on_the_way**2)
-
-
-def one_pass(b: Batch) -> tuple[Floats, Floats]:
-    """Bound the mean, and the variance as E[x^2] - E[x]^2."""
-    d_mean, _ = two_passes(b)
-    d_var = math.expm1((b.h + 3) * b.u) * b.rms**2 + d_mean * (2 * np.abs(b.mean) + d_mean) + 3 * b.eta
-    return d_mean, (1 + b.u) ** 2 * (d_var + b.u * b.mean**2) + b.u * b.var
-
-
-@dataclass(frozen=True)
-class Tier:
-    """A class of algorithms: how sums are taken (h of m and u), how moments are, and whether maps are folded.
-
-    ``growth`` says what the error grows like, in words.
+    Where a large case repeats few pairs, they are those of the pairs; `Repeats.spread` lays them out.
     """
-
-    name: str
-    growth: str
-    h: Callable[[int, float], float]
-    moments: Callable[[Batch], tuple[Floats, Floats]] = two_passes
-    folded: bool = False
-
-
-WIDE = Tier("wide accumulation", "not at all", _wide)
-PAIRWISE = Tier("pairwise sums", "like log m, m being the values per channel", _halves)
-ROW_BY_ROW = Tier("row-by-row sums", "like m, the number of values per channel", _any_order)
-WELFORD = Tier("Welford's updates or merged moments", "like m |mean|/std", _any_order, updates)
-FOLDED = Tier("folded y = x a + b", "like |mean|/std", _halves, folded=True)
-COMBINED = Tier("row-by-row updates and folded maps", "like m |mean|/std", _any_order, updates, folded=True)
-ONE_PASS = Tier("one-pass variance E[x^2] - E[x]^2", "like (mean/std)^2", _any_order, one_pass, folded=True)
-TIERS = (WIDE, PAIRWISE, ROW_BY_ROW, WELFORD, FOLDED, COMBINED, ONE_PASS)
-WORST = COMBINED  # what still conforms: all of the tiers before it
+    return _bounds(case if case.table is None else case.table.case, convention, tier)
 
 
 @lru_cache(maxsize=8192)
-def bounds(case: Case, convention: Convention, tier: Tier = WORST) -> dict[str, Floats]:
-    """Return the bound of every quantity of a case, by the oracle's names; inf where only finiteness is asked for."""
+def _bounds(case: Case, convention: Convention, tier: Tier) -> dict[str, Floats]:
     with np.errstate(all="ignore"):
         result = (_training if case.operation == "training" else _inference)(case, convention, tier)
         # NaN is an infinite error times 0; a bound is itself rounded
         return {k: np.where(np.isnan(b), np.inf, b * (1 + 2.0**-30)) for k, b in result.items()}
+
+
+MERGES = 8.0  # roundings granted where sums are exact: of a few parts that are merged
+
+
+class Sums(NamedTuple):
+    """How sums over the values of a channel are taken: by a tier, in a format, of m values, each so many times."""
+
+    tier: Tier
+    kind: str
+    m: int
+    times: Floats | None = None
+
+    @classmethod
+    def of_case(cls, case: Case, tier: Tier, kind: str) -> Sums:
+        """Return those of a case of which x, or the parameters, have a format."""
+        return cls(tier, tier.sums_in(kind), case.count, case.times)
+
+    @property
+    def u(self) -> float:
+        """Unit roundoff of the format."""
+        return unit_roundoff(self.kind)
+
+    @property
+    def h(self) -> float:
+        """The factor h of any m terms."""
+        return self.tier.h(self.m, self.u)
+
+    def total(self, values: Floats) -> Floats:
+        """Add values up, each so many times as it counts."""
+        result: Floats = (values if self.times is None else values * self.times).sum(_axes(values))
+        return result
+
+    def average(self, values: Floats) -> Floats:
+        """Average values, keeping axes of size 1."""
+        if self.times is None:
+            return _average(values)
+        return _along(self.total(values) / self.m, values)
+
+    def cost(self, terms: Floats, given: bool = True) -> Floats:
+        """Return h u of the sum of terms in each channel.
+
+        Where it is known how often each value counts, it is known how many are not 0: adding 0 costs nothing, in any
+        order. Terms that are ``given``, and not computed, are multiples of some 2^e; if their magnitudes add up to no
+        more than 2^e times what the format counts up to, every partial sum is a number of it, and nothing is rounded.
+        """
+        whole = np.full(terms.shape[1], self.h * self.u)
+        if self.times is None:
+            return whole
+        least = np.minimum(whole, np.maximum(self.total((terms != 0) * 1.0) - 1, 0) * self.u)
+        return np.where(self.exactly(terms), 0.0, least) if given else least
+
+    def exactly(self, terms: Floats) -> Floats:
+        """Say in which channels every partial sum is a number of the format."""
+        fraction, exponent = np.frexp(terms)
+        integers = np.ldexp(fraction, 53).astype(np.int64)
+        lowest = np.ldexp((integers & -integers).astype(float), exponent - 53)  # each term's last bit
+        axes = _axes(terms)
+        unit = np.where(terms == 0, np.inf, lowest).min(axes)
+        result: Floats = self.total(np.abs(terms)) <= unit * 2.0 ** FORMATS[self.kind][0]
+        return result
 
 
 class Normalised(NamedTuple):
@@ -154,7 +144,7 @@ class Normalised(NamedTuple):
 
     u: float
     eta: float
-    folded: bool
+    sums: Sums
     mean: Floats
     s: Floats
     x_hat: Floats
@@ -164,43 +154,55 @@ class Normalised(NamedTuple):
 
     @classmethod
     def of(
-        cls, x: Floats, centred: Floats, moments: tuple[Floats, ...], eps: float, kind: str, tier: Tier
+        cls, x: Floats, centred: Floats, moments: tuple[Floats, ...], eps: float, kind: str, sums: Sums
     ) -> Normalised:
         """Collect, from x - mean and from mean, variance and the errors of both."""
         mean, var, d_mean, d_var = moments
-        u, v = unit_roundoff(kind), var + eps
-        rest = u * v + abs(float(rounded(np.array(eps), kind)) - eps)
+        u, of_sums, v, tier = unit_roundoff(kind), sums.u, var + eps, sums.tier
+        rest = of_sums * v + abs(float(rounded(np.array(eps), sums.kind)) - eps)
         less = rest + (d_var if tier.moments is one_pass else np.minimum(d_var, var))
         grows = np.where(v > less, np.log1p(less / (v - less)) / 2, np.inf)
-        shrinks = np.log1p(-np.expm1(-np.log1p((rest + (1 + u) * d_var) / v) / 2))
-        mean, s, delta, r = (_along(a, x) for a in (mean, np.sqrt(v), d_mean, np.maximum(grows, shrinks) + 5 * u))
+        shrinks = np.log1p(-np.expm1(-np.log1p((rest + (1 + of_sums) * d_var) / v) / 2))
+        root = 5 * of_sums + (u if u > of_sums else 0)
+        mean, s, delta, r = (_along(a, x) for a in (mean, np.sqrt(v), d_mean, np.maximum(grows, shrinks) + root))
         reach = (np.abs(x) + np.abs(mean) if tier.folded else np.abs(centred)) + delta
-        return cls(u, _eta(kind), tier.folded, mean, s, centred / s, r, delta / s, reach / s)
+        return cls(u, least_error(kind), sums, mean, s, centred / s, r, delta / s, reach / s)
+
+    def cost(self, terms: Floats, given: bool = True) -> Floats:
+        """Return h u of a sum, to stand beside x."""
+        return _along(self.sums.cost(terms, given), terms)
 
     def d_y(self, gamma: Floats, beta: Floats) -> Floats:
         """Bound y."""
         growth = np.exp(self.r + 3 * self.u)
         d = np.abs(gamma) * (np.abs(self.x_hat) * np.expm1(self.r + 3 * self.u) + growth * self.shift)
-        if self.folded:
+        if self.sums.tier.folded:
             d = d + self.u * growth * (np.abs(gamma) * self.reach + np.abs(beta - gamma * self.mean / self.s))
         d = d + self.eta * (2 + np.abs(gamma) + self.s * self.reach)
         result: Floats = (1 + self.u) * d + self.u * np.abs(gamma * self.x_hat + beta)
         return result
 
-    def c(self, g: Floats, h: float) -> tuple[Floats, Floats]:
+    def c(self, g: Floats) -> tuple[Floats, Floats]:
         """Return c = mean(g x_hat), and its bound."""
-        c, terms = _average(g * self.x_hat), _average(np.abs(g) * self.reach)
-        d = self.shift * np.abs(_average(g)) + math.expm1((h + 6) * self.u) * terms
-        d = d + 2 * self.eta * (1 + _average(np.abs(g)) + 1 / self.s)
+        average = self.sums.average
+        c, terms = average(g * self.x_hat), average(np.abs(g) * self.reach)
+        d = self.shift * np.abs(average(g)) + np.expm1(self.cost(g, given=False) + 6 * self.u) * terms
+        d = d + 2 * self.eta * (1 + average(np.abs(g)) + 1 / self.s)
         return c, np.expm1(self.r) * np.abs(c) + np.exp(self.r) * d
 
-    def d_dx(self, g: Floats, h: float, gamma: Floats) -> Floats:
+    def d_dx(self, g: Floats, gamma: Floats) -> Floats:
         """Bound dx."""
         u, size, shift, growth = self.u, np.abs(self.x_hat), self.shift, np.exp(self.r + 2 * self.u)
-        (c, d_c), mean_g = self.c(g, h), _average(g)
-        zero = shift + math.expm1((h + 4) * u) * (_average(size) + shift)
-        d = size * np.expm1(self.r + 2 * u) + growth * (shift + zero) + (2 * u * self.reach if self.folded else 0)
-        d = size * d_c + (np.abs(c) + d_c) * d + math.expm1((h + 3) * u) * _average(np.abs(g))
+        average = self.sums.average
+        (c, d_c), mean_g, of_g = self.c(g), average(g), self.cost(g, given=False)  # a mean of means divides on the way
+        of_x_hat, of_shifts = self.cost(self.x_hat, given=False), self.sums.h * self.sums.u
+        zero = shift + np.expm1(of_x_hat + 4 * u) * average(size) + np.expm1(of_shifts + 4 * u) * shift
+        d = (
+            size * np.expm1(self.r + 2 * u)
+            + growth * (shift + zero)
+            + (2 * u * self.reach if self.sums.tier.folded else 0)
+        )
+        d = size * d_c + (np.abs(c) + d_c) * d + np.expm1(of_g + 3 * u) * average(np.abs(g))
         terms = np.abs(g) + np.abs(mean_g) + size * np.abs(c)
         d = math.exp(8 * u) * d + math.expm1(6 * u) * terms + 3 * u * size * np.abs(c)
         d = growth * d + np.expm1(self.r) * (np.abs(g - mean_g) + size * np.abs(c))
@@ -209,81 +211,90 @@ class Normalised(NamedTuple):
         return result
 
 
-def bounded_moments(x: Floats, kind: str, tier: Tier) -> tuple[Floats, tuple[Floats, ...]]:
+def bounded_moments(x: Floats, sums: Sums) -> tuple[Floats, tuple[Floats, ...]]:
     """Return x - mean, and mean and variance of a batch followed by the bounds of both."""
-    u, axes, m = unit_roundoff(kind), _axes(x), x.size // x.shape[1]
-    mean = x.mean(axes)
-    centred = x - _along(mean, x)
-    centred = centred - _average(centred)
-    var, rms = (centred**2).mean(axes), np.sqrt((x**2).mean(axes))
-    reach = np.abs(centred).max(axes)
-    batch = Batch(tier.h(m, u), u, _eta(kind), mean, var, np.abs(x).mean(axes), rms, reach)
-    return centred, (mean, var, *tier.moments(batch))
+    u, m, average = sums.u, sums.m, sums.average
+    mean = average(x)
+    centred = x - mean
+    centred = centred - average(centred)
+    mean, var, rms = mean.reshape(-1), average(centred**2).reshape(-1), np.sqrt(average(x**2)).reshape(-1)
+    reach, of_x = np.abs(centred).max(_axes(x)), sums.cost(x)
+    exact, of_deviations = np.zeros(mean.shape, bool), np.full(mean.shape, sums.h * u)
+    if sums.times is not None:  # S/m is exact if S is 0, or m a power of 2, whether it is a quotient or a product
+        exact = (of_x == 0) & ((mean == 0) | (math.frexp(m)[0] == 0.5)) & sums.exactly(centred)
+        of_deviations = np.where(exact, sums.cost(centred**2), of_deviations)  # and parts of it merge by halves
+    batch = Batch(
+        sums.h, u, least_error(sums.kind), of_x, of_deviations, sums.cost(x**2), exact, mean, var,
+        average(np.abs(x)).reshape(-1), rms, reach, 0.0 if sums.times is None else MERGES,
+    )  # fmt: skip
+    return centred, (mean, var, *sums.tier.moments(batch))
 
 
 def _training(case: Case, convention: Convention, tier: Tier) -> dict[str, Floats]:
     """Bound what training and its backward return."""
-    kind, u, eta = case.kind, unit_roundoff(case.kind), _eta(case.kind)
-    x, g, m, h, axes = case.x, case.dy, case.count, tier.h(case.count, u), _axes(case.x)
+    kind, sums = case.kind, Sums.of_case(case, tier, case.kind)
+    u, eta, most = sums.u, least_error(sums.kind), largest(sums.kind)
+    x, g, m, axes = case.x, case.dy, case.count, _axes(case.x)
     factor, eps = float(convention.factor(m)), convention.travelled(case.eps)
     running = [(old, np.zeros(x.shape[1])) for old in (case.running_mean, case.running_var)]
     for batch in case.batches:
-        centred, (mean, var, d_mean, d_var) = bounded_moments(batch, kind, tier)
+        centred, (mean, var, d_mean, d_var) = bounded_moments(batch, sums)
         new = (mean, d_mean), (factor * var, factor * ((1 + 3 * u) * d_var + 3 * u * var) + eta)
-        running = [_blend(*pair, case, convention) for pair in zip(running, new, strict=True)]
+        running = [_blend(*pair, sums.kind, case, convention) for pair in zip(running, new, strict=True)]
 
-    n = Normalised.of(x, centred, (mean, var, d_mean, d_var), eps, kind, tier)
-    (c, d_c), s = n.c(g, h), n.s.ravel()
-    squares = np.max(np.abs(np.stack(case.batches)), axis=(0, *(a + 1 for a in axes))) ** 2 <= largest(kind)
-    cubes = squares & (s**3 <= largest(kind)) & (s**-3 <= largest(kind))
+    n = Normalised.of(x, centred, (mean, var, d_mean, d_var), eps, kind, sums)
+    (c, d_c), s = n.c(g), n.s.ravel()
+    squares = np.max(np.abs(np.stack(case.batches)), axis=(0, *(a + 1 for a in axes))) ** 2 <= most
+    cubes = squares & (s**3 <= most) & (s**-3 <= most)
     forward, backward = (np.where(judged, 0.0, np.inf) for judged in (squares, cubes))
     return {
         "y, training": n.d_y(*_affine(case)) + _along(forward, x),
         "running mean": running[0][1] + forward,
         "running variance": running[1][1] + forward,
-        "dx": n.d_dx(g, h, _affine(case)[0]) + _along(backward, x),
+        "dx": n.d_dx(g, _affine(case)[0]) + _along(backward, x),
         "dgamma": _stored((m * d_c).ravel(), (m * c).ravel(), kind, case.parameters) + backward,
-        "dbeta": _stored(h * u * np.abs(g).sum(axes), g.sum(axes), kind, case.parameters) + backward,
+        "dbeta": _stored(sums.cost(g) * sums.total(np.abs(g)), sums.total(g), sums.kind, case.parameters) + backward,
     }
 
 
 def _inference(case: Case, convention: Convention, tier: Tier) -> dict[str, Floats]:
     """Bound what inference and its backward return; the statistics are given, and exact."""
     kind = min(case.kind, case.parameters, key=unit_roundoff)  # parameters are not rounded to the format of x
-    x, g, m, h = case.x, case.dy, case.count, tier.h(case.count, unit_roundoff(kind))
+    x, g, m, sums = case.x, case.dy, case.count, Sums.of_case(case, tier, kind)
     moments = case.running_mean, case.running_var, np.zeros(x.shape[1]), np.zeros(x.shape[1])
-    n = Normalised.of(x, x - _along(moments[0], x), moments, convention.travelled(case.eps), kind, tier)
+    n = Normalised.of(x, x - _along(moments[0], x), moments, convention.travelled(case.eps), kind, sums)
     gamma, beta = _affine(case)
-    (c, d_c), dx = n.c(g, h), gamma / n.s * g
+    (c, d_c), dx = n.c(g), gamma / n.s * g
     d_y = _stored(n.d_y(gamma, beta), gamma * n.x_hat + beta, kind, case.kind)
     d_dx = np.expm1(n.r + 2 * n.u) * np.abs(dx) + n.eta * (1 + np.abs(gamma)) * (1 + np.abs(g)) * (1 + 1 / n.s)
-    d_dbeta = h * unit_roundoff(case.kind) * np.abs(g).sum(_axes(x))
+    of_g = Sums.of_case(case, tier, case.kind)
+    d_dbeta = of_g.cost(g) * of_g.total(np.abs(g))
     return {
         "y, inference": d_y,
         "frozen y": d_y,
         "frozen dx": _stored(d_dx, dx, kind, case.kind),
         "frozen dgamma": _stored((m * d_c).ravel(), (m * c).ravel(), kind, case.parameters),
-        "frozen dbeta": _stored(d_dbeta, g.sum(_axes(x)), case.kind, case.parameters),
+        "frozen dbeta": _stored(d_dbeta, of_g.total(g), of_g.kind, case.parameters),
     }
 
 
 def _blend(
-    old: tuple[Floats, Floats], new: tuple[Floats, Floats], case: Case, convention: Convention
+    old: tuple[Floats, Floats], new: tuple[Floats, Floats], summed: str, case: Case, convention: Convention
 ) -> tuple[Floats, Floats]:
     """Return a running value after a step, and its bound, from those before and those of the batch."""
-    coarse = max(case.kind, case.parameters, key=unit_roundoff)
+    coarse = max(summed, case.parameters, key=unit_roundoff)
     w_old, w_new = (float(w) for w in convention.weights(case.momentum))
     off_old, off_new = (1, w_new) if convention.momentum == "new" else (w_old, 1)
     size_old, size_new = (np.abs(value) + d for value, d in (old, new))
     terms = (off_old + 4 * w_old + 2 * w_new) * size_old + (off_new + 4 * w_new) * size_new
-    d = w_old * old[1] + w_new * new[1] + math.expm1(unit_roundoff(coarse)) * terms + 3 * _eta(coarse)
+    d = w_old * old[1] + w_new * new[1] + math.expm1(unit_roundoff(coarse)) * terms + 3 * least_error(coarse)
     return w_old * old[0] + w_new * new[0], d
 
 
 def _stored(bound: Floats, value: Floats, computed: str, stored: str) -> Floats:
     """Return the bound after one more rounding, if the format to store in is coarser than that of the computation."""
     u = unit_roundoff(stored)
-    return bound if u <= unit_roundoff(computed) else (1 + u) * bound + u * np.abs(value) + _eta(stored)
+    return bound if u <= unit_roundoff(computed) else (1 + u) * bound + u * np.abs(value) + least_error(stored)
 
 
 def _along(values: Floats, x: Floats) -> Floats:

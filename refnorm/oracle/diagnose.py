@@ -10,15 +10,16 @@ import numpy as np
 from refnorm.conventions.row import Convention
 from refnorm.conventions.rows import ROWS
 from refnorm.formats import rounded, unit_roundoff
+from refnorm.golden.sized import NAME as SIZED
 from refnorm.golden.truth import NotHeld, truth
 from refnorm.oracle.ask.answers import Kind
-from refnorm.oracle.bounds import ONE_PASS
 from refnorm.oracle.circumstances import Circumstance, circumstances
 from refnorm.oracle.finding import Cause, Finding, finding
 from refnorm.oracle.judge import Observation, bound_of
 from refnorm.oracle.matching import explained, smooth
 from refnorm.oracle.measure.explain import Explanation
 from refnorm.oracle.quantities import BEHAVIOURS, FURTHER, QUANTITIES
+from refnorm.oracle.tiers import NARROW, ONE_PASS
 from refnorm.oracle.troubles import alike, cause_of_trouble
 
 SEVERAL = 3  # cases in a circumstance: of fewer no formula is read
@@ -57,7 +58,8 @@ def _with_count(f: Finding, explained: Sequence[Observation], observations: Sequ
     if not f.measured:
         return f
     failed = [o for o in observations if o.quantity in f.quantities and not o.passed and o.trouble is None]
-    return replace(f, explains=f"explains {len(set(explained))} of {len(failed)} failures, within their bounds")
+    tried, failed = ([o for o in some if o.case.situation.name != SIZED] for some in (set(explained), failed))
+    return replace(f, explains=f"explains {len(tried)} of {len(failed)} failures, within their bounds")
 
 
 def _without_repetitions(observations: Sequence[Observation]) -> list[Observation]:
@@ -80,12 +82,33 @@ def _without_repetitions(observations: Sequence[Observation]) -> list[Observatio
 
 
 def _numbers(quantity: str, seen: Sequence[Observation], row: Convention, found: list[Explanation]) -> Explained:
-    """Explain the failures of one quantity that have numbers: overflow, one-pass, a formula, or a circumstance."""
-    failed = [o for o in seen if not o.passed and o.trouble is None]
-    comparable = [o for o in seen if o.trouble is None and o.actual is not None]
+    """Explain the failures of one quantity that have numbers: overflow, one-pass, a formula, or a circumstance.
+
+    Cases of sizes are asked why only if nothing else fails: what is wrong in small cases is wrong in large ones.
+    """
+    all_failed = [o for o in seen if not o.passed and o.trouble is None]
+    failed = [o for o in all_failed if o.case.situation.name != SIZED] or all_failed
+    large = [o for o in all_failed if o not in failed]
+    causes = _reasons(quantity, seen, failed, row, found)
+    return [*causes[:-1], (causes[-1][0], [*causes[-1][1], *large])] if causes else []
+
+
+def _reasons(
+    quantity: str,
+    seen: Sequence[Observation],
+    failed: list[Observation],
+    row: Convention,
+    found: list[Explanation],
+) -> Explained:
+    """Give each of the failures a cause."""
+    comparable = [o for o in seen if o.trouble is None and o.actual is not None and o.case.situation.name != SIZED]
     if not failed:
         return []
-    explanation = explained(quantity, failed, comparable, row, found)
+    explanation = None
+    if failed[0].case.situation.name == SIZED:
+        comparable = [*comparable, *failed]
+    else:
+        explanation = explained(quantity, failed, comparable, row, found)
     if len(failed) > MOST * len(comparable) and all(np.all(np.isnan(o.actual)) for o in failed):
         title = f"{quantity} is NaN throughout: something is read that was never computed"
         return [(Cause("wrong", "returns-nan", title, "Nothing can be computed with it."), failed)]
@@ -111,6 +134,11 @@ def _numbers(quantity: str, seen: Sequence[Observation], row: Convention, found:
         )
         effect = "The error grows with (mean/std)^2: at mean/std = 1e4 float32 has no digit left in the variance."
         cause = Cause("numerics", "one-pass-variance", title, effect)
+    elif all(NARROW.name in o.tiers for o in failed):
+        kind = " and ".join(dict.fromkeys(o.case.kind for o in failed))
+        title = f"right if sums are taken in {kind} itself; they must be kept in float32 or wider"
+        effect = "Digits are lost with every value that is added, and sums of thousands stop growing."
+        cause = Cause("numerics", f"accumulates-in-{kind.replace(' ', '-')}", title, effect)
     elif kind := _coarser(failed, comparable, row):
         title = f"right to the precision of {kind} alone: something on the way is rounded to it"
         effect = "Digits that the caller's format has are lost, whatever the data."

@@ -14,9 +14,10 @@ from refnorm.formats import FORMATS, Floats, numpy_dtype, unit_roundoff
 from refnorm.golden.inputs import Case
 from refnorm.golden.truth import NotHeld, truth
 from refnorm.oracle.ask.answers import Answer, Kind, NoArray, Result, Trouble
-from refnorm.oracle.bounds import PAIRWISE, TIERS, WORST, Tier, bounds
-from refnorm.oracle.quantities import FURTHER, absent, kind_of, shape_of
+from refnorm.oracle.bounds import bounds
+from refnorm.oracle.quantities import FURTHER, RETURNS, absent, kind_of, shape_of
 from refnorm.oracle.second_bounds import second_bounds
+from refnorm.oracle.tiers import NARROW, PAIRWISE, SUMMED, TIERS, WORST, Tier
 
 SHOWN_IN = {  # where it is noted that a function gave nothing to compare, in training and in inference
     "training": {"train": "y, training", "backward": "dx", "jvp": "jvp", "double_backward": "double backward ddy"},
@@ -29,12 +30,15 @@ SHOWN_IN = {  # where it is noted that a function gave nothing to compare, in tr
     },
 }
 
+MANY = 1000  # values of a channel, in which a sum of 0 by updates would be a coincidence
+ALIKE = 8  # roundings: factors that differ by no more are one
 DECLINED = "not offered"  # what is noted of a function that raises NotImplementedError
 
 
 def bound_of(case: Case, row: Convention, quantity: str, tier: Tier = WORST) -> Floats:
     """Return the bound of a quantity (see `refnorm.oracle.bounds` and `refnorm.oracle.second_bounds`)."""
-    return (second_bounds if quantity in FURTHER else bounds)(case, row, tier)[quantity]
+    bound = (second_bounds if quantity in FURTHER else bounds)(case, row, tier)[quantity]
+    return bound if case.table is None else case.table.spread(bound)
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +53,7 @@ class Observation:
     trouble : why there is nothing to compare: raised, wrong shape, argument changed, ...
     policy : outcome of a case that only has policies (one value, empty batch).
     tiers : names of the tiers whose bounds hold, if that of pairwise sums does not.
+    resolution : the smallest error, relative to its element, that would have been found.
     """
 
     quantity: str
@@ -63,6 +68,7 @@ class Observation:
     trouble: Trouble | None = None
     policy: str = ""
     tiers: tuple[str, ...] = ()
+    resolution: float = np.inf
 
     @property
     def passed(self) -> bool:
@@ -70,12 +76,51 @@ class Observation:
         return self.trouble is None and self.ratio <= 1
 
 
-def judged_numbers(case: Case, row: Convention, answer: Answer) -> Iterator[Observation]:
+def limits(case: Case, row: Convention, answer: Answer, limit: Tier = WORST) -> dict[str, Tier]:
+    """Return the tier that each quantity of a case of sizes must stay within, where that is not ``limit``.
+
+    In such a case sums are exact in any order; updates, and parts that are merged, divide on the way. Who adds up shows
+    it: means of values that add up to 0 are 0, and the variances of all channels are right, or wrong by one factor,
+    which no rounding is. Then statistics and y must be those of sums; and where y is, so must be the gradients.
+    """
+    if case.table is None or limit is not WORST or case.operation != "training":
+        return {}
+    found = dict.fromkeys(RETURNS["train"], SUMMED) if _adds_up(case, row, answer) else {}
+    y = answer.results.get("y, training")
+    if isinstance(y, np.ndarray) and y.shape == case.x.shape:
+        error = np.abs(truth(case, row, "y, training").error_of(y.astype(float)))
+        if np.all(error <= bound_of(case, row, "y, training", SUMMED)):
+            found |= dict.fromkeys(RETURNS["backward"], SUMMED)
+    return found
+
+
+def _adds_up(case: Case, row: Convention, answer: Answer) -> bool:
+    """Say whether the statistics that came back are those of sums that are exact."""
+    assert case.table is not None
+    assert case.table.case.times is not None
+    x, times = case.table.case.x[0], case.table.case.times[0]
+    mean, var = (answer.results.get(name) for name in RETURNS["train"][1:])
+    odd = case.count % 2 == 1  # two halves of one size come back to 0 whatever they lose
+    if case.count < MANY or not odd or not isinstance(mean, np.ndarray) or not isinstance(var, np.ndarray):
+        return False
+    if mean.shape != (len(x),) or var.shape != (len(x),):
+        return False
+    constant, nothing = np.ptp(x, axis=1) == 0, (times * x).sum(axis=1) == 0
+    exact = truth(case, row, "running variance").rounded()[~constant]
+    if not np.all(exact):  # the batch does not enter
+        return False
+    factors = var.astype(float)[~constant] / exact
+    alike = float(np.ptp(factors)) <= ALIKE * unit_roundoff(case.parameters)
+    return alike and not np.any(mean[nothing])
+
+
+def judged_numbers(case: Case, row: Convention, answer: Answer, limit: Tier = WORST) -> Iterator[Observation]:
     """Judge an answer to a case that has exact results; what the frozen set lacks and FLINT is absent for is left out.
 
     A convention may let eps = 0 be refused in training.
     """
     lenient = case.eps == 0 and case.operation == "training" and not row.zero_eps
+    own = limits(case, row, answer, limit)
     for function, trouble in answer.failed.items():
         if trouble.kind is Kind.DECLINED:
             yield Observation(DECLINED, case, policy=trouble.text)
@@ -85,12 +130,12 @@ def judged_numbers(case: Case, row: Convention, answer: Answer) -> Iterator[Obse
         if result is None and absent(case, quantity):
             continue
         try:
-            yield from compared(case, row, quantity, result)
+            yield from compared(case, row, quantity, result, own.get(quantity, limit))
         except NotHeld:
             continue
 
 
-def compared(case: Case, row: Convention, quantity: str, result: Result) -> Iterator[Observation]:
+def compared(case: Case, row: Convention, quantity: str, result: Result, limit: Tier = WORST) -> Iterator[Observation]:
     """Judge one returned array against its exact value and bound."""
     array, trouble = usable(case, quantity, result)
     if trouble is not None:
@@ -99,13 +144,16 @@ def compared(case: Case, row: Convention, quantity: str, result: Result) -> Iter
         return
     exact, kind = truth(case, row, quantity), kind_of(case, quantity)
     values, expected = np.asarray(array, dtype=np.float64), exact.rounded(kind)
-    bound = np.broadcast_to(bound_of(case, row, quantity), exact.shape)
+    bound = np.broadcast_to(bound_of(case, row, quantity, limit), exact.shape)
     if trouble is not None and array.dtype.name in FORMATS:  # another format: noted, not charged as an error as well
         bound = bound + unit_roundoff(array.dtype.name) * np.abs(expected)
     with np.errstate(all="ignore"):
         error = np.abs(exact.error_of(values))
         ratio = np.where(np.isinf(bound), np.where(np.isfinite(values), 0.0, np.inf), error / bound)
         ratio = np.where(np.isnan(ratio), np.inf, ratio)
+        size = np.abs(expected)
+        told = np.isfinite(bound) & (size > 0) & np.isfinite(size)
+        resolution = float(np.min(bound[told] / size[told], initial=np.inf))
         unasked = (values == expected) | ~np.isfinite(expected)  # of what overflows, or is not known, no NaN is asked
         ratio = np.where(unasked, np.where(np.isnan(values), np.inf, 0.0), ratio)
         worst = np.unravel_index(int(np.argmax(ratio)), exact.shape)
@@ -114,7 +162,9 @@ def compared(case: Case, row: Convention, quantity: str, result: Result) -> Iter
             allowed = np.broadcast_to(bound_of(case, row, quantity, tier), exact.shape)
             return bool(np.all((error <= allowed) | np.isinf(allowed) | (ratio == 0)))
 
-        tiers = () if within(PAIRWISE) else tuple(tier.name for tier in TIERS[2:] if within(tier))
+        finest = PAIRWISE if case.table is None else SUMMED
+        asked = [t for t in TIERS[2:] if t is not NARROW or t.sums_in(case.kind) != WORST.sums_in(case.kind)]
+        tiers = () if limit is finest or within(finest) else tuple(tier.name for tier in asked if within(tier))
     yield Observation(
         quantity,
         case,
@@ -126,6 +176,7 @@ def compared(case: Case, row: Convention, quantity: str, result: Result) -> Iter
         bound=float(bound[worst]),
         actual=values,
         tiers=tiers,
+        resolution=resolution,
     )
 
 

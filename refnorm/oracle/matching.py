@@ -56,7 +56,7 @@ def explained(
 
 def _readable(observations: Sequence[Observation], row: Convention) -> list[tuple[World, Values]]:
     """Return the worlds of small cases with what was returned, in the widest format that there is."""
-    small = [o for o in observations if o.case.x.size <= LARGEST and np.size(o.actual)]
+    small = [o for o in observations if o.case.x.size <= LARGEST and o.case.table is None and np.size(o.actual)]
     u = min((unit_roundoff(o.case.kind) for o in small), default=1.0)
     return [(world(o.case, row), o.actual) for o in small if unit_roundoff(o.case.kind) == u]
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from refnorm.conventions.row import Convention
 from refnorm.golden.inputs import Case, cases
@@ -13,8 +16,9 @@ from refnorm.oracle.ask.answers import Answer, Kind, ask, kept_aside
 from refnorm.oracle.ask.interface import formats_of
 from refnorm.oracle.ask.repetition import disturbance
 from refnorm.oracle.behaviours import poisoned, policy
-from refnorm.oracle.bounds import PAIRWISE, WORST, bounds
+from refnorm.oracle.bounds import bounds
 from refnorm.oracle.judge import Observation, judged_numbers
+from refnorm.oracle.tiers import PAIRWISE, WORST, Tier
 
 
 def selected(implementation: Any, row: Convention, kinds: tuple[str, ...]) -> list[Case]:
@@ -34,17 +38,22 @@ def selected(implementation: Any, row: Convention, kinds: tuple[str, ...]) -> li
 
 
 def observe(
-    implementation: Any, row: Convention, chosen: list[Case], progress: Callable[[str], None] = lambda _: None
+    implementation: Any,
+    row: Convention,
+    chosen: list[Case],
+    progress: Callable[[str], None] = lambda _: None,
+    limit: Tier = WORST,
 ) -> Iterator[Observation]:
     """Judge an implementation on cases, one after the other.
 
     Parameters
     ----------
     progress : called with a case's id before it runs.
+    limit : the class of algorithms that conform.
     """
     for case in chosen:
         progress(case.id)
-        yield from observed(implementation, row, case)
+        yield from observed(implementation, row, case, limit)
     for case in ordinary(chosen):
         progress(case.id)
         yield disturbed(implementation, case)
@@ -64,12 +73,22 @@ def worked_out(implementation: Any, row: Convention, chosen: list[Case]) -> Iter
         yield case
 
 
-def observed(implementation: Any, row: Convention, case: Case) -> list[Observation]:
+def observed(implementation: Any, row: Convention, case: Case, limit: Tier = WORST) -> list[Observation]:
     """Ask an implementation about one case, and judge the answer."""
-    return judged(case, row, ask(implementation, case))
+    seen = judged(case, row, ask(implementation, case), limit)
+    if case.table is None:
+        return seen
+    rest = light(case)
+    return [replace(o, case=rest, actual=None) if o.passed else o for o in seen]
 
 
-def judged(case: Case, row: Convention, answer: Answer) -> list[Observation]:
+def light(case: Case) -> Case:
+    """Return a large case of which nothing but its shape is needed any more, without its numbers."""
+    nothing = np.broadcast_to(0.0, case.x.shape)
+    return replace(case, batches=(nothing,), dy=nothing, table=None, held=False)
+
+
+def judged(case: Case, row: Convention, answer: Answer, limit: Tier = WORST) -> list[Observation]:
     """Judge the answer to one case: by numbers, or by what is accepted where there are none."""
     seen = [Observation("arguments unchanged", case, trouble=trouble) for trouble in answer.written]
     if not case.finite:
@@ -77,7 +96,7 @@ def judged(case: Case, row: Convention, answer: Answer) -> list[Observation]:
     if case.undefined:
         accepted = row.one_value if case.undefined.startswith("one") else row.empty
         return [*seen, policy(case, row, answer, accepted)]
-    return [*seen, *judged_numbers(case, row, answer)]
+    return [*seen, *judged_numbers(case, row, answer, limit)]
 
 
 def ordinary(chosen: list[Case]) -> list[Case]:

@@ -9,19 +9,49 @@ from typing import Any
 
 from refnorm.conventions.row import Convention
 from refnorm.golden.inputs import Case, cases, in_shape
+from refnorm.golden.sized import drawn_shapes, sized_ids, thorough_shapes
+from refnorm.golden.truth import can_compute
 from refnorm.oracle.ask.envelope import UNCLAIMED, Envelope, envelope_of, fitted
 from refnorm.oracle.ask.interface import formats_of
 from refnorm.oracle.ask.target import Target
 from refnorm.oracle.followed import Followed, followed
 from refnorm.oracle.observe import selected
+from refnorm.oracle.tiers import WORST, Tier
 
 DTYPES = ("float64", "float32", "float16")
 USUAL_SHAPES = {2: (4, 3), 3: (4, 3, 2)}
+COMPILED = (".65537x4", ".1x4x363x367")  # sizes for what is compiled for each shape anew
 LARGE, FEWER = 20_000, (2, 2, 64, 64)  # elements beyond which a case takes long to judge, and a shape with fewer
 ABOUT_SHAPE = {
     "two-values", "three-values", "square", "one-sample", "one-channel", "many-channels", "odd-split", "one-value",
     "empty-batch", "outlier", "large-count",
 }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Depth:
+    """How much a trial asks.
+
+    Attributes
+    ----------
+    limit : the class of algorithms that conform.
+    thorough : whether sizes are tried that take long.
+    seed : of shapes that no one has chosen, part of a thorough trial.
+    """
+
+    limit: Tier = WORST
+    thorough: bool = False
+    seed: int = 0
+
+    def ids(self, kind: str) -> list[str]:
+        """Return the ids of the cases of sizes in a format."""
+        ids = sized_ids(kind)
+        if self.thorough:
+            ids += sized_ids(kind, [*thorough_shapes(), *drawn_shapes(self.seed)])
+        return list(dict.fromkeys(ids))
+
+
+USUAL = Depth()
 
 
 @dataclass(frozen=True)
@@ -37,6 +67,8 @@ class Plan:
     dtypes : that were asked for.
     unclaimed : formats in which lost digits are a remark, and no finding.
     required : kinds of gaps that are findings, of `refnorm.oracle.ask.envelope.REQUIRABLE`.
+    sized : ids of cases of sizes at which kernels break, each built when its turn comes (see `refnorm.golden.sized`).
+    limit : the class of algorithms that conform.
     """
 
     name: str
@@ -47,6 +79,8 @@ class Plan:
     dtypes: tuple[str, ...]
     unclaimed: tuple[str, ...] = ()
     required: tuple[str, ...] = ()
+    sized: tuple[str, ...] = ()
+    limit: Tier = WORST
 
     @property
     def row(self) -> Convention:
@@ -57,6 +91,8 @@ class Plan:
         """Return a case as this path takes it; None if it lies outside."""
         if self.envelope is None:
             return case
+        if case.table is not None:
+            return fitted.__wrapped__(case, self.envelope, self.row.momentum == "old")
         if case.x.size > LARGE and case.kind in self.unclaimed:
             return None
         spared = in_few_shapes(case) if getattr(self.implementation, "sparing", False) else case
@@ -75,6 +111,7 @@ def planned(
     dtypes: Sequence[str] | None = None,
     progress: Callable[[str], None] = lambda _: None,
     required: Sequence[str] = (),
+    depth: Depth = USUAL,
 ) -> Plan:
     """Find out how one path of a target is to be judged; where nothing is declared, by trying it.
 
@@ -84,13 +121,15 @@ def planned(
     dtypes : formats of x; None for the usual ones, of which half precision is claimed only by who says so.
     progress : called with what is tried.
     required : kinds of gaps that are findings, as in `Plan`.
+    depth : how much is asked for.
     """
     implementation = target.paths[name]
     kinds = tuple(DTYPES if dtypes is None else dtypes)
     if target.declared:
         following = followed(implementation, target, asked, Envelope())
         chosen = selected(implementation, following.row, kinds)
-        return Plan(name, implementation, following, None, tuple(chosen), kinds, required=tuple(required))
+        plan = Plan(name, implementation, following, None, tuple(chosen), kinds, required=tuple(required))
+        return _deepened(plan, depth)
     progress(f"the trial of what {name or target.name} takes")
     envelope = envelope_of(implementation, kinds if dtypes is not None or "formats" in required else ())
     progress(f"the trial of the convention of {name or target.name}")
@@ -98,7 +137,23 @@ def planned(
     claims = getattr(implementation, "half", formats_of(implementation) is not None)
     unclaimed = () if dtypes is not None or claims else UNCLAIMED
     plan = Plan(name, implementation, following, envelope, (), kinds, unclaimed, tuple(required))
-    return replace(plan, cases=tuple(_cases(plan)))
+    return _deepened(replace(plan, cases=tuple(_cases(plan))), depth)
+
+
+def _deepened(plan: Plan, depth: Depth) -> Plan:
+    """Return a plan with the cases of sizes, of formats that are claimed, in ranks that are taken."""
+    implementation, accepted = plan.implementation, formats_of(plan.implementation)
+    kinds = [k for k in plan.dtypes if k not in plan.unclaimed and (accepted is None or k in accepted)]
+    if plan.envelope is not None:
+        kinds = [k for k in kinds if k in plan.envelope.formats]
+    does = {"training": hasattr(implementation, "train")}
+    does["inference"] = hasattr(implementation, "infer") or hasattr(implementation, "frozen")
+    ids = [id for kind in kinds for id in depth.ids(kind) if does[id.split(".")[1]]]
+    if plan.envelope is None:
+        ids = [id for id in ids if 1 + id.rpartition(".")[2].count("x") in plan.row.ranks]
+    if getattr(implementation, "sparing", False):  # each shape is compiled anew
+        ids = [id for id in ids if id.endswith(COMPILED)]
+    return replace(plan, sized=tuple(ids) if can_compute() else (), limit=depth.limit)
 
 
 @lru_cache(maxsize=1024)

@@ -27,7 +27,8 @@ from refnorm.conventions import Convention
 from refnorm.formats import Floats, largest, smallest, unit_roundoff
 from refnorm.golden.directions import Directions, directions
 from refnorm.golden.inputs import Case
-from refnorm.oracle.bounds import WORST, Normalised, Tier, bounded_moments
+from refnorm.oracle.bounds import Normalised, Sums, bounded_moments
+from refnorm.oracle.tiers import WORST, Tier
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,10 +119,11 @@ def _formulas(case: Case, moves: Directions, inv_std: Carried, x_hat: Carried, f
 def _batch(case: Case, convention: Convention, tier: Tier) -> tuple[Carried, Carried, Floats]:
     """Return 1 / sqrt(var + eps) and x_hat of the batch with their errors, and where they are judged."""
     x, kind, axes = case.x, case.kind, tuple(a for a in range(case.x.ndim) if a != 1)
-    centred, statistics = bounded_moments(x, kind, tier)
-    n = Normalised.of(x, centred, statistics, convention.travelled(case.eps), kind, tier)
-    judged = (np.max(np.abs(x), axis=axes, keepdims=True) ** 2 <= largest(kind)) & _judged(n.s**2, kind)
-    return *_start(n, x, kind, tier.h(case.count, n.u)), judged
+    sums = Sums.of_case(case, tier, kind)
+    centred, statistics = bounded_moments(x, sums)
+    n = Normalised.of(x, centred, statistics, convention.travelled(case.eps), kind, sums)
+    judged = (np.max(np.abs(x), axis=axes, keepdims=True) ** 2 <= largest(sums.kind)) & _judged(n.s**2, sums.kind)
+    return *_start(n, x, kind), judged
 
 
 def _given(case: Case, convention: Convention, tier: Tier) -> tuple[Carried, Carried, Floats]:
@@ -130,13 +132,15 @@ def _given(case: Case, convention: Convention, tier: Tier) -> tuple[Carried, Car
     x, none = case.x, np.zeros(case.x.shape[1])
     centred = x - case.running_mean.reshape((1, x.shape[1]) + (1,) * (x.ndim - 2))
     statistics = (case.running_mean, case.running_var, none, none)
-    n = Normalised.of(x, centred, statistics, convention.travelled(case.eps), kind, tier)
-    return *_start(n, x, kind, tier.h(case.count, n.u)), _judged(n.s**2, case.kind)
+    sums = Sums.of_case(case, tier, kind)
+    n = Normalised.of(x, centred, statistics, convention.travelled(case.eps), kind, sums)
+    return *_start(n, x, kind), _judged(n.s**2, tier.sums_in(case.kind))
 
 
-def _start(n: Normalised, x: Floats, kind: str, h: float) -> tuple[Carried, Carried]:
+def _start(n: Normalised, x: Floats, kind: str) -> tuple[Carried, Carried]:
+    h = n.sums.h * n.sums.u / n.u  # in units of the format that the rest is computed in
     e, size, growth = smallest(kind), np.abs(n.x_hat), np.exp(n.r + 2 * n.u)
-    d_x_hat = size * np.expm1(n.r + 2 * n.u) + growth * (n.shift + (2 * n.u * n.reach if n.folded else 0))
+    d_x_hat = size * np.expm1(n.r + 2 * n.u) + growth * (n.shift + (2 * n.u * n.reach if n.sums.tier.folded else 0))
     d_x_hat = d_x_hat + e * (2 + 1 / n.s + np.abs(x) + np.abs(n.mean))
     return Carried(1 / n.s, np.expm1(n.r) / n.s + e, n.u, e, h), Carried(n.x_hat, d_x_hat, n.u, e, h)
 

@@ -21,9 +21,10 @@ from refnorm.oracle.ask.process import Loss
 from refnorm.oracle.ask.target import Target, TargetError, as_target, load_target
 from refnorm.oracle.judge import Observation
 from refnorm.oracle.observe import observe, observed, worked_out
-from refnorm.oracle.plan import Plan, planned
+from refnorm.oracle.plan import USUAL, Depth, Plan, planned
 from refnorm.oracle.quantities import kind_of
 from refnorm.oracle.report import Report
+from refnorm.oracle.tiers import BY_NAME, WORST
 from refnorm.oracle.verdict import planned_verdict
 
 
@@ -34,6 +35,10 @@ def check(
     dtypes: Sequence[str] | None = None,
     require: Sequence[str] = (),
     progress: Callable[[int, int, str], None] | None = None,
+    accumulate: str | None = None,
+    tier: str | None = None,
+    thorough: bool = False,
+    seed: int = 0,
 ) -> Report:
     """Put an implementation on trial.
 
@@ -48,6 +53,10 @@ def check(
     require : what must be offered, of "ranks", "formats", "affine", "statistics", "eps", "momentum" (both as they are
         passed) and "gradients"; without it, what is not offered is no finding.
     progress : called with the number of the case, their count and the case's id.
+    accumulate : the format in which sums must be taken, if it is wider than that of x; by default float32.
+    tier : the class of algorithms that conform, of "wide", "pairwise", "rows", "welford", "folded" and "one-pass" (see
+        `refnorm.oracle.bounds`), each with those before it; by default all but the last.
+    thorough : try every size at which kernels break, and shapes that no one has chosen, drawn by ``seed``.
 
     Returns
     -------
@@ -67,7 +76,18 @@ def check(
     True
     """
     target = load_target(implementation) if isinstance(implementation, str) else as_target(implementation)
-    return trial(target, convention, dtypes=dtypes, require=require, progress=progress)
+    depth = depth_of(accumulate, tier, thorough, seed)
+    return trial(target, convention, dtypes=dtypes, require=require, progress=progress, depth=depth)
+
+
+def depth_of(accumulate: str | None, tier: str | None, thorough: bool, seed: int) -> Depth:
+    """Return how much a trial asks, from what `check` is given."""
+    if tier is not None and tier not in BY_NAME:
+        raise ValueError(f"unknown tier {tier!r}; use one of {', '.join(BY_NAME)}")
+    if accumulate is not None and accumulate not in FORMATS:
+        raise ValueError(f"sums cannot be asked for in {accumulate!r}; use one of {', '.join(FORMATS)}")
+    limit = WORST if tier is None else BY_NAME[tier]
+    return Depth(limit if accumulate is None else replace(limit, accumulate=accumulate), thorough, seed)
 
 
 def trial(
@@ -79,6 +99,7 @@ def trial(
     progress: Callable[[int, int, str], None] | None = None,
     lost: Mapping[str, Loss] = MappingProxyType({}),
     meanwhile: Callable[[Iterator[object]], None] = lambda _: None,
+    depth: Depth = USUAL,
 ) -> Report:
     """Judge a loaded target; see `check`.
 
@@ -106,20 +127,32 @@ def trial(
         if progress is not None:
             progress(min(done, total), total, id)
 
-    plans = [planned(target, name, convention, dtypes, step, require) for name in target.paths]
-    plans = [replace(p, cases=tuple(c for c in p.cases if _situation(c.id) not in fatal)) for p in plans]
-    total = sum(len(p.cases) for p in plans)
+    plans = [planned(target, name, convention, dtypes, step, require, depth) for name in target.paths]
+    plans = [
+        replace(
+            p,
+            cases=tuple(c for c in p.cases if _situation(c.id) not in fatal),
+            sized=tuple(id for id in p.sized if _situation(id) not in fatal),
+        )
+        for p in plans
+    ]
+    total = sum(len(p.cases) + len(p.sized) for p in plans)
     if not total:
         raise TargetError(f"{target.name} could not be judged: {_why_nothing(target, plans)}")
     paths, unheld = [], list[str]()
     judged_as = convention or (target.convention if target.declared else plans[0].row.name)
     for plan in plans:
         meanwhile(worked_out(plan.implementation, plan.row, list(plan.cases)))
-        observations = list(observe(plan.implementation, plan.row, list(plan.cases), step))
+        observations = list(observe(plan.implementation, plan.row, list(plan.cases), step, plan.limit))
+        for id in plan.sized:
+            step(id)
+            large = plan.as_taken(case_of(id))
+            observations += observed(plan.implementation, plan.row, large, plan.limit) if large is not None else []
         seen = {o.case.id for o in observations}
         missing = [] if can_compute() else [c.id for c in plan.cases if c.id not in seen]
         unheld += missing
-        path = planned_verdict(plan, offered(plan.implementation), observations, len(plan.cases) - len(missing))
+        asked = len(plan.cases) + len(plan.sized) - len(missing)
+        path = planned_verdict(plan, offered(plan.implementation), observations, asked)
         if plan.row.name != judged_as:
             path = replace(path, convention=plan.row.name)
         paths.append(path)

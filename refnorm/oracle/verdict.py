@@ -11,7 +11,6 @@ from refnorm.conventions.row import POLICIES, Convention
 from refnorm.conventions.rows import ROWS as CONVENTIONS_BY_NAME
 from refnorm.golden.inputs import case as case_of
 from refnorm.oracle.ask.answers import Kind, ask
-from refnorm.oracle.bounds import TIERS, WORST, Tier
 from refnorm.oracle.diagnose import diagnose, is_flushed, nearest
 from refnorm.oracle.finding import Cause, Finding, finding
 from refnorm.oracle.judge import DECLINED, Observation, judged_numbers
@@ -20,6 +19,7 @@ from refnorm.oracle.measure.known_updates import WEIGHTS
 from refnorm.oracle.plan import Plan
 from refnorm.oracle.quantities import BEHAVIOURS, FURTHER, QUANTITIES, RETURNS
 from refnorm.oracle.report import ROWS, Cell, Path
+from refnorm.oracle.tiers import TIERS, WORST, Tier
 
 FIRST = ("y, training", "y, inference", "dx", "frozen y", "frozen dx")  # what is differentiated to second order
 IGNORED = 12  # cases that show what a setting does that is ignored

@@ -81,19 +81,21 @@ def guides(dtype: str, ratios: Iterable[float] = RATIOS) -> dict[str, dict[str, 
     ([7, 868], [22, 8695])
     """
     from refnorm.oracle.ask.box import EPS
-    from refnorm.oracle.bounds import TIERS, Normalised, bounded_moments
+    from refnorm.oracle.bounds import Normalised, Sums, bounded_moments
     from refnorm.oracle.measure.numerics import batch
+    from refnorm.oracle.tiers import TIERS
 
-    found: dict[str, dict[str, list[float | None]]] = {t.name: {q: [] for q in QUANTITIES} for t in TIERS}
+    found: dict[str, dict[str, list[float | None]]] = {t.name: {q: [] for q in QUANTITIES} for t in TIERS[:-1]}
     one, zero = np.ones(1), np.zeros(1)
     for ratio in ratios:
         x = batch((256, 1), ratio, dtype)
-        for tier in TIERS:
+        for tier in TIERS[:-1]:
+            sums = Sums(tier, tier.sums_in(dtype), len(x))
             with np.errstate(all="ignore"):
-                centred, trained = bounded_moments(x, dtype, tier)
+                centred, trained = bounded_moments(x, sums)
                 given = (trained[0], trained[1], zero, zero)
                 for quantity, four in (("y", trained), ("inference", given)):
-                    n = Normalised.of(x, centred, four, EPS, dtype, tier)
+                    n = Normalised.of(x, centred, four, EPS, dtype, sums)
                     found[tier.name][quantity].append(_units(n.d_y(one, zero), n.x_hat, dtype))
                 found[tier.name]["variance"].append(_units(trained[3], trained[1], dtype))
     return found
@@ -140,10 +142,10 @@ def draw(data: dict[str, Any]) -> Any:
 
 def panel(axes: Any, data: dict[str, Any], quantity: str) -> None:
     """Draw lines and guides of one quantity; a line ends where no result is finite."""
-    from refnorm.oracle.bounds import FOLDED, TIERS, WIDE, WORST
+    from refnorm.oracle.tiers import FOLDED, TIERS, WIDE, WORST
 
     dashes = ((1, 1), (1, 3), (3, 1), (3, 1, 1, 1), (6, 2), None, (6, 2, 1, 2))
-    for tier, dash in zip(TIERS, dashes, strict=True):
+    for tier, dash in zip(TIERS[:-1], dashes, strict=True):
         if quantity == "inference" and tier not in (WIDE, FOLDED):  # the others differ in how moments are taken
             continue
         values = np.array(data["guides"][tier.name][quantity], dtype=float)

@@ -185,11 +185,14 @@ class Asking:
 
     def _derivatives(self, prefix: str, cache: Any) -> None:
         """Ask for the gradients, the jvp and the double backward, where they are offered."""
-        case, moves = self.case, directions(self.case)
-        along = [None if d is None else arranged(cast(d, case.parameters), case.situation.layout) for d in moves[1:]]
+        case = self.case
         if hasattr(self.implementation, "backward"):
             quantities = FROZEN_BACKWARD if prefix else RETURNS["backward"]
             self._attempt("backward", lambda: self.returned("backward", 3, self.data(case.dy), cache), quantities)
+        if case.table is not None:
+            return
+        moves = directions(case)
+        along = [None if d is None else arranged(cast(d, case.parameters), case.situation.layout) for d in moves[1:]]
         second = {
             "jvp": lambda: (self.call("jvp", self.data(moves.dx), *along, cache),),
             "double_backward": lambda: self.returned(

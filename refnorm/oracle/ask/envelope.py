@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from refnorm.formats import FORMATS
-from refnorm.golden.inputs import Case
+from refnorm.golden.inputs import Case, Repeats
 from refnorm.oracle.ask.box import Box, Misshapen, Refused
 from refnorm.oracle.ask.interface import formats_of
 
@@ -237,6 +237,10 @@ def fitted(case: Case, envelope: Envelope, old_weighs: bool = False) -> Case | N
         changed |= {"batches": tuple(in_rank(x, rank) for x in case.batches), "dy": in_rank(case.dy, rank)}
     if settings:
         changed["situation"] = replace(case.situation, **settings)
+    if changed and case.table is not None:
+        kept = {name: value for name, value in changed.items() if name not in ("batches", "dy")}
+        index = in_rank(case.table.index, changed["batches"][0].ndim) if "batches" in changed else case.table.index
+        changed["table"] = Repeats(replace(case.table.case, **kept), index)
     return replace(case, **changed, held=False) if changed else case
 
 
