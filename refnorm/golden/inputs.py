@@ -152,7 +152,7 @@ def cases(
                 if wanted and (row is None or len(situation.shape) in row.ranks):
                     found = True
                     id = f"bn.{op}.{kind}.{situation.name}.{numbers[op, kind, situation.name]}"
-                    yield _built(id, op, kind, situation, seed)
+                    yield built(id, op, kind, situation, seed)
     if not found:
         raise ValueError(
             f"no case has operation={operation!r}, dtype={dtype!r}, flag={flag!r}; operations are "
@@ -164,13 +164,14 @@ def cases(
 def case(id: str) -> Case:
     """Return the case of this id; ids of the files of its other results, as of backward and jvp, name the same case.
 
-    Ids of `refnorm.golden.sized` name cases too, which the set does not hold.
+    Ids of `refnorm.golden.sized` and `refnorm.golden.settings` name cases too, which the set does not hold.
     """
     asked = id
+    from refnorm.golden.settings import setting_case
     from refnorm.golden.sized import sized_case
 
-    if (large := sized_case(id)) is not None:
-        return large
+    if (unstored := sized_case(id) or setting_case(id)) is not None:
+        return unstored
     for op, finer in OPERATIONS.items():
         for name in finer:
             asked = asked.replace(f"bn.{name}.", f"bn.{op}.", 1)
@@ -181,8 +182,8 @@ def case(id: str) -> Case:
 
 
 @lru_cache(maxsize=4096)
-def _built(id: str, operation: str, kind: str, situation: Situation, seed: int) -> Case:
-    """Build the inputs of one case by the integer rule."""
+def built(id: str, operation: str, kind: str, situation: Situation, seed: int) -> Case:
+    """Build the inputs of one case by the integer rule, from a situation and the number that seeds it."""
     channels = situation.shape[1]
     parameters = situation.parameters or kind
     batches = tuple(_values(situation, kind, 100 * seed + step) for step in range(situation.steps))
@@ -222,7 +223,7 @@ def in_shape(case: Case, shape: tuple[int, ...]) -> Case:
     (4, 3)
     """
     situation = replace(case.situation, shape=shape)
-    return replace(_built(case.id, case.operation, case.kind, situation, case.seed // 100), held=False)
+    return replace(built(case.id, case.operation, case.kind, situation, case.seed // 100), held=False)
 
 
 def _per_channel(channels: int, rank: int) -> tuple[Floats, Floats]:

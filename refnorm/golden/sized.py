@@ -29,7 +29,6 @@ from refnorm.golden.situations import Situation
 KINDS = ("dense", "needles", "constant", "dense")
 FEW = 8  # values of dy that are not 0
 NAME = "sized"
-LARGE = 150_000  # elements
 
 # x by format: across powers of 2, odd prime extents, more samples or channels than a counter or a grid holds, tails
 SHAPES: dict[str, tuple[tuple[int, ...], ...]] = {
@@ -78,7 +77,7 @@ def drawn_shapes(seed: int, count: int = 20) -> Iterator[tuple[int, ...]]:
 def sized_ids(kind: str, shapes: Iterable[tuple[int, ...]] | None = None) -> list[str]:
     """Return the ids of the cases of a format, those of the usual trial unless shapes are given.
 
-    Inference, in which nothing is added up but gradients, is asked in the largest of the usual shapes.
+    Inference, in which nothing is added up but gradients, is asked in a batch of many samples and in rank 5.
 
     Examples
     --------
@@ -86,8 +85,8 @@ def sized_ids(kind: str, shapes: Iterable[tuple[int, ...]] | None = None) -> lis
     ['bn.training.float32.sized.65537x3', 'bn.inference.float32.sized.65537x3']
     """
     usual = SHAPES[kind] if shapes is None else tuple(shapes)
-    large = [s for s in usual if shapes is not None or math.prod(s) > LARGE]
-    chosen = [("training", shape) for shape in usual] + [("inference", shape) for shape in large]
+    inferred = [shape for shape in usual if shapes is not None or shape[0] > 65535 or len(shape) == 5]
+    chosen = [("training", shape) for shape in usual] + [("inference", shape) for shape in inferred]
     return [f"bn.{operation}.{kind}.{NAME}.{'x'.join(map(str, shape))}" for operation, shape in chosen]
 
 

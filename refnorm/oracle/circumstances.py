@@ -91,6 +91,45 @@ SIZES: tuple[Circumstance, ...] = (  # they hold by accident more easily: believ
 )
 
 
+MEASURES: dict[str, tuple[str, Callable[[Case], float]]] = {  # what a case may have too much of
+    "only-large-count": ("values per channel", lambda c: c.count),
+    "only-many-samples": ("samples", lambda c: c.x.shape[0]),
+    "only-many-channels": ("channels", lambda c: c.x.shape[1]),
+    "only-large-values": ("for the largest |x|", lambda c: float(np.max(np.abs(c.x), initial=0))),
+    "only-small-eps": ("for 1/eps", lambda c: 1 / c.eps if c.eps else np.inf),
+}
+SEEN = 8  # cases that are right with less: so many make a limit
+FEW = 1 / 4  # of the failures: cases that are right although they have more
+
+
+def limits_seen(failed: Sequence[Case], passed: Sequence[Case]) -> list[tuple[Circumstance, int]]:
+    """Return how many values, samples or channels are needed to fail, how large an x, or how small an eps.
+
+    Only cases of the formats that fail are compared. With each comes the number of its exceptions.
+
+    Examples
+    --------
+    >>> from refnorm.golden.inputs import case
+    >>> small, large = (case(f"bn.training.float32.sized.{shape}") for shape in ("65x5", "65537x4"))
+    >>> limits_seen([large], [small] * 9)[0][0].words
+    'only for 65537 values per channel or more (65 are right)'
+    """
+    kinds, found = {case.kind for case in failed}, []
+    passed = [case for case in passed if case.kind in kinds]
+    for name, (what, measure) in MEASURES.items():
+        least, seen = min(map(measure, failed)), sorted(map(measure, passed))
+        below = [value for value in seen if value < least]
+        exceptions = len(seen) - len(below)
+        if len(below) >= SEEN and exceptions <= FEW * len(failed):
+            if name == "only-small-eps":
+                words = f"only for eps = {1 / least:g} or less ({1 / below[-1]:g} is right)"
+            else:
+                words = f"only for {least:g} {what} or more ({below[-1]:g} are right)"
+            holds = lambda c, of=measure, least=least: of(c) >= least  # noqa: E731
+            found.append((Circumstance(name, words, holds), exceptions))
+    return sorted(found, key=lambda pair: pair[1])
+
+
 def circumstances(failed: Sequence[Case], passed: Sequence[Case]) -> list[tuple[Circumstance, int]]:
     """Return circumstances in which every failure is, with how many exceptions each has; the fewest first.
 
@@ -104,6 +143,8 @@ def circumstances(failed: Sequence[Case], passed: Sequence[Case]) -> list[tuple[
     >>> [c.name for c, exceptions in circumstances([rank_3], [rank_2] * 9)]
     ['only-rank-3', 'only-spatial']
     """
+    if limits := limits_seen(failed, passed):
+        return limits
     told = [c for c in CIRCUMSTANCES if all(map(c.holds, failed))]
     held = {c.name: [c.holds(case) for case in passed] for c in (*told, *SIZES)}
     counted = [(c, sum(held[c.name])) for c in told]

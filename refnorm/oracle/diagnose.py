@@ -15,7 +15,7 @@ from refnorm.golden.truth import NotHeld, truth
 from refnorm.oracle.ask.answers import Kind
 from refnorm.oracle.circumstances import Circumstance, circumstances
 from refnorm.oracle.finding import Cause, Finding, finding
-from refnorm.oracle.judge import Observation, bound_of
+from refnorm.oracle.judge import RESOLVED, Observation, bound_of
 from refnorm.oracle.matching import explained, smooth
 from refnorm.oracle.measure.explain import Explanation
 from refnorm.oracle.quantities import BEHAVIOURS, FURTHER, QUANTITIES
@@ -89,7 +89,7 @@ def _numbers(quantity: str, seen: Sequence[Observation], row: Convention, found:
     all_failed = [o for o in seen if not o.passed and o.trouble is None]
     failed = [o for o in all_failed if o.case.situation.name != SIZED] or all_failed
     large = [o for o in all_failed if o not in failed]
-    causes = _reasons(quantity, seen, failed, row, found)
+    causes = _reasons(quantity, seen, failed, row, found, all_failed)
     return [*causes[:-1], (causes[-1][0], [*causes[-1][1], *large])] if causes else []
 
 
@@ -99,8 +99,9 @@ def _reasons(
     failed: list[Observation],
     row: Convention,
     found: list[Explanation],
+    everything: Sequence[Observation],
 ) -> Explained:
-    """Give each of the failures a cause."""
+    """Give each of the failures a cause; ``everything`` has those of sizes, too."""
     comparable = [o for o in seen if o.trouble is None and o.actual is not None and o.case.situation.name != SIZED]
     if not failed:
         return []
@@ -128,7 +129,8 @@ def _reasons(
     if explanation:
         found.append(explanation)
         return [*result, *((cause, list(failed)) for cause in explanation.causes)]
-    if all(ONE_PASS.name in o.tiers for o in failed):
+    far = [o for o in comparable if o.case.situation.name == "large-mean" and o.case.kind in ("float64", "float32")]
+    if all(ONE_PASS.name in o.tiers for o in failed) and not (far and all(o.passed for o in far)):
         title = (
             "digits are lost when the mean is large: the variance is E[x^2] - E[x]^2 in one pass, or something like it"
         )
@@ -144,8 +146,8 @@ def _reasons(
         effect = "Digits that the caller's format has are lost, whatever the data."
         cause = Cause("numerics", f"computed-in-{kind}", title, effect)
     else:
-        passed = [o for o in seen if o.passed]
-        likely = circumstances([o.case for o in failed], [o.case for o in passed])
+        passed = [o for o in seen if o.passed and o.resolution <= RESOLVED]
+        likely = circumstances([o.case for o in everything], [o.case for o in passed])
         partial = _in_circumstances(quantity, failed, comparable, row, found, [c for c, _ in likely])
         if partial:
             return [*result, *((cause, list(failed)) for cause in partial)]

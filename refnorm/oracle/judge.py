@@ -32,6 +32,7 @@ SHOWN_IN = {  # where it is noted that a function gave nothing to compare, in tr
 
 MANY = 1000  # values of a channel, in which a sum of 0 by updates would be a coincidence
 ALIKE = 8  # roundings: factors that differ by no more are one
+RESOLVED = 0.1  # of the largest result: a bound above that says nothing of it
 DECLINED = "not offered"  # what is noted of a function that raises NotImplementedError
 
 
@@ -163,7 +164,10 @@ def compared(case: Case, row: Convention, quantity: str, result: Result, limit: 
             return bool(np.all((error <= allowed) | np.isinf(allowed) | (ratio == 0)))
 
         finest = PAIRWISE if case.table is None else SUMMED
-        asked = [t for t in TIERS[2:] if t is not NARROW or t.sums_in(case.kind) != WORST.sums_in(case.kind)]
+        tells = NARROW.sums_in(case.kind) != WORST.sums_in(case.kind) and resolves(
+            bound_of(case, row, quantity, NARROW), expected, ratio > 1
+        )
+        asked = [tier for tier in TIERS[2:] if tier is not NARROW or tells]
         tiers = () if limit is finest or within(finest) else tuple(tier.name for tier in asked if within(tier))
     yield Observation(
         quantity,
@@ -178,6 +182,18 @@ def compared(case: Case, row: Convention, quantity: str, result: Result, limit: 
         tiers=tiers,
         resolution=resolution,
     )
+
+
+def resolves(bound: Floats, expected: Floats, where: Floats) -> bool:
+    """Say whether a bound, where a result is off, is below a tenth of the largest result: one above explains nothing.
+
+    Examples
+    --------
+    >>> resolves(np.array([0.01, 5.0]), np.array([1.0, -8.0]), np.array([True, False]))
+    True
+    """
+    size = np.max(np.abs(expected), initial=0.0, where=np.isfinite(expected))
+    return bool(np.all(np.broadcast_to(bound, expected.shape)[where] <= RESOLVED * size))
 
 
 def usable(case: Case, quantity: str, result: Result) -> tuple[npt.NDArray[Any] | None, Trouble | None]:

@@ -83,9 +83,9 @@ def observed(implementation: Any, row: Convention, case: Case, limit: Tier = WOR
 
 
 def light(case: Case) -> Case:
-    """Return a large case of which nothing but its shape is needed any more, without its numbers."""
-    nothing = np.broadcast_to(0.0, case.x.shape)
-    return replace(case, batches=(nothing,), dy=nothing, table=None, held=False)
+    """Return a large case of which no more is needed than its shape and its largest value."""
+    largest = np.broadcast_to(np.abs(case.x).max(), case.x.shape)
+    return replace(case, batches=(largest,), dy=largest, table=None, held=False)
 
 
 def judged(case: Case, row: Convention, answer: Answer, limit: Tier = WORST) -> list[Observation]:

@@ -9,6 +9,8 @@ from typing import Any
 
 from refnorm.conventions.row import Convention
 from refnorm.golden.inputs import Case, cases, in_shape
+from refnorm.golden.settings import setting_ids
+from refnorm.golden.sized import NAME as SIZED
 from refnorm.golden.sized import drawn_shapes, sized_ids, thorough_shapes
 from refnorm.golden.truth import can_compute
 from refnorm.oracle.ask.envelope import UNCLAIMED, Envelope, envelope_of, fitted
@@ -44,8 +46,8 @@ class Depth:
     seed: int = 0
 
     def ids(self, kind: str) -> list[str]:
-        """Return the ids of the cases of sizes in a format."""
-        ids = sized_ids(kind)
+        """Return the ids of the cases of a format that the set does not hold."""
+        ids = [*setting_ids(kind), *sized_ids(kind)]
         if self.thorough:
             ids += sized_ids(kind, [*thorough_shapes(), *drawn_shapes(self.seed)])
         return list(dict.fromkeys(ids))
@@ -67,7 +69,7 @@ class Plan:
     dtypes : that were asked for.
     unclaimed : formats in which lost digits are a remark, and no finding.
     required : kinds of gaps that are findings, of `refnorm.oracle.ask.envelope.REQUIRABLE`.
-    sized : ids of cases of sizes at which kernels break, each built when its turn comes (see `refnorm.golden.sized`).
+    unstored : ids of cases of `refnorm.golden.settings` and `sized`, each built when its turn comes.
     limit : the class of algorithms that conform.
     """
 
@@ -79,7 +81,7 @@ class Plan:
     dtypes: tuple[str, ...]
     unclaimed: tuple[str, ...] = ()
     required: tuple[str, ...] = ()
-    sized: tuple[str, ...] = ()
+    unstored: tuple[str, ...] = ()
     limit: Tier = WORST
 
     @property
@@ -124,7 +126,8 @@ def planned(
     depth : how much is asked for.
     """
     implementation = target.paths[name]
-    kinds = tuple(DTYPES if dtypes is None else dtypes)
+    said = formats_of(implementation) or ()
+    kinds = tuple((*DTYPES, *(["bfloat16"] if "bfloat16" in said else [])) if dtypes is None else dtypes)
     if target.declared:
         following = followed(implementation, target, asked, Envelope())
         chosen = selected(implementation, following.row, kinds)
@@ -149,11 +152,14 @@ def _deepened(plan: Plan, depth: Depth) -> Plan:
     does = {"training": hasattr(implementation, "train")}
     does["inference"] = hasattr(implementation, "infer") or hasattr(implementation, "frozen")
     ids = [id for kind in kinds for id in depth.ids(kind) if does[id.split(".")[1]]]
+    mixed = getattr(implementation, "mixed", True) if plan.envelope is None else plan.envelope.mixed
+    if not mixed:
+        ids = [id for id in ids if SIZED in id or "16." not in id]  # their parameters are wider
     if plan.envelope is None:
-        ids = [id for id in ids if 1 + id.rpartition(".")[2].count("x") in plan.row.ranks]
+        ids = [id for id in ids if (1 + id.rpartition(".")[2].count("x") if SIZED in id else 2) in plan.row.ranks]
     if getattr(implementation, "sparing", False):  # each shape is compiled anew
         ids = [id for id in ids if id.endswith(COMPILED)]
-    return replace(plan, sized=tuple(ids) if can_compute() else (), limit=depth.limit)
+    return replace(plan, unstored=tuple(ids) if can_compute() else (), limit=depth.limit)
 
 
 @lru_cache(maxsize=1024)

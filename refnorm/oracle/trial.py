@@ -132,11 +132,11 @@ def trial(
         replace(
             p,
             cases=tuple(c for c in p.cases if _situation(c.id) not in fatal),
-            sized=tuple(id for id in p.sized if _situation(id) not in fatal),
+            unstored=tuple(id for id in p.unstored if _situation(id) not in fatal),
         )
         for p in plans
     ]
-    total = sum(len(p.cases) + len(p.sized) for p in plans)
+    total = sum(len(p.cases) + len(p.unstored) for p in plans)
     if not total:
         raise TargetError(f"{target.name} could not be judged: {_why_nothing(target, plans)}")
     paths, unheld = [], list[str]()
@@ -144,14 +144,14 @@ def trial(
     for plan in plans:
         meanwhile(worked_out(plan.implementation, plan.row, list(plan.cases)))
         observations = list(observe(plan.implementation, plan.row, list(plan.cases), step, plan.limit))
-        for id in plan.sized:
+        for id in plan.unstored:
             step(id)
             large = plan.as_taken(case_of(id))
             observations += observed(plan.implementation, plan.row, large, plan.limit) if large is not None else []
         seen = {o.case.id for o in observations}
         missing = [] if can_compute() else [c.id for c in plan.cases if c.id not in seen]
         unheld += missing
-        asked = len(plan.cases) + len(plan.sized) - len(missing)
+        asked = len(plan.cases) + len(plan.unstored) - len(missing)
         path = planned_verdict(plan, offered(plan.implementation), observations, asked)
         if plan.row.name != judged_as:
             path = replace(path, convention=plan.row.name)
