@@ -158,7 +158,7 @@ def _channel(m: int, which: int, seed: int, kind: str) -> tuple[Floats, Floats, 
         start = min(int(few[0]), m - 2)  # side by side: what is merged of parts finds both in one
         x[start : start + 2] = 2.0 ** math.ceil(math.log2(m) / 2) * np.array([1.0, -1.0])
         few = np.setdiff1d(np.union1d(few[1:], [start]), [start + 1])  # dx of the other is x_hat c alone
-    unit = 1.0 if kind in ("float16", "bfloat16") and KINDS[which] == "needles" else 2.0**6
+    unit = 2.0**4 if kind in ("float16", "bfloat16") and KINDS[which] == "needles" else 2.0**6
     dy = np.zeros(m)
     dy[few] = (1 + noise[few] % 3) * unit * np.where(x[few] < 0, -1, 1)  # nothing cancels in dgamma
     keys = x * 2.0**20 + dy

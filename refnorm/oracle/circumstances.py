@@ -91,12 +91,19 @@ SIZES: tuple[Circumstance, ...] = (  # they hold by accident more easily: believ
 )
 
 
-MEASURES: dict[str, tuple[str, Callable[[Case], float]]] = {  # what a case may have too much of
-    "only-large-count": ("values per channel", lambda c: c.count),
-    "only-many-samples": ("samples", lambda c: c.x.shape[0]),
-    "only-many-channels": ("channels", lambda c: c.x.shape[1]),
-    "only-large-values": ("for the largest |x|", lambda c: float(np.max(np.abs(c.x), initial=0))),
-    "only-small-eps": ("for 1/eps", lambda c: 1 / c.eps if c.eps else np.inf),
+COUNTED = "only for {least:g} WHAT or more ({most:g} are right)"
+MEASURES: dict[str, tuple[str, Callable[[Case], float]]] = {  # what a case may have too much of, or of its inverse
+    "only-large-count": (COUNTED.replace("WHAT", "values per channel"), lambda c: c.count),
+    "only-many-samples": (COUNTED.replace("WHAT", "samples"), lambda c: c.x.shape[0]),
+    "only-many-channels": (COUNTED.replace("WHAT", "channels"), lambda c: c.x.shape[1]),
+    "only-large-values": (
+        "only where the largest |x| is {least:g} or more ({most:g} is right)",
+        lambda c: float(np.max(np.abs(c.x), initial=0)),
+    ),
+    "only-small-eps": (
+        "only for eps below {inverse:g} ({inverse:g} is right)",
+        lambda c: 1 / c.eps if c.eps else np.inf,
+    ),
 }
 SEEN = 8  # cases that are right with less: so many make a limit
 FEW = 1 / 4  # of the failures: cases that are right although they have more
@@ -116,15 +123,12 @@ def limits_seen(failed: Sequence[Case], passed: Sequence[Case]) -> list[tuple[Ci
     """
     kinds, found = {case.kind for case in failed}, []
     passed = [case for case in passed if case.kind in kinds]
-    for name, (what, measure) in MEASURES.items():
+    for name, (words, measure) in MEASURES.items():
         least, seen = min(map(measure, failed)), sorted(map(measure, passed))
         below = [value for value in seen if value < least]
         exceptions = len(seen) - len(below)
         if len(below) >= SEEN and exceptions <= FEW * len(failed):
-            if name == "only-small-eps":
-                words = f"only for eps = {1 / least:g} or less ({1 / below[-1]:g} is right)"
-            else:
-                words = f"only for {least:g} {what} or more ({below[-1]:g} are right)"
+            words = words.format(least=least, most=below[-1], inverse=1 / below[-1] if below[-1] else np.inf)
             holds = lambda c, of=measure, least=least: of(c) >= least  # noqa: E731
             found.append((Circumstance(name, words, holds), exceptions))
     return sorted(found, key=lambda pair: pair[1])
