@@ -85,7 +85,7 @@ def sized_ids(kind: str, shapes: Iterable[tuple[int, ...]] | None = None) -> lis
     ['bn.training.float32.sized.65537x3', 'bn.inference.float32.sized.65537x3']
     """
     usual = SHAPES[kind] if shapes is None else tuple(shapes)
-    inferred = [shape for shape in usual if shapes is not None or shape[0] > 65535 or len(shape) == 5]
+    inferred = [shape for shape in usual if shape[0] > 65535 or len(shape) == 5]
     chosen = [("training", shape) for shape in usual] + [("inference", shape) for shape in inferred]
     return [f"bn.{operation}.{kind}.{NAME}.{'x'.join(map(str, shape))}" for operation, shape in chosen]
 

@@ -63,12 +63,16 @@ def check_apart(
     array: str = "numpy",
     timeout: float = 60.0,
     progress: Progress = lambda *_: None,
+    accumulate: str | None = None,
+    tier: str | None = None,
+    thorough: bool = False,
+    seed: int = 0,
 ) -> Report:
     """Judge a target that runs in a process of its own.
 
     Parameters
     ----------
-    target, convention, dtypes, require, progress : as in `refnorm.check`.
+    target, convention, dtypes, require, progress, accumulate, tier, thorough, seed : as in `refnorm.check`.
     array : array library for the target ``refnorm``.
     timeout : seconds that the import, or one case, may take.
 
@@ -78,9 +82,17 @@ def check_apart(
         If it cannot be loaded, dies, hangs or exits; the text says in which case.
     """
     with loaded_apart(target, timeout, progress, {"array": array}, _ready) as (loaded, step, line):
-        from refnorm.oracle.trial import trial
+        from refnorm.oracle.trial import depth_of, trial
 
-        report = trial(loaded, convention, dtypes=dtypes, require=require, progress=step, meanwhile=line.meanwhile)
+        report = trial(
+            loaded,
+            convention,
+            dtypes=dtypes,
+            require=require,
+            progress=step,
+            meanwhile=line.meanwhile,
+            depth=depth_of(accumulate, tier, thorough, seed),
+        )
         line.close()
         said = line.said
     if said:

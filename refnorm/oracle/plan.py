@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -23,6 +24,7 @@ from refnorm.oracle.tiers import WORST, Tier
 DTYPES = ("float64", "float32", "float16")
 USUAL_SHAPES = {2: (4, 3), 3: (4, 3, 2)}
 COMPILED = (".65537x4", ".1x4x363x367")  # sizes for what is compiled for each shape anew
+MOST_ELEMENTS = 2**18  # of a thorough trial in other formats than float32, the one that most kernels are written for
 LARGE, FEWER = 20_000, (2, 2, 64, 64)  # elements beyond which a case takes long to judge, and a shape with fewer
 ABOUT_SHAPE = {
     "two-values", "three-values", "square", "one-sample", "one-channel", "many-channels", "odd-split", "one-value",
@@ -49,7 +51,8 @@ class Depth:
         """Return the ids of the cases of a format that the set does not hold."""
         ids = [*setting_ids(kind), *sized_ids(kind)]
         if self.thorough:
-            ids += sized_ids(kind, [*thorough_shapes(), *drawn_shapes(self.seed)])
+            most = math.inf if kind == "float32" else MOST_ELEMENTS
+            ids += sized_ids(kind, [s for s in (*thorough_shapes(), *drawn_shapes(self.seed)) if math.prod(s) <= most])
         return list(dict.fromkeys(ids))
 
 
@@ -126,8 +129,9 @@ def planned(
     depth : how much is asked for.
     """
     implementation = target.paths[name]
-    said = formats_of(implementation) or ()
-    kinds = tuple((*DTYPES, *(["bfloat16"] if "bfloat16" in said else [])) if dtypes is None else dtypes)
+    claims = getattr(implementation, "half", formats_of(implementation) is not None)
+    wider = ["bfloat16"] if claims and "bfloat16" in (formats_of(implementation) or ()) else []
+    kinds = tuple((*DTYPES, *wider) if dtypes is None else dtypes)
     if target.declared:
         following = followed(implementation, target, asked, Envelope())
         chosen = selected(implementation, following.row, kinds)
@@ -137,7 +141,6 @@ def planned(
     envelope = envelope_of(implementation, kinds if dtypes is not None or "formats" in required else ())
     progress(f"the trial of the convention of {name or target.name}")
     following = followed(implementation, target, asked, envelope)
-    claims = getattr(implementation, "half", formats_of(implementation) is not None)
     unclaimed = () if dtypes is not None or claims else UNCLAIMED
     plan = Plan(name, implementation, following, envelope, (), kinds, unclaimed, tuple(required))
     return _deepened(replace(plan, cases=tuple(_cases(plan))), depth)

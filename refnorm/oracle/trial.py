@@ -165,6 +165,8 @@ def trial(
     seconds = round(time.perf_counter() - start, 3)
     notes = [*target.notes]
     notes += [f"{loss.how} in case {id}: cases like it were left out" for id, loss in lost.items()]
+    if depth.thorough:
+        notes.append(f"thorough: sizes at which kernels break, and shapes drawn by --seed {depth.seed}")
     if unheld:
         notes.append(
             f"{len(unheld)} of {total} cases were not judged, and of large arrays a sample was: the frozen set does "
