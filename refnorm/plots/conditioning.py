@@ -144,7 +144,7 @@ def panel(axes: Any, data: dict[str, Any], quantity: str) -> None:
     """Draw lines and guides of one quantity; a line ends where no result is finite."""
     from refnorm.oracle.tiers import FOLDED, TIERS, WIDE, WORST
 
-    dashes = ((1, 1), (1, 3), (3, 1), (3, 1, 1, 1), (6, 2), None, (6, 2, 1, 2))
+    dashes = ((1, 1), (1, 3), (3, 1), (3, 1, 1, 1), (6, 2), None, (6, 1, 1, 1), (6, 2, 1, 2))
     for tier, dash in zip(TIERS[:-1], dashes, strict=True):
         if quantity == "inference" and tier not in (WIDE, FOLDED):  # the others differ in how moments are taken
             continue
