@@ -36,7 +36,7 @@ def data() -> dict[str, Any]:
         "two passes, folded map": Algorithm("two passes, folded map", "", by_halves, y=folded),
     }
     target = Target("algorithms", "torch", "", paths)
-    return {d: conditioning.collected(numerics(target, dtype=d, ratios=r), d, r) for d, r in RATIOS.items()}
+    return {d: conditioning.collected(numerics(target, dtype=d, ratios=r), d, r, d) for d, r in RATIOS.items()}
 
 
 def draw(data: dict[str, Any]) -> Any:

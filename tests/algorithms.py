@@ -119,6 +119,13 @@ def one_pass(x: Array, total: Sum) -> tuple[Array, Array]:
     return mean, total(x * x) / count(x) - mean * mean
 
 
+def shifted(x: Array, total: Sum) -> tuple[Array, Array]:
+    """One pass over x less its first value."""
+    d = x - x[0]
+    mean_d = total(d) / count(x)
+    return x[0] + mean_d, total(d * d) / count(x) - mean_d * mean_d
+
+
 # The inverse of the standard deviation.
 
 
@@ -303,6 +310,7 @@ ALGORITHMS = (
     Algorithm(
         "Welford, folded", "row-by-row updates and folded maps", moments=welford, y=folded, gradients=folded_gradients
     ),
+    Algorithm("shifted", "one-pass variance of x less one of its values", moments=shifted),
     Algorithm("one pass", "one-pass variance E[x^2] - E[x]^2", moments=one_pass),
     Algorithm(
         "one pass, folded", "one-pass variance E[x^2] - E[x]^2", moments=one_pass, y=folded, gradients=folded_gradients

@@ -21,6 +21,7 @@ TIERS = {  # how sums are taken, how moments are, and whether maps are folded
     "Welford's updates or merged moments": ("rows", "updates", False),
     "folded y = x a + b": ("halves", "two passes", True),
     "row-by-row updates and folded maps": ("rows", "updates", True),
+    "one-pass variance of x less one of its values": ("rows", "shifted", False),
     "one-pass variance E[x^2] - E[x]^2": ("rows", "one pass", True),
 }
 
@@ -103,6 +104,11 @@ def moments(how, b, h, u, eta):
     if how == "one pass":
         off = E(h + 3, u) * b.square + delta * 2 * abs(b.mean) + delta * delta + u * b.mean**2 + 3 * eta
         return delta, off + 2 * u * off + u * u * off + u * b.var
+    if how == "shifted":
+        r = b.reach
+        off_d = E(h + 3, u) * (math.sqrt(b.var) + r) + eta
+        off = E(h + 5, u) * (b.var + r * r) + 2 * r * off_d + off_d * off_d + u * r * r + 3 * eta
+        return off_d + u * abs(b.mean) + u * off_d, off + 2 * u * off + u * u * off + u * b.var
     m = h + 1
     carried = math.exp(2 * (m + 2) * u)
     delta = (m + 1) * u * b.size + 3 * u * (math.sqrt(2 * b.var) + b.reach) + (m + 1) * eta / 2
@@ -137,7 +143,7 @@ def scaled(xs, centred, middle, var, off, eps, kind, tier):
     u, eta, v = roundoff(kind), half_subnormal(kind), var + eps
     delta, d_var = off
     rest = u * v + lost_of(eps, kind)
-    lost = rest + (d_var if how == "one pass" else min(d_var, var))
+    lost = rest + (d_var if how in ("one pass", "shifted") else min(d_var, var))
     larger = math.inf if lost >= v else math.sqrt(v / (v - lost)) - 1
     smaller = 1 - math.sqrt(v / (v + rest + d_var + u * d_var))
     if max(larger, smaller) < 1e-3:  # the same, without cancellation

@@ -86,3 +86,11 @@ def test_the_figure_of_speed_shows_ratios_at_equal_threads_and_floors(tmp_path):
     figure = importlib.import_module("figures.speed")
     (ratios,) = figure.data(tmp_path / "speed.json")["ratios"].values()
     assert ratios == {"plain NumPy": {"2x3": 0.25}, "torch, 2 threads": {"2x3": 2.0}, figure.FLOOR: {"2x3": 0.2}}
+
+
+def test_the_benchmark_of_the_truth_times_every_function_on_ordinary_data_first():
+    bench = importlib.import_module("bench_exact")
+    rows = [line.rsplit(maxsplit=3) for line in bench.table(50)]
+    ordinary = [head for head, *_, ratio in rows if head.endswith("ordinary") and ratio == "1.0"]
+    assert len(ordinary) == len(bench.calls(50)) == 4
+    assert len(rows) == sum(map(len, bench.calls(50).values()))

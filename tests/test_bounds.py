@@ -39,7 +39,7 @@ Rng = np.random.Generator
 
 TORCH = CONVENTIONS["torch"]
 TIERS = tuple(replace(tier, accumulate="bfloat16") for tier in ALL_TIERS[:-1])  # of what computes in one format
-WIDE, PAIRWISE, ROW_BY_ROW, WELFORD, FOLDED, COMBINED, ONE_PASS = TIERS
+WIDE, PAIRWISE, ROW_BY_ROW, WELFORD, FOLDED, COMBINED, SHIFTED, ONE_PASS = TIERS
 TIER = {tier.name: tier for tier in TIERS}
 NAMED = {algorithm.name: algorithm for algorithm in ALGORITHMS}
 KINDS = ("float32", "float16")
@@ -254,7 +254,7 @@ def tier_bounds(case: Case, tier: Tier) -> dict[str, Array]:
 def own(algorithm: Algorithm) -> tuple[Tier, ...]:
     """Return the tiers that an algorithm must stay within: its own, and the one that conforms."""
     tier = TIER[algorithm.tier]
-    return (tier,) if tier in (COMBINED, ONE_PASS) else (tier, COMBINED)
+    return (tier,) if tier in (COMBINED, SHIFTED, ONE_PASS) else (tier, COMBINED)
 
 
 class Experiment(NamedTuple):

@@ -7,6 +7,7 @@ infinitesimals, one along the direction and one along the element. Not verified:
 """
 
 import json
+import re
 from fractions import Fraction
 from pathlib import Path
 
@@ -256,3 +257,34 @@ def test_a_rest_that_is_off_by_a_thousandth_is_an_exception():
 def test_the_set_is_small_and_covers_every_operation_and_format():
     assert sum(path.stat().st_size for path in DATA.iterdir()) < 1_000_000
     assert len(FILES) == 36
+
+
+# What the set's README says of it.
+
+README = (DATA / "README.md").read_text()
+
+
+def test_every_word_of_accepted_is_in_the_table_of_the_readme_and_no_other():
+    errors = json.loads((DATA / "bn.errors.json").read_text())["cases"]
+    used = {word for case in errors for words in case.get("accepted", {}).values() for word in words}
+    table = README.partition("| word | what is done |")[2].partition("\n- ")[0]
+    assert used == set(re.findall(r"^  \| `([a-z -]+)` \|", table, re.MULTILINE))
+
+
+@pytest.mark.parametrize("operation", ["backward", "frozen"])
+def test_gradients_of_parameters_that_are_null_are_given(operation):
+    """They are those of ones and zeros, as the README says and `test_every_expected_number` recomputes."""
+    document = json.loads((DATA / f"bn.{operation}.float64.json").read_text())
+    absent = [case for case in document["cases"] if case["gamma"] is None]
+    assert absent
+    assert all(case["expected"]["dgamma"]["data"] and case["expected"]["dbeta"]["data"] for case in absent)
+
+
+def test_a_rest_has_six_significant_digits_where_it_is_a_normal_number():
+    rests = []
+    for path in DATA.glob("bn.*.float64.json"):
+        for case in json.loads(path.read_text())["cases"]:
+            rests += [rest for result in case["expected"].values() for rest in result.get("rest", [])]
+    assert len(rests) > 1000
+    assert all(float(f"{rest:.5e}") == rest for rest in rests if abs(rest) >= 2.0**-1022)
+    assert any(float(f"{rest:.4e}") != rest for rest in rests)

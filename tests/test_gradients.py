@@ -1,7 +1,7 @@
 """Every gradient by four roads that agree: closed form, chain rule step by step, exact, numerical.
 
 The loss is sum(dy * y) with a random dy. The *exact* road differentiates Algorithm 1 mechanically, on power series with
-rational coefficients, and is the judge of the others. The *closed form* must agree with it to C u T, the promise of
+rational coefficients, and is the judge of the others. The *closed form* must agree with it to C u T, as in
 `test_accuracy`, with T the sum of the magnitudes of a gradient's terms and C = 8 roundings; *step by step*, where a
 gradient passes through twice as many operations, to 2 C u T. *Numerical* is two roads. Central differences come from
 `scipy.differentiate.derivative`, one entry of x, gamma or beta after the other, and may differ by the error that scipy

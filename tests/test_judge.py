@@ -125,6 +125,7 @@ TIERED = {
     "Welford's updates or merged moments": 2.0,
     "folded y = x a + b": 1.0,
     "row-by-row updates and folded maps": 4.0,
+    "one-pass variance of x less one of its values": 0.375,
     "one-pass variance E[x^2] - E[x]^2": 8.0,
 }
 

@@ -192,6 +192,34 @@ def test_one_pass_variance_is_graded_as_numerics_and_fails():
     assert causes(report) == {"one-pass-variance"}
 
 
+def shifted_by(choose):
+    """One pass, row by row, over x less one of its values, which ``choose`` picks from a channel by |x - mean|."""
+
+    class Shifted(Correct):
+        def precision(self, x):
+            return x.dtype
+
+        def moments(self, x):
+            axes = tuple(a for a in range(x.ndim) if a != 1)
+            rows = np.moveaxis(x, 1, -1).reshape(-1, x.shape[1])
+            place = np.broadcast_to(choose(np.abs(rows - rows.mean(axis=0))), (1, x.shape[1]))
+            k = np.take_along_axis(rows, place, axis=0)[0]
+            mean, square = (np.cumsum((rows - k) ** p, axis=0)[-1] / x.dtype.type(len(rows)) for p in (1, 2))
+            return [np.expand_dims(v, axes) for v in (k + mean, np.maximum(square - mean * mean, 0))]
+
+    return Shifted()
+
+
+def test_one_pass_over_x_less_its_first_value_conforms():
+    assert refnorm.check(shifted_by(lambda distance: 0), dtypes=("float64", "float32")).conforms
+
+
+def test_one_pass_over_x_less_a_value_far_from_the_mean_is_graded_as_numerics():
+    report = refnorm.check(shifted_by(lambda distance: distance.argmax(axis=0)), dtypes=("float64", "float32"))
+    assert {finding.kind for finding in report.findings} == {"numerics"}
+    assert causes(report) == {"shifted-one-pass-variance"}
+
+
 def test_statistics_in_half_that_overflow_fail():
     class Mutant(Correct):
         def train(self, x, gamma, beta, mean, var, momentum, eps):

@@ -4,7 +4,7 @@ Verified here:
 
 - the exact road: the series along a direction equal the mechanical second derivative of the definition, as rationals;
   the jvp equals `fractions_road`'s dual numbers; the rounding of each;
-- the promise of precision of `test_accuracy` for jvp and double backward: 0.51 ulp in narrow formats where
+- the precision that `test_accuracy` asks for, of jvp and double backward: 0.51 ulp in narrow formats where
   |result| >= 2^-20 T, C u T otherwise, with C = 8 (3.9 is met, on these inputs);
 - every array library of `arrays`; masks, also over NaN; every axis; two values, one value, eps = 0, absent gamma and
   directions; NaN and inf in x, dy and every direction;

@@ -13,10 +13,12 @@ import numpy.typing as npt
 from flint import fmpq
 from numpy.lib.array_utils import normalize_axis_tuple
 
+from refnorm.exact.nearest import roundings
 from refnorm.exact.number import Exact, Floats, Number, rational
 from refnorm.formats import Array
 
 Axes = int | Sequence[int]
+SOME = 4096  # elements at a time, as integers of thousands of digits
 
 
 def kept_axes(axis: Axes, ndim: int) -> tuple[int, ...]:
@@ -145,7 +147,18 @@ def affine(shape: tuple[int, ...], channels: Sequence[Channel], lines: Sequence[
         line = lines[int(owner[i])]
         return line.number([float(values[i]) for values in flat])
 
-    return Exact(tuple(shape), hi, lo, bound, number)
+    def rounded(indices: npt.NDArray[np.intp], kind: str) -> Floats:
+        result, whose = np.zeros(indices.size), owner[indices]
+        order = np.argsort(whose, kind="stable")
+        for mine in np.split(order, np.flatnonzero(np.diff(whose[order])) + 1):
+            if whose[mine[0]] >= 0:  # the others are masked: 0
+                line = lines[int(whose[mine[0]])]
+                for part in np.split(mine, range(SOME, mine.size, SOME)):
+                    columns = [values[indices[part]] for values in flat]
+                    result[part] = roundings(line.constant, line.terms, line.v, columns, kind)
+        return result
+
+    return Exact(tuple(shape), hi, lo, bound, number, rounded)
 
 
 DoubleDouble = tuple[Any, Any]  # an unevaluated sum of two floats or float arrays

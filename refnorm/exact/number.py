@@ -27,13 +27,13 @@ class Number(NamedTuple):
 
     def rounded(self, kind: str = "float64") -> float:
         """Return the nearest number of a format, ties to even; as in IEEE q/0 is infinite, 0/0 and v < 0 are NaN."""
-        root = _rational_root(self.v)
+        root = rational_root(self.v)
         if self.v < 0 or (self.v == 0 and self.q == 0):
             return math.nan
         if self.v == 0:
             return math.inf if self.q > 0 else -math.inf
         if root is not None or self.q == 0:
-            return _nearest(self.p + (self.q / root if root is not None else 0), kind)
+            return _nearest(self.p if root is None else self.p + self.q / root, kind)
         for bits in (64 << k for k in range(24)):
             lower, upper = self.enclosure(bits)
             if (nearest := _nearest(lower, kind)) == _nearest(upper, kind) and (lower > 0) == (upper > 0):
@@ -94,6 +94,7 @@ class Exact(NamedTuple):
     hi, lo, bound : float64; each number lies within ``bound`` of the unevaluated sum hi + lo. A bound of 0 says that
         the number is 0 (masked, or all its terms are 0).
     number : the exact `Number` at a flat index.
+    nearest : correct roundings of the numbers at many flat indices to a format; None: one by one, by ``number``.
     """
 
     shape: tuple[int, ...]
@@ -101,6 +102,7 @@ class Exact(NamedTuple):
     lo: Floats
     bound: Floats
     number: Callable[[int], Number]
+    nearest: Callable[[npt.NDArray[np.intp], str], Floats] | None = None
 
     @classmethod
     def of(cls, shape: tuple[int, ...], numbers: Sequence[Number]) -> Exact:
@@ -128,8 +130,11 @@ class Exact(NamedTuple):
             undecided |= np.signbit(lower) != np.signbit(upper)  # a zero takes the sign of the number; 0 itself has +
             masked = self.bound == 0
             result[masked], undecided[masked] = 0.0, False
-        for i in np.flatnonzero(undecided).tolist():
-            result[i] = self.number(i).rounded(kind)
+        left = np.flatnonzero(undecided)
+        if self.nearest is None:
+            result[left] = [self.number(i).rounded(kind) for i in left.tolist()]
+        elif left.size:
+            result[left] = self.nearest(left, kind)
         return result.reshape(self.shape)
 
     def error_of(self, values: Array) -> Floats:
@@ -150,10 +155,16 @@ def rational(value: float | Fraction | fmpq) -> fmpq:
     return fmpq(*(value if isinstance(value, Fraction) else float(value)).as_integer_ratio())
 
 
-def _nearest(r: fmpq, kind: str) -> float:
-    """Round a rational to the nearest number of a format, ties to even, by integer division."""
+def nearest_ratio(numerator: int, d: int, kind: str) -> float:
+    """Round a fraction, d > 0, to the nearest number of a format, ties to even, by integer division.
+
+    Examples
+    --------
+    >>> nearest_ratio(1, 3, "float16")
+    0.333251953125
+    """
     bits, smallest = FORMATS[kind]
-    n, d = abs(int(r.p)), int(r.q)
+    n = abs(numerator)
     place = max(n.bit_length() - d.bit_length(), smallest) - (bits - 1)  # of the last bit, at most one too high
     if n and n << max(0, -(place + bits - 1)) < d << max(0, place + bits - 1):
         place = max(place - 1, smallest - (bits - 1))
@@ -161,10 +172,15 @@ def _nearest(r: fmpq, kind: str) -> float:
     divisor = d << max(0, place)
     quotient += 2 * rest > divisor or (2 * rest == divisor and quotient % 2 == 1)
     magnitude = math.inf if quotient.bit_length() + place > 2 - smallest else math.ldexp(quotient, place)
-    return -magnitude if r < 0 else magnitude
+    return -magnitude if numerator < 0 else magnitude
 
 
-def _rational_root(v: fmpq) -> fmpq | None:
+def _nearest(r: fmpq, kind: str) -> float:
+    return nearest_ratio(int(r.p), int(r.q), kind)
+
+
+def rational_root(v: fmpq) -> fmpq | None:
+    """Return the root of v where it is rational and not 0."""
     if v <= 0 or not (v.p.is_square() and v.q.is_square()):
         return None
     return fmpq(v.p.isqrt(), v.q.isqrt())

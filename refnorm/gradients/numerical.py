@@ -62,9 +62,12 @@ def first_step(y_of: Function, y: Floats, inputs: list[Floats], k: int, index: i
 
     Straight means that to both sides the change of y is twice that of half the step, to a sixteenth of it: larger steps
     bend, smaller ones drown in rounding. The search starts at an eighth of the input's size and goes down from there,
-    for further away the function may be another; where nothing is straight, it is content with the start. Only where
-    nothing moves at all are longer steps tried; 0 if they move nothing either. Powers of two are added to most elements
-    without rounding.
+    for further away the function may be another; where nothing is straight, it is content with the start. Powers of two
+    are added to most elements without rounding.
+
+    Where nothing moves at the start, y is flat here: 0 is returned. It may be the flat side of a kink, which is beyond
+    the step. Or y goes in stairs, because the element is rounded to few digits on its way: then a longer step leads to
+    the edge of this stair, and beyond it y is flat again; NaN is returned, for nothing is known of the derivative.
     """
     wide = y.astype(np.float64)
 
@@ -73,22 +76,28 @@ def first_step(y_of: Function, y: Floats, inputs: list[Floats], k: int, index: i
             result: Floats = y_of(element(inputs, k, index, step).by(1.0)).astype(np.float64) - wide
         return result
 
-    exponent = math.floor(math.log2(typical(inputs[k]))) - 3
-    for start in (exponent, exponent + 6, exponent + 12):
-        for power in range(start, start - 60, -2):
-            step = 2.0**power
-            sides = [(change(s * step), change(s * step / 2)) for s in (1, -1)]
-            size = max(float(np.max(np.abs(whole))) for whole, _ in sides)
-            bend = max(float(np.max(np.abs(whole - 2 * half))) for whole, half in sides)
-            skew = float(np.max(np.abs(sides[0][0] + sides[1][0])))
-            if size == 0:
-                break
-            if bend <= size / 16 and skew <= size / 8:
-                return step
-        else:
-            return 2.0**start
-        if power < start:  # what moved y bent it, or the rest is noise
-            return 2.0**start
+    start = math.floor(math.log2(typical(inputs[k]))) - 3
+    for power in range(start, start - 60, -2):
+        step = 2.0**power
+        sides = [(change(s * step), change(s * step / 2)) for s in (1, -1)]
+        size = max(float(np.max(np.abs(whole))) for whole, _ in sides)
+        bend = max(float(np.max(np.abs(whole - 2 * half))) for whole, half in sides)
+        skew = float(np.max(np.abs(sides[0][0] + sides[1][0])))
+        if size == 0:
+            break
+        if bend <= size / 16 and skew <= size / 8:
+            return step
+    if size or power < start:  # what moved y bent it, or the rest is noise
+        return 2.0**start
+    for longer in (6, 12):
+        for further in (2.0 ** (start + longer), -(2.0 ** (start + longer))):
+            if np.any(change(further)):
+                edge, inside = further, 0.0
+                for _ in range(longer + 4):
+                    middle = (edge + inside) / 2
+                    edge, inside = (middle, inside) if np.any(change(middle)) else (edge, middle)
+                beyond = edge + math.copysign(2.0**start, further)
+                return 0.0 if np.any(change(beyond) - change(edge)) else math.nan
     return 0.0
 
 
@@ -102,6 +111,11 @@ def central_differences(
     and ``noise`` is the largest of a few samples: 8 times it is charged.
     The loss is summed from changes of y, so what does not move adds no rounding. ``blur`` is, per move, the part of the
     first step that is lost where the inputs are rounded to a narrower format on their way.
+
+    All this believes in a smooth function. So it is held against the simplest estimate, (f(t) - f(-t)) / 2t, with a t
+    so small that few kinks are as near: the root of the relative noise, which leaves half of the digits. The better one
+    may be off by as much as the two differ; where that is more than the simple one may be off, a kink was crossed, and
+    the simple one is taken. A kink within t shows as well: the slopes to the left and to the right differ.
     """
     from scipy.differentiate import derivative
 
@@ -129,8 +143,18 @@ def central_differences(
     result = derivative(along, np.zeros(len(moves)), args=(which,), initial_step=1.0, tolerances=stop)
     smallest = 2.0 ** -(result.nit + 3.0)
     value = result.df * scale
-    blurred = SAFETY * blur / smallest * np.maximum(np.abs(value), terms)
-    return Derivative(value, result.error * scale + SAFETY * rounding / smallest + blurred, terms)
+    lost = SAFETY * (rounding + blur * np.maximum(np.abs(value), terms))  # to noise, times the step
+    with np.errstate(divide="ignore", invalid="ignore"):
+        noisy = np.nan_to_num(np.sqrt(rounding / terms), nan=1.0)
+    near = np.exp2(np.round(np.log2(np.clip(noisy, 2.0**-30, 2.0**-4))))
+    simple, kinked = np.zeros(len(moves)), np.zeros(len(moves))
+    for j, t in enumerate(near.tolist()):
+        up, down = change(j, t), change(j, -t)
+        simple[j] = np.sum(weights * (up - down)) / (2 * t)
+        kinked[j] = np.sum(np.abs(weights * (up + down))) / (2 * t)
+    errors = result.error * scale + lost / smallest + np.abs(value - simple), lost / near
+    better = ~(errors[0] > errors[1])
+    return Derivative(np.where(better, value, simple), np.where(better, *errors) + kinked, terms)
 
 
 def complex_step(y_of: Function, weights: Floats, unit: float, moves: Sequence[Move]) -> Derivative | None:

@@ -72,6 +72,8 @@ class Point:
         self.gradients = self.differentiate(self.dy, self.cache, watch=True)
         sizes = [min(array.size, elements) for array in inputs]
         self.chosen = [np.sort(self.rng.permutation(a.size)[:n]) for a, n in zip(inputs, sizes, strict=True)]
+        self.analytic = True
+        self.stairs: list[Floats] = []
         self.steps = [self._steps(k) for k in range(len(inputs))]
         self.noise, *self.gradient_noise = self._noise()
         self.digits = float(np.median(self.noise)) / (float(np.mean(np.abs(self.y))) or 1.0)
@@ -141,6 +143,8 @@ class Point:
         """Choose the first step of each chosen element; the others get the smallest of these."""
         array = self.inputs[k]
         found = np.array([first_step(self.y_of, self.y, self.inputs, k, i) for i in self.chosen[k].tolist()])
+        self.stairs.append(np.isnan(found))
+        found = np.where(np.isnan(found), 0.0, found)
         steps = np.full(array.size, np.min(found, where=found > 0, initial=np.inf) if np.any(found) else 0.0)
         steps[self.chosen[k]] = found
         return steps.reshape(array.shape)
@@ -164,7 +168,8 @@ class Point:
         steps = self.steps[k].reshape(-1)[chosen]
         moving = steps > 0  # the others do not move y by more than its noise, if at all
         least = 16 * float(np.sum(np.abs(self.dy) * self.noise)) / typical(array)
-        numeric, estimate, method = np.zeros(chosen.size), np.full(chosen.size, least), "differences"
+        numeric, method = np.zeros(chosen.size), "differences"
+        estimate = np.where(self.stairs[k], np.inf, least)
         if np.any(moving):
             pairs = zip(chosen[moving].tolist(), steps[moving].tolist(), strict=True)
             derivative, method = self.derivative([element(self.inputs, k, i, step) for i, step in pairs])
@@ -189,14 +194,15 @@ class Point:
         """Differentiate by the complex step where differences confirm it, by differences elsewhere."""
         blur = np.array([self._blur(move) for move in moves])
         by_differences = central_differences(self.y_of, self.y, self.dy, self.noise, moves, blur)
-        by_complex = complex_step(self.y_of, self.dy, self.unit, moves)
+        by_complex = complex_step(self.y_of, self.dy, self.unit, moves) if self.analytic else None
         if by_complex is None:
             return by_differences, "differences"
         gap = np.abs(by_complex.value - by_differences.value)
         if np.all(gap <= by_differences.error + by_complex.error):
             return by_complex, "complex step"
         note = "the complex step disagrees with differences: forward is not analytic (abs, conj, var, a cast); not used"
-        self.notes += [note] if note not in self.notes else []
+        self.notes.append(note)
+        self.analytic = False  # where differences are too coarse to refute it, it is no better
         return by_differences, "differences"
 
     def _blur(self, move: Move) -> float:

@@ -23,6 +23,10 @@ d_k (x_k - mean_k) is off by m (2 sqrt(2 var) D + D^2) more than in two passes: 
 (Chan, Golub & LeVeque 1983). All this is carried through m steps, which costs a factor e^(2 (m + 2) u). To merge the
 moments of two parts is no worse, but for the three roundings of (mean_b - mean_a) m_b/m <= max|x - mean|.
 One pass, E[x^2] - E[x]^2: E(h + 3) mean(x^2) + delta (2|mean| + delta) + u mean^2 + 3 eta, quadratic in kappa.
+Shifted by a value k of the channel, E[d^2] - E[d]^2 with d = x - k (Chan, Golub & LeVeque 1983): d has one rounding
+more, twice in d^2, and with R = max|x - mean| the size of d is mean|d| <= sqrt(var) + R, |mean d| <= R, mean(d^2) <=
+var + R^2. So E[d] is off by delta_d = E(h + 3)(sqrt(var) + R) + eta, the mean by delta_d + u (|mean| + delta_d), the
+variance by E(h + 5)(var + R^2) + delta_d (2R + delta_d) + u R^2 + 3 eta: quadratic in R/sqrt(var), whatever the mean.
 
 Running values, (1 - w) old + w new or old + w (new - old): a weight is off by u w as given, by u as computed; four
 roundings of the terms, and of w old twice more in the second form. m/(m - 1) is two.
@@ -59,7 +63,7 @@ import numpy as np
 from refnorm.conventions import Convention
 from refnorm.formats import FORMATS, Floats, largest, rounded, unit_roundoff
 from refnorm.golden.inputs import Case
-from refnorm.oracle.tiers import WORST, Batch, Tier, least_error, one_pass
+from refnorm.oracle.tiers import WORST, Batch, Tier, least_error, one_pass, shifted
 
 
 def bounds(case: Case, convention: Convention, tier: Tier = WORST) -> dict[str, Floats]:
@@ -160,7 +164,7 @@ class Normalised(NamedTuple):
         mean, var, d_mean, d_var = moments
         u, of_sums, v, tier = unit_roundoff(kind), sums.u, var + eps, sums.tier
         rest = of_sums * v + abs(float(rounded(np.array(eps), sums.kind)) - eps)
-        less = rest + (d_var if tier.moments is one_pass else np.minimum(d_var, var))
+        less = rest + (d_var if tier.moments in (one_pass, shifted) else np.minimum(d_var, var))
         grows = np.where(v > less, np.log1p(less / (v - less)) / 2, np.inf)
         shrinks = np.log1p(-np.expm1(-np.log1p((rest + (1 + of_sums) * d_var) / v) / 2))
         root = 5 * of_sums + (u if u > of_sums else 0)

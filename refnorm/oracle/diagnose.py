@@ -19,7 +19,7 @@ from refnorm.oracle.judge import RESOLVED, Observation, bound_of
 from refnorm.oracle.matching import explained, smooth
 from refnorm.oracle.measure.explain import Explanation
 from refnorm.oracle.quantities import BEHAVIOURS, FURTHER, QUANTITIES
-from refnorm.oracle.tiers import NARROW, ONE_PASS
+from refnorm.oracle.tiers import NARROW, ONE_PASS, SHIFTED
 from refnorm.oracle.troubles import alike, cause_of_trouble
 
 SEVERAL = 3  # cases in a circumstance: of fewer no formula is read
@@ -136,6 +136,13 @@ def _reasons(
         )
         effect = "The error grows with (mean/std)^2: at mean/std = 1e4 float32 has no digit left in the variance."
         cause = Cause("numerics", "one-pass-variance", title, effect)
+    elif all(SHIFTED.name in o.tiers for o in failed):
+        title = (
+            "digits are lost where a value lies far from the mean: the variance is E[(x - k)^2] - E[x - k]^2 in one "
+            "pass, k being such a value, or something like it"
+        )
+        effect = "The error grows with ((k - mean)/std)^2: k should be near the mean, as the running mean may be."
+        cause = Cause("numerics", "shifted-one-pass-variance", title, effect)
     elif all(NARROW.name in o.tiers for o in failed):
         kind = " and ".join(dict.fromkeys(o.case.kind for o in failed))
         title = f"right if sums are taken in {kind} itself; they must be kept in float32 or wider"

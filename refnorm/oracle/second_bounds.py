@@ -1,4 +1,4 @@
-"""How far a correct jvp or double backward may be off: running error bounds, per element, from the inputs.
+"""How far a correct jvp or double backward may be off: running error bounds, a heuristic for other arrangements.
 
 Notation and model are those of `refnorm.oracle.bounds`. Here the bounds are not written out: each is carried along its
 formula, operation by operation (Higham 2002, section 3.3). A value comes with a bound d on its error; then
@@ -7,9 +7,12 @@ product   |a| d_b + |b| d_a + d_a d_b + 2u |a b| + e
 sum       d_a + d_b + 2u (|a| + |b|) + e
 mean      mean(d) + (h + 2) u mean|a| + 2e, for m values added with the factor h of the tier
 
-The 2 in 2u, and |a| + |b| in place of |a + b|, leave room for the same terms in another order, for a product that is
-grouped otherwise, and for a - b computed from b's parts. x_hat and 1 / sqrt(var + eps) start with the errors that
-`refnorm.oracle.bounds` derives for them. A result is rounded once more, to its own format.
+For whoever computes these formulas, operation by operation, that is a bound, but for terms of second order in u. For
+others it is a heuristic: second derivatives can be arranged in many ways, and no bound here covers them all. The 2 in
+2u, and |a| + |b| in place of |a + b|, leave room for the same terms in another order, for a product that is grouped
+otherwise, and for a - b computed from b's parts; that this room is enough is known from the implementations that were
+tried (`tests/test_oracle_second_order.py`), and not from a proof. x_hat and 1 / sqrt(var + eps) start with the errors
+that `refnorm.oracle.bounds` derives for them. A result is rounded once more, to its own format.
 
 Where. Values are judged where (var + eps)^(5/2), its inverse, and the squares of x stay finite in the candidate's
 format: the second derivative of 1 / sqrt(v) is 3/4 v^(-5/2). Beyond, only finiteness is asked for.

@@ -80,6 +80,13 @@ def one_pass(b: Batch) -> tuple[Floats, Floats]:
     return d_mean, (1 + b.u) ** 2 * (d_var + b.u * b.mean**2) + b.u * b.var
 
 
+def shifted(b: Batch) -> tuple[Floats, Floats]:
+    """Bound the mean, and the variance as E[(x - k)^2] - E[x - k]^2, k being any value of the channel."""
+    d = math.expm1((b.h + 3) * b.u) * (np.sqrt(b.var) + b.reach) + b.eta
+    d_var = math.expm1((b.h + 5) * b.u) * (b.var + b.reach**2) + d * (2 * b.reach + d) + 3 * b.eta
+    return d + b.u * (np.abs(b.mean) + d), (1 + b.u) ** 2 * (d_var + b.u * b.reach**2) + b.u * b.var
+
+
 @dataclass(frozen=True)
 class Tier:
     """A class of algorithms: how sums are taken (h of m and u), how moments are, and whether maps are folded.
@@ -106,9 +113,10 @@ ROW_BY_ROW = Tier("row-by-row sums", "like m, the number of values per channel",
 WELFORD = Tier("Welford's updates or merged moments", "like m |mean|/std", _any_order, updates)
 FOLDED = Tier("folded y = x a + b", "like |mean|/std", _halves, folded=True)
 COMBINED = Tier("row-by-row updates and folded maps", "like m |mean|/std", _any_order, updates, folded=True)
+SHIFTED = Tier("one-pass variance of x less one of its values", "like (max|x - mean|/std)^2", _any_order, shifted)
 ONE_PASS = Tier("one-pass variance E[x^2] - E[x]^2", "like (mean/std)^2", _any_order, one_pass, folded=True)
 NARROW = replace(COMBINED, name="sums in the format of x", accumulate="bfloat16")
-TIERS = (WIDE, PAIRWISE, ROW_BY_ROW, WELFORD, FOLDED, COMBINED, ONE_PASS, NARROW)
+TIERS = (WIDE, PAIRWISE, ROW_BY_ROW, WELFORD, FOLDED, COMBINED, SHIFTED, ONE_PASS, NARROW)
 WORST = COMBINED  # what still conforms: all of the tiers before it
 BY_NAME = {
     "wide": WIDE, "pairwise": PAIRWISE, "rows": ROW_BY_ROW, "welford": WELFORD, "folded": FOLDED, "one-pass": ONE_PASS

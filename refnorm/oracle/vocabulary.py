@@ -91,6 +91,11 @@ OTHERS = (
         "numerics",
         "the variance is E[x^2] - E[x]^2 in one pass: digits are lost at a large mean",
     ),
+    (
+        "shifted-one-pass-variance",
+        "numerics",
+        "the variance is E[(x - k)^2] - E[x - k]^2 in one pass: digits are lost where k lies far from the mean",
+    ),
     *(
         (f"computed-in-{kind}", "numerics", f"right to the precision of {kind} alone: something is rounded to it")
         for kind in ("float32", "float16", "bfloat16")

@@ -7,6 +7,7 @@ are the bounds of the tiers of `refnorm.oracle.bounds` for the same data. The ta
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -54,8 +55,10 @@ def data(
     return {"target": target} | lines
 
 
-def collected(paths: dict[str, Any], dtype: str, ratios: Iterable[float] = RATIOS) -> dict[str, Any]:
-    """Return what `refnorm.oracle.measure.numerics` measured, with guide lines.
+def collected(
+    paths: dict[str, Any], dtype: str, ratios: Iterable[float] = RATIOS, accumulate: str = "float32"
+) -> dict[str, Any]:
+    """Return what `refnorm.oracle.measure.numerics` measured, with guide lines for sums in a format, or that of x.
 
     Returns
     -------
@@ -68,10 +71,12 @@ def collected(paths: dict[str, Any], dtype: str, ratios: Iterable[float] = RATIO
         name: {quantity: path[quantity] if any(path[quantity]) else [] for quantity in QUANTITIES}
         for name, path in paths.items()
     }
-    return {"dtype": dtype, "ratios": list(ratios), "lines": lines, "guides": guides(dtype, ratios)}
+    return {"dtype": dtype, "ratios": list(ratios), "lines": lines, "guides": guides(dtype, ratios, accumulate)}
 
 
-def guides(dtype: str, ratios: Iterable[float] = RATIOS) -> dict[str, dict[str, list[float | None]]]:
+def guides(
+    dtype: str, ratios: Iterable[float] = RATIOS, accumulate: str = "float32"
+) -> dict[str, dict[str, list[float | None]]]:
     """Return the bounds of each tier in units of the last place of the largest value.
 
     Examples
@@ -85,11 +90,12 @@ def guides(dtype: str, ratios: Iterable[float] = RATIOS) -> dict[str, dict[str, 
     from refnorm.oracle.measure.numerics import batch
     from refnorm.oracle.tiers import TIERS
 
-    found: dict[str, dict[str, list[float | None]]] = {t.name: {q: [] for q in QUANTITIES} for t in TIERS[:-1]}
+    tiers = [replace(tier, accumulate=accumulate) for tier in TIERS[:-1]]
+    found: dict[str, dict[str, list[float | None]]] = {t.name: {q: [] for q in QUANTITIES} for t in tiers}
     one, zero = np.ones(1), np.zeros(1)
     for ratio in ratios:
         x = batch((256, 1), ratio, dtype)
-        for tier in TIERS[:-1]:
+        for tier in tiers:
             sums = Sums(tier, tier.sums_in(dtype), len(x))
             with np.errstate(all="ignore"):
                 centred, trained = bounded_moments(x, sums)
@@ -144,7 +150,7 @@ def panel(axes: Any, data: dict[str, Any], quantity: str) -> None:
     """Draw lines and guides of one quantity; a line ends where no result is finite."""
     from refnorm.oracle.tiers import FOLDED, TIERS, WIDE, WORST
 
-    dashes = ((1, 1), (1, 3), (3, 1), (3, 1, 1, 1), (6, 2), None, (6, 2, 1, 2))
+    dashes = ((1, 1), (1, 3), (3, 1), (3, 1, 1, 1), (6, 2), None, (6, 1, 1, 1), (6, 2, 1, 2))
     for tier, dash in zip(TIERS[:-1], dashes, strict=True):
         if quantity == "inference" and tier not in (WIDE, FOLDED):  # the others differ in how moments are taken
             continue
