@@ -24,8 +24,8 @@ ALT = "Table of the smallest relative error, in units of the roundoff u, that th
 def _cases(kind: str) -> tuple[Any, ...]:
     """Return the cases of training of a format: those of the set, and those of sizes."""
     from refnorm.golden import cases
-    from refnorm.golden.sized import sized_ids
     from refnorm.golden.inputs import case
+    from refnorm.golden.sized import sized_ids
 
     held = [c for c in cases("training", kind) if c.finite and not c.undefined]
     return (*held, *(case(id) for id in sized_ids(kind) if ".training." in id))

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from refnorm.golden.inputs import Case
+from refnorm.golden.inputs import case as case_of
 from refnorm.oracle.ask.interface import FUNCTIONS, offered
 from refnorm.oracle.ask.target import Target, TargetError, as_target, load_target
 from refnorm.oracle.baseline import Key, key, known
@@ -137,6 +138,7 @@ def _tests(plan: Plan) -> list[tuple[str, Callable[[], list[Observation]]]]:
     chosen = [case for case in plan.cases if case.kind not in plan.unclaimed]
     tests: list[tuple[str, Callable[[], list[Observation]]]] = []
     tests += [(case.id, partial(_observed, plan, case)) for case in chosen]
+    tests += [(id, partial(_unstored, plan, id)) for id in plan.unstored]
     tests += [("calls", partial(_calls, plan.implementation, case)) for case in ordinary(chosen)]
     missing = [name for name in FUNCTIONS if name not in offered(plan.implementation)]
     return tests + [(f"no-{name}", partial(_missing, name)) for name in missing]
@@ -145,6 +147,11 @@ def _tests(plan: Plan) -> list[tuple[str, Callable[[], list[Observation]]]]:
 def _observed(plan: Plan, case: Case) -> list[Observation]:
     seen = observed(plan.implementation, plan.row, case)
     return [o for o in seen if o.passed or plan.envelope is None or not is_flushed(o)]
+
+
+def _unstored(plan: Plan, id: str) -> list[Observation]:
+    case = plan.as_taken(case_of(id))
+    return [] if case is None else _observed(plan, case)
 
 
 def _calls(path: Any, case: Case) -> list[Observation]:

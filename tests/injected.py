@@ -64,7 +64,7 @@ class Injected(NamedTuple):
             values[np.unravel_index(np.argmax(np.abs(values)), values.shape)] *= 1 + self.error
         return values
 
-    def train(self, x, gamma, beta, mean, var, momentum, eps):  # noqa: D102 - the oracle's interface
+    def train(self, x, gamma, beta, mean, var, momentum, eps):
         wide, axes = x.astype(float), tuple(a for a in range(x.ndim) if a != 1)
         batch_mean = wide.mean(axes)
         batch_mean = batch_mean + (wide - _along(batch_mean, x)).mean(axes)
@@ -75,16 +75,17 @@ class Injected(NamedTuple):
         x_hat = centred * _along(inv, x)
         y = self._put("y", x, x_hat * _along(_or(gamma, 1, x), x) + _along(_or(beta, 0, x), x))
         m = x.size // x.shape[1]
+        unbiased = batch_var * (m / (m - 1) if m > 1 else 1)
+        pairs = (mean, batch_mean), (var, unbiased)
         with np.errstate(all="ignore"):
-            moved = [(1 - momentum) * old.astype(float) + momentum * new
-                     for old, new in ((mean, batch_mean), (var, batch_var * (m / (m - 1) if m > 1 else 1)))]  # fmt: skip
+            moved = [(1 - momentum) * old.astype(float) + momentum * new for old, new in pairs]
         if m <= 1:
             raise ValueError("expected more than 1 value per channel")
         names = ("running mean", "running variance")
         mean, var = (self._put(n, x, v).astype(mean.dtype) for n, v in zip(names, moved, strict=True))
         return y.astype(x.dtype), mean, var, (x, x_hat, inv, gamma)
 
-    def backward(self, dy, cache):  # noqa: D102
+    def backward(self, dy, cache):
         x, x_hat, inv, gamma = cache
         g, axes = dy.astype(float), tuple(a for a in range(x.ndim) if a != 1)
         mean_g = self._put("mean of dy", x, g.mean(axes))

@@ -26,13 +26,17 @@ ROWS = {
 
 @dataclass(frozen=True)
 class Cell:
-    """One quantity in one format: ``state`` ok, fragile, unclaimed, WRONG, CONVENTION, ...; the worst error / bound."""
+    """One quantity in one format: ``state`` ok, fragile, not resolved, unclaimed, WRONG, ...; the worst error / bound.
+
+    ``resolution`` is the smallest relative error of an element that would have been found; inf where nothing tells.
+    """
 
     quantity: str
     dtype: str
     state: str
     worst: float
     cases: int
+    resolution: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -137,7 +141,8 @@ class Report:
                 fields["coefficients"] = {k: float(_number(v)) for k, v in finding.get("coefficients", {}).items()}
                 findings.append(Finding(**fields))
             cells = tuple(
-                Cell(**{k: _number(v) if k == "worst" else v for k, v in cell.items()}) for cell in path["cells"]
+                Cell(**{k: _number(v) if k in ("worst", "resolution") else v for k, v in cell.items()})
+                for cell in path["cells"]
             )
             paths.append(
                 Path(

@@ -11,6 +11,7 @@ from refnorm.oracle.finding import Finding
 from refnorm.oracle.report import ROWS, Path, Report
 
 WIDTH = 110
+RESOLUTION = "relative error that shows in every quantity"
 
 
 def text(report: Report) -> str:
@@ -62,7 +63,11 @@ def _table(path: Path, report: Report) -> list[str]:
             own = [c for c in path.cells if c.dtype == dtype and c.quantity in quantities]
             states = {c.state for c in own}
             state = next(
-                (s for s in ("WRONG", "CONVENTION", "NUMERICS", "unclaimed", "fragile", "ok") if s in states),
+                (
+                    s
+                    for s in ("WRONG", "CONVENTION", "NUMERICS", "unclaimed", "not resolved", "fragile", "ok")
+                    if s in states
+                ),
                 "not judged",
             )
             worst = max((c.worst for c in own), default=0.0)
@@ -77,6 +82,10 @@ def _table(path: Path, report: Report) -> list[str]:
             lines.append(f"  {row:<22}{path.not_judged.get(row, 'not judged')}")
         else:
             lines.append((f"  {row:<22}" + "".join(f"{c:<{width}}" for c in cells)).rstrip())
+    told = [[c.resolution for c in path.cells if c.dtype == d and c.resolution < math.inf] for d in report.dtypes]
+    if any(told):
+        least = [f"{max(found):.0e}" if found else "-" for found in told]
+        lines.append(f"  {'resolution':<22}" + "".join(f"{text:<{width}}" for text in least) + RESOLUTION)
     legend = "number: worst error / bound"
     lines[1] = f"{lines[1]:<{24 + width * len(report.dtypes)}}{legend}"
     return lines

@@ -13,7 +13,7 @@ from refnorm.golden.inputs import case as case_of
 from refnorm.oracle.ask.answers import Kind, ask
 from refnorm.oracle.diagnose import diagnose, is_flushed, nearest
 from refnorm.oracle.finding import Cause, Finding, finding
-from refnorm.oracle.judge import DECLINED, Observation, judged_numbers
+from refnorm.oracle.judge import DECLINED, RESOLVED, Observation, judged_numbers
 from refnorm.oracle.measure.known import eps_fixed_at
 from refnorm.oracle.measure.known_updates import WEIGHTS
 from refnorm.oracle.plan import Plan
@@ -205,6 +205,9 @@ def _cells(observations: list[Observation], findings: Sequence[Finding], unclaim
             own = [f for f in findings if quantity in f.quantities]
             kinds = {f.kind for f in own if bad & set(f.cases) or (bad and dtype in unclaimed)}
             state = next((k.upper() for k in ("wrong", "convention", "numerics") if k in kinds), "")
-            state = state or ("unclaimed" if bad else "fragile" if any(o.passed and o.tiers for o in judged) else "ok")
-            cells.append(Cell(quantity, dtype, state, max(o.ratio for o in judged), len(judged)))
+            resolution = min((o.resolution for o in judged if o.passed), default=np.inf)
+            blind = resolution > RESOLVED and any(o.expected != 0 for o in judged)
+            fragile = any(o.passed and o.tiers for o in judged)
+            state = state or ("unclaimed" if bad else "not resolved" if blind else "fragile" if fragile else "ok")
+            cells.append(Cell(quantity, dtype, state, max(o.ratio for o in judged), len(judged), float(resolution)))
     return cells
