@@ -296,6 +296,7 @@ def test_errors_name_the_line_and_lead_there(book):
     visit.judge("import numpy as np\n\ndef batch_norm(x, gamma, beta, eps):\n    return (x - mu) / eps\n")
     assert "name 'mu' is not defined" in visit.verdict("trouble")
     assert visit.page.inner_text(".gutter .bad") == "4"
+    assert visit.page.evaluate("document.getElementById('status').getBoundingClientRect().top < innerHeight / 2")
     visit.page.click(".chip")
     assert (
         visit.page.evaluate("document.activeElement.value.slice(0, document.activeElement.selectionStart)").count("\n")

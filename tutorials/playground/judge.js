@@ -140,7 +140,10 @@
     verdict.classList.add("stale");
     judge();
   };
-  run.onclick = judge;
+  run.onclick = () => {
+    judge();
+    if (innerWidth < 960) at("status").scrollIntoView({ block: "start" }); // below the editor there
+  };
   stop.onclick = () => halt("Stopped");
   verdict.onclick = ({ target }) => target.dataset.line && editor.go(Number(target.dataset.line));
 

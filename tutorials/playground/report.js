@@ -111,7 +111,7 @@ function shown({ report, rows, text, trouble, line, printed, partly }) {
     lines = lines.length ? lines : linesIn(trouble);
     const told = trouble.replace(/ at your_code\.py:\d+/g, "").replace(/^your_code\.py /, "The code ");
     html = bannerOf(false, "It could not be judged.", "No verdict yet") +
-      `<article class="finding"><h2>${lines.length ? `Line ${lines[0]}` : "Why"}${chips(lines)}</h2><p>${escaped(told)}</p></article>`;
+      `<article class="finding"><h2>${lines.length ? `There is an error in${chips(lines)}` : "Why"}</h2><p>${escaped(told)}</p></article>`;
   } else {
     lines = report.paths.flatMap((path) => path.findings.flatMap((finding) => linesIn(finding.title)));
     if (partly) html = '<p class="small">In float64; the other formats follow.</p>';
