@@ -54,7 +54,12 @@
       tell("Python is ready.", 1);
       if (wanted) judge();
     },
-    failed: ({ text }) => tell(`Python could not be loaded: ${text}`, 0),
+    failed: ({ text }) => {
+      worker.terminate(); // the other files may still be on their way, and would tell of it
+      worker = null;
+      run.disabled = true;
+      tell(`Python could not be loaded: ${text}. Reload the page to try again.`, 0);
+    },
     progress: ({ number, of, name }) => {
       last = name;
       if (of && number === of) { // from here on refnorm reads what came back, and the code runs no more
