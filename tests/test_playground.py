@@ -330,6 +330,32 @@ def test_a_link_carries_the_code_and_waits_to_be_read(book):
     second.close()
 
 
+WRITTEN = """
+import hashlib, refnorm.golden
+from refnorm.golden.sized import sized_case
+found = hashlib.sha256()
+sized = [sized_case(f"bn.training.float32.sized.{shape}") for shape in ("65537x4", "1x4x363x367")]
+for case in [*refnorm.golden.cases(), *sized]:
+    for array in (*case.batches, case.dy, case.running_mean):
+        found.update(case.id.encode() + array.tobytes())
+print(found.hexdigest())
+"""
+
+
+@slow
+def test_the_cases_in_a_browser_are_those_everywhere(book, tmp_path):
+    """Integers have 32 bits there: a product that fits elsewhere may run over."""
+    here = judged(WRITTEN + EXAMPLES[2][1], tmp_path)["printed"]
+    visit = Visit(book, 1280)
+    visit.verdict("deviates")
+    visit.judge(WRITTEN + EXAMPLES[2][1])
+    visit.verdict("conforms")
+    visit.page.click("text=What your code printed")
+    assert visit.page.inner_text("details[open] pre").split() == here.split()
+    assert len(here.split()[0]) == 64
+    visit.close()
+
+
 @slow
 def test_an_endless_loop_is_stopped_and_the_next_code_judged(book):
     visit = Visit(book, 1280)
