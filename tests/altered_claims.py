@@ -4,6 +4,9 @@ Every row is (page, text, altered text); the text is in the page once. `test_tut
 """
 
 ALTERED = [
+    ("why-normalise.md", "gradient(weight) / 4", "gradient(weight) / 2"),
+    ("why-normalise.md", "(np.pi / (np.pi - 1))", "(np.pi / (np.pi - 2))"),
+    ("why-normalise.md", "factor * x + shift, factor", "0 * x + shift, factor"),
     ("normalise-by-hand.md", "assert mean == 4 and var == 9", "assert mean == 4 and var == 12"),
     ("normalise-by-hand.md", '("paddle", 0.03)', '("paddle", 0.3)'),
     ("normalise-by-hand.md", "eps=7.0 * 25", "eps=7.0 * 5"),

@@ -138,6 +138,22 @@ def test_a_train_that_trains_a_model_is_none():
     assert own_functions(Loop()) is None
 
 
+def test_a_plain_installation_without_bfloat16_judges(tmp_path):
+    """The package ml_dtypes, which has bfloat16, is no dependency: its absence ended the trial of NumPy functions."""
+    (tmp_path / "bn.py").write_text(
+        "def batch_norm(x, gamma, beta, eps):\n"
+        "    return gamma * (x - x.mean(axis=0)) / (x.var(axis=0) + eps) ** 0.5 + beta\n"
+    )
+    hidden = (
+        "import sys, importlib.util as u; sys.modules['ml_dtypes'] = None; find = u.find_spec\n"
+        "u.find_spec = lambda name, *a: None if name == 'ml_dtypes' else find(name, *a)\n"
+        "import refnorm; print(refnorm.check('bn.py', dtypes=['float32']).conforms)"
+    )
+    command = [sys.executable, "-c", hidden]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout == "True\n", done.stderr
+
+
 def test_an_envelope_is_measured():
     def batch_norm(x, gamma, beta, running_mean, running_var, training):
         x, n = np.asarray(x), len(x)

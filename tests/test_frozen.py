@@ -23,7 +23,8 @@ from refnorm.formats import FORMATS, unit_roundoff
 from refnorm.golden import contents, load
 from refnorm.golden.directions import directions
 from refnorm.golden.frozen import held
-from refnorm.golden.truth import _blended, _computed, _frozen, truth
+from refnorm.golden.inputs import in_shape
+from refnorm.golden.truth import NotHeld, _blended, _computed, _frozen, truth
 from refnorm.oracle.quantities import kind_of
 
 TORCH = CONVENTIONS["torch"]
@@ -209,6 +210,17 @@ except NotHeld as error:
     assert int(count) > 600
     assert shape == "(2, 3)"
     assert said.endswith("is not in the frozen set; pip install python-flint")
+
+
+def test_without_flint_a_case_that_was_changed_is_not_judged_by_the_one_in_the_set(monkeypatch):
+    """A right (N, D) layer was called wrong for large counts, by the running variance of another batch."""
+    monkeypatch.setattr("refnorm.golden.truth.can_compute", lambda: False)
+    (case,) = refnorm.golden.cases("training", "float32", "large-count")
+    changed = in_shape(case, (8192, 2))
+    assert truth(case, ROWS["keras"], "running variance").shape == (2,)
+    for quantity in QUANTITIES["training"]:
+        with pytest.raises(NotHeld, match="not in the frozen set"):
+            truth(changed, ROWS["keras"], quantity)
 
 
 def test_truth_reads_the_frozen_set_for_float64(monkeypatch):

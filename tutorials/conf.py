@@ -40,6 +40,17 @@ html_copy_source = False
 html_domain_indices = False
 html_static_path: list[str] = ["book.css"]
 html_css_files = ["book.css"]
+templates_path = ["templates"]
+html_sidebars = {
+    "**": [
+        "sidebar/brand.html",
+        "sidebar/search.html",
+        "open-playground.html",
+        "sidebar/scroll-start.html",
+        "sidebar/navigation.html",
+        "sidebar/scroll-end.html",
+    ]
+}
 
 
 def linked(app: Any, page: str, source: list[str]) -> None:
@@ -82,6 +93,14 @@ def slow_pages(app: Any, env: Any) -> None:
             getLogger(__name__).warning("took %.0f s, more than %d", data["runtime"], limit, location=page)
 
 
+def playground(app: Any, error: Exception | None) -> None:
+    """Put the playground beside the pages."""
+    import browser
+
+    if error is None and app.builder.format == "html":
+        browser.write(Path(app.outdir))
+
+
 def setup(app: Any) -> dict[str, bool]:
     """Register what this file adds to Sphinx."""
     import docstrings
@@ -94,4 +113,5 @@ def setup(app: Any) -> dict[str, bool]:
     app.connect("autodoc-process-docstring", docstrings.process, priority=400)
     app.connect("autodoc-skip-member", docstrings.skip)
     app.connect("env-updated", slow_pages)
+    app.connect("build-finished", playground)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

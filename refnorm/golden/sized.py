@@ -144,16 +144,17 @@ def _channel(m: int, which: int, seed: int, kind: str) -> tuple[Floats, Floats, 
     noise = hashed(m, seed)
     if KINDS[which] == "constant":
         values = np.array([1.0, 2.0, 3.0]) * 2.0 ** -max(math.floor(math.log2(m)) - 5, 0)
-        chosen = noise % 3
+        chosen = (noise % 3).astype(np.intp)
         counts = np.bincount(chosen, minlength=3)
-        return np.full(3, (3.0, -5.0, 7.0)[seed % 3]), values, counts.astype(float), chosen.astype(np.intp)
+        return np.full(3, (3.0, -5.0, 7.0)[seed % 3]), values, counts.astype(float), chosen
     x = np.zeros(m)
     few = _places(m, seed)
     if KINDS[which] == "dense":
         half = noise[: m // 2]
         half = (1 + half % 3) * np.where(half & 8, 1, -1)
         step = next(s for s in range(round(0.618 * m), 2 * m) if math.gcd(s, m) == 1)
-        x[step * np.arange(m // 2 * 2) % m] = np.concatenate([half, -half])  # far from its opposite, along any axis
+        places = step * np.arange(m // 2 * 2, dtype=np.int64) % m  # each far from its opposite, along any axis
+        x[places] = np.concatenate([half, -half])
     else:
         start = min(int(few[0]), m - 2)  # side by side: what is merged of parts finds both in one
         x[start : start + 2] = 2.0 ** math.ceil(math.log2(m) / 2) * np.array([1.0, -1.0])

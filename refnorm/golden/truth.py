@@ -101,7 +101,7 @@ def _frozen(case: Case, row: Convention, quantity: str) -> Enclosure | None:
 
 def _blended(case: Case, row: Convention, quantity: str) -> Enclosure | None:
     """Enclose a running statistic after one step, from the mean and variance that the set holds of the batch."""
-    entry = held("training", case.kind).get(case.id_in("training"))
+    entry = held("training", case.kind).get(case.id_in("training")) if case.held else None
     if entry is None or len(case.batches) > 1:
         return None
     old, new = row.weights(case.momentum)

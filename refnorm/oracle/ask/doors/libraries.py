@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
@@ -24,7 +25,7 @@ class Library:
 
     name: str
     own: Callable[[Any], Any]
-    formats: tuple[str, ...] = ("float64", "float32", "float16", "bfloat16")
+    formats: tuple[str, ...] = ("float64", "float32", "float16", *(["bfloat16"] if find_spec("ml_dtypes") else []))
     sparing: bool = False
 
 
