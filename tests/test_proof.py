@@ -61,6 +61,22 @@ def test_a_claim_that_is_true_makes_the_golden_number_the_rounded_one():
     assert {(claim.operation, claim.result) for claim in claims} == set(certificates.FORMULAS)
 
 
+def test_the_page_says_what_is_proved():
+    page = (prove.SOURCES.parent.parent / "tutorials" / "what-is-proven.md").read_text()
+    count = sum(len(prove.STATEMENT.findall((prove.SOURCES / f"{file}.v").read_text())) for file in prove.FILES)
+    claims = certificates.claims()
+    assert f"proved     {count} statements; assumed: {', '.join(sorted(prove.AXIOMS))}\n" in page
+    assert f"certified  {len(claims)} golden numbers of {len({claim.case for claim in claims})} cases\n" in page
+    assert f"Of {len(claims)} numbers Coq's interval arithmetic certifies" in page
+    assert f"refuted    {len(claims[::5])} of them with the last place changed\n" in page
+    for words, of in (("refused", prove.ALTERED), ("accepted", prove.REWRITTEN)):
+        shown = [line for line in page.splitlines() if line.startswith(f"  {words} ")]
+        assert all(alteration.words in line for alteration, line in zip(of, shown, strict=False))
+    assert (len(prove.ALTERED), len(prove.REWRITTEN)) == (8, 2)
+    assert "Eight altered formulas are refused" in page
+    assert ", and two that are written otherwise" in page
+
+
 def test_the_theorems_assume_the_axioms_of_the_reals_alone(proofs):
     assert prove.assumptions(proofs) == prove.AXIOMS
 
