@@ -1,6 +1,6 @@
 """The packages of the golden set work where nothing else is: installed into empty environments, read by consumers.
 
-`packages/build.py` builds them; that needs `pip install build hatchling`, and node and npm for the one for JavaScript.
+`packages/make.py` builds them; that needs `pip install build hatchling`, and node and npm for the one for JavaScript.
 What is missing warns and is skipped; with REFNORM_TOOLS=packages,node it fails.
 
 Not verified: uploads; other versions of Python and Node than those at hand.
@@ -56,7 +56,7 @@ def built(tmp_path_factory):
     need("packages", find_spec("build") and find_spec("hatchling"))
     out = tmp_path_factory.mktemp("packages")
     done = subprocess.run(
-        [sys.executable, ROOT / "packages" / "build.py", out], capture_output=True, text=True, check=False
+        [sys.executable, ROOT / "packages" / "make.py", out], capture_output=True, text=True, check=False
     )
     assert done.returncode == (0 if shutil.which("npm") else 2), done.stderr
     return out
@@ -113,11 +113,11 @@ def test_both_have_the_version_of_the_set_its_files_and_its_licence(built):
 
 def test_a_version_has_no_leading_zero():  # neither registry keeps one
     sys.path.insert(0, str(ROOT / "packages"))
-    import build as script
+    import make
 
     sys.path.pop(0)
-    assert script.version("2027.01") == "2027.1"
-    assert script.version("2026.11") == "2026.11"
+    assert make.version("2027.01") == "2027.1"
+    assert make.version("2026.11") == "2026.11"
 
 
 def test_a_consumer_without_numpy_agrees_to_the_last_bit(python, tmp_path):
@@ -126,6 +126,13 @@ def test_a_consumer_without_numpy_agrees_to_the_last_bit(python, tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     assert f"{MANIFEST['total_cases']} cases read" in done.stdout
     assert int(done.stdout.split(" numbers equal")[0].split()[-1]) > 10_000
+
+
+def test_a_consumer_in_c_confirms_what_pip_installed(python, tmp_path):
+    need("cc", shutil.which("cc"))
+    run("cc", "-std=c99", "-O2", CONSUMERS / "consumer.c", "-lm", "-o", tmp_path / "consumer", cwd=tmp_path)
+    done = run(tmp_path / "consumer", installed(python), cwd=tmp_path)
+    assert f"{MANIFEST['total_cases']} cases" in done.stdout
 
 
 def installed(python):

@@ -99,3 +99,11 @@ Proof.
   - auto_derive; trivial. ring.
 Qed.
 End Training.
+
+(** With eps > 0 there is no condition on the data at all. *)
+Corollary backward_is_the_derivative_for_every_eps c eps x dy gamma beta move_x move_gamma move_beta :
+  c <> nil -> 0 < eps ->
+  is_derive (fun t => loss c eps dy (gamma + t * move_gamma) (beta + t * move_beta) (line x move_x t)) 0
+            (Sum c (fun i => dx c eps dy gamma x i * move_x i)
+             + dgamma c eps dy x * move_gamma + dbeta c dy * move_beta).
+Proof. intros. apply backward_is_the_derivative; [assumption | now apply regular_if_eps_is_positive]. Qed.

@@ -1,8 +1,8 @@
 (** * Batch normalization: what it is defined to be, and what the library computes as its derivatives
 
-    Nothing is proved in this file. Its first half is the definition (Ioffe & Szegedy 2015, Algorithm 1) and is to be
-    read and believed; its second half are the closed forms of [refnorm/reference/], which the other files prove to be
-    derivatives of the first half. Names and formulas are those of the Python docstrings. *)
+    Nothing is proved in this file. Its first twenty lines of formulas are the definition (Ioffe & Szegedy 2015, Algorithm
+    1), to be read and believed; what follows are the closed forms of [refnorm/reference/], which the other files prove
+    to be its derivatives. Names and formulas are those of the Python docstrings. *)
 
 From Coq Require Import Reals List.
 From BN Require Import sums.

@@ -1,7 +1,7 @@
 """Build the packages of the golden set, for PyPI and for npm, both of the set's version.
 
     pip install build hatchling
-    python packages/build.py OUT            # OUT/refnorm_golden-*.whl, .tar.gz; with npm, OUT/refnorm-golden-*.tgz
+    python packages/make.py OUT            # OUT/refnorm_golden-*.whl, .tar.gz; with npm, OUT/refnorm-golden-*.tgz
 
 Exit status 0 if all were built, 1 if the set is not whole, 2 if a tool is missing: then one line says which.
 """
