@@ -7,6 +7,7 @@ the end. Not verified: Windows, directories that change while they are judged.
 
 import json
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -676,6 +677,62 @@ def test_onnxruntime_passes_the_node_tests(nodes):
 def test_onnx_node_tests_are_not_for_the_judge(nodes):
     with pytest.raises(TargetError, match="holds ONNX node tests"):
         judge(nodes)
+
+
+# StableHLO programs.
+
+FRAGILE = {"large-mean", "large-count", "many-channels", "two-values", "subnormal-values"}  # XLA's variance is one-pass
+
+
+@pytest.fixture(scope="module")
+def modules(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("stablehlo") / "modules"
+    export(directory, "stablehlo", dtypes=["float64", "float32", "float16", "bfloat16"])
+    return directory
+
+
+def test_every_program_says_how_much_it_computes_and_how_much_is_exact(modules):
+    entries = json.loads((modules / "export.json").read_text())["cases"]
+    assert {entry["file"] for entry in entries} == {f"modules/{path.name}" for path in (modules / "modules").iterdir()}
+    assert {entry["id"].split(".")[2] for entry in entries} == {"float64", "float32", "float16", "bfloat16"}
+    for entry in entries:
+        text, count = (modules / entry["file"]).read_text(), len(entry["results"])
+        assert text.startswith(f"// {entry['id']}: {count} computed, then {count} expected\n")
+        assert re.findall(r"return (.*) :", text) == [
+            ", ".join([*(f"%{name}" for name in entry["results"]), *(f"%expected_{name}" for name in entry["results"])])
+        ]
+
+
+def test_xla_runs_the_programs_and_their_constants_are_exact(modules):
+    """Inference is right; training where the mean is not large: its variance is mean(x^2) - mean(x)^2.
+
+    Of float16 the constants alone are looked at: XLA sums it in half, a tier of its own.
+    """
+    jax = framework("jax")
+    from run_stablehlo import executed
+
+    from refnorm.golden.stablehlo import ROW
+    from refnorm.oracle.judge import compared
+
+    by_id, fragile, ran = {c.id: c for c in exported_cases(["float64", "float32", "float16"])}, set(), set()
+    for id, name, got, wanted in executed(modules):
+        if name in ("mean", "var") or ".bfloat16." in id:
+            continue  # of a batch: no quantity of the oracle; a format that needs ml_dtypes
+        case = by_id[id]
+        quantity = {"y": "y, inference" if case.operation == "inference" else "y, training"}.get(name, name)
+        (exact,) = compared(case, ROW, quantity, wanted)
+        assert exact.ratio == 0, (id, name)
+        ran.add((case.operation, case.kind, name))
+        if case.kind != "float16" and not all(o.passed for o in compared(case, ROW, quantity, got)):
+            assert case.operation == "training", (jax.__version__, id)
+            fragile.add(case.situation.name)
+    assert fragile <= FRAGILE, jax.__version__
+    assert {("inference", "float64", "y"), ("training", "float16", "dgamma")} <= ran
+
+
+def test_programs_are_not_for_the_judge(modules):
+    with pytest.raises(TargetError, match="holds programs with their results"):
+        judge(modules)
 
 
 # The command line.

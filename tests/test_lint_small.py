@@ -403,6 +403,19 @@ def test_an_id_that_is_not_released_or_gone_is_named(small):
     ]
 
 
+def test_an_id_may_be_withdrawn_for_a_reason_and_is_not_given_again(small):
+    released = small.documents["released.json"]
+    released["ids"]["bn.z.1"] = "0" * 12
+    released["withdrawn"] = {"bn.z.1": "its eps was read as float32"}
+    assert small.problems() == []
+    released["withdrawn"] = {"bn.z.1": "", FIRST: "it is there all the same", "bn.y.1": "nobody has seen it"}
+    assert small.problems() == [
+        "released.json: the withdrawn id bn.z.1 has no reason",
+        f"released.json: the withdrawn id {FIRST} is in use",
+        "released.json: the withdrawn id bn.y.1 was never released",
+    ]
+
+
 def test_flags_are_defined_and_used(small):
     flags = small.documents["flags.json"]["flags"]
     flags |= {"z": flags["a"], "y": flags.pop("b")}

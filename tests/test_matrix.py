@@ -142,6 +142,15 @@ def test_the_page_escapes_what_a_framework_says():
     assert "<script>" not in html_page(results)
 
 
+def test_an_interpreter_is_found_from_any_folder(tmp_path, monkeypatch):
+    (tmp_path / "none.txt").write_text("")
+    monkeypatch.setattr(environments, "REQUIREMENTS", tmp_path)
+    monkeypatch.setattr(environments.subprocess, "run", lambda *_, **__: (tmp_path / root).mkdir(exist_ok=True))
+    monkeypatch.chdir(tmp_path)
+    root = "none-e3b0c442"  # of no requirements, the SHA-256 of nothing
+    assert environments.environment("none", Path(".")) == str(tmp_path / root / "bin" / "python")
+
+
 def test_a_missing_requirements_file_is_named(tmp_path):
     with pytest.raises(OSError, match=r"absent\.txt"):
         environments.environment("absent", tmp_path)

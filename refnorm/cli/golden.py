@@ -13,7 +13,8 @@ EXPORT = """\
 Write the golden cases' inputs, and a page of instructions, for a program in any language.
 
 DIR is new, empty, or an earlier export, whose outputs stay. --format onnx writes backend node tests with their exact
-outputs instead: model.onnx and test_data_set_0/ for each case.
+outputs instead: model.onnx and test_data_set_0/ for each case; --format stablehlo writes programs, as text, that
+return what they compute and after it what is exact.
 
 example:
   refnorm golden export bn-cases --format safetensors --dtypes float32 float16
@@ -37,7 +38,7 @@ def add(subparsers: Subparsers) -> None:
     actions = golden.add_subparsers(metavar="ACTION", required=True)
     parser = add_command(actions, "export", "write inputs to compute on", EXPORT)
     parser.add_argument("directory", type=Path, metavar="DIR")
-    parser.add_argument("--format", choices=["json", "npz", "safetensors", "onnx"], default="json")
+    parser.add_argument("--format", choices=["json", "npz", "safetensors", "onnx", "stablehlo"], default="json")
     add_dtypes(parser)
     parser.set_defaults(run=run_export)
     parser = add_command(actions, "lint", "prove that the set is whole", LINT)

@@ -9,7 +9,7 @@ From the inputs to the results, and out into the world::
     truth         what a convention demands of a case: frozen, or computed by refnorm.exact
     generate      write the set, or prove that every byte is reproduced (canonical: its form)
     lint          prove that the set is whole
-    export        inputs for programs in any language, with instructions (safetensors, nodes: further formats)
+    export        inputs for programs in any language, with instructions (safetensors, nodes, stablehlo: other formats)
 """
 
 from refnorm.golden.frozen import load

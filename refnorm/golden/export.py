@@ -25,8 +25,16 @@ Progress = Callable[[int, int, str], None]
 
 SCHEMA = 1
 DTYPES = ("float64", "float32", "float16")
-MANIFEST, PAGE, INPUTS, OUTPUTS, NODES = "export.json", "INSTRUCTIONS.md", "inputs", "outputs", "node"
-FORMS = ("json", "npz", "safetensors", "onnx")
+MANIFEST, PAGE, INPUTS, OUTPUTS, NODES, MODULES = (
+    "export.json",
+    "INSTRUCTIONS.md",
+    "inputs",
+    "outputs",
+    "node",
+    "modules",
+)
+JUDGED = ("json", "npz", "safetensors")  # what a program writes outputs beside
+FORMS = (*JUDGED, "onnx", "stablehlo")
 HERE = Path(__file__).parent
 
 
@@ -44,7 +52,8 @@ def export(
     Parameters
     ----------
     directory : where; made if it does not exist.
-    form : "json", "npz" (without pickle), "safetensors", or "onnx": tests in the layout of ONNX's backend node tests.
+    form : "json", "npz" (without pickle), "safetensors"; "onnx": tests in the layout of ONNX's backend node tests; or
+        "stablehlo": programs that return what they compute and what is exact.
     dtypes : formats of x to export.
     progress : called with the number of the case, their count and the case's id.
 
@@ -85,6 +94,10 @@ def export(
             from refnorm.golden.nodes import write_nodes
 
             entries = write_nodes(aside / NODES, chosen, progress)
+        elif form == "stablehlo":
+            from refnorm.golden.stablehlo import write_modules
+
+            entries = write_modules(aside / MODULES, chosen, progress)
         else:
             entries = _write_inputs(aside / INPUTS, form, chosen, progress)
             (aside / OUTPUTS).mkdir()
@@ -219,7 +232,8 @@ def _npz(case: Case) -> bytes:
 
 
 def _page(form: str, entries: list[dict[str, Any]], dtypes: Sequence[str]) -> str:
-    text = (HERE / ("instructions.onnx.md" if form == "onnx" else "instructions.md")).read_text(encoding="utf-8")
+    page = "instructions.md" if form in JUDGED else f"instructions.{form}.md"
+    text = (HERE / page).read_text(encoding="utf-8")
     text = text.replace("@CASES@", str(len(entries))).replace("@DTYPES@", ", ".join(dtypes)).replace("@SET@", SET)
     return text.replace("@FORMAT@", form)
 
@@ -240,7 +254,7 @@ def _publish(aside: Path, final: Path) -> None:
         os.rename(aside, final)
         return
     (aside / "old").mkdir()
-    for name in (INPUTS, NODES, PAGE, MANIFEST):
+    for name in (INPUTS, NODES, MODULES, PAGE, MANIFEST):
         if (final / name).exists() and name != MANIFEST:
             os.rename(final / name, aside / "old" / name)
         if (aside / name).exists():

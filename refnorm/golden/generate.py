@@ -17,7 +17,7 @@ from refnorm.conventions import CONVENTIONS
 from refnorm.exact import Exact
 from refnorm.formats import Floats
 from refnorm.golden.canonical import canonical, digest
-from refnorm.golden.contents import CONTENT, DATA, INPUTS, SAMPLES, SCHEMA, SECOND, SET, STORED, WIDE
+from refnorm.golden.contents import CONTENT, DATA, INPUTS, SAMPLES, SCHEMA, SECOND, SET, STORED, WIDE, WITHDRAWN
 from refnorm.golden.directions import directions
 from refnorm.golden.flags import FLAGS
 from refnorm.golden.inputs import Case, cases, rule_of
@@ -163,7 +163,8 @@ def _released(texts: dict[str, str]) -> str:
         if name.startswith("bn."):
             for entry in json.loads(text)["cases"]:
                 ids.setdefault(entry["id"], digest(entry))
-    return canonical({"schema": SCHEMA, "ids": dict(sorted(ids.items()))}, "ids")
+    withdrawn = {"withdrawn": dict(sorted(WITHDRAWN.items()))} if WITHDRAWN else {}
+    return canonical({"schema": SCHEMA, **withdrawn, "ids": dict(sorted(ids.items()))}, "ids")
 
 
 def _manifest(texts: dict[str, str]) -> str:

@@ -161,8 +161,9 @@ def _manifest(manifest: dict[str, Any], documents: dict[str, Any]) -> Iterator[s
 
 
 def _ids(documents: dict[str, Any]) -> Iterator[str]:
-    """Say which ids stand twice, are gone, or were given to another case."""
+    """Say which ids stand twice, are gone without having been withdrawn, or were given to another case."""
     released = documents.get("released.json", {}).get("ids", {})
+    withdrawn = documents.get("released.json", {}).get("withdrawn", {})
     seen: dict[str, str] = {}
     for name, document in documents.items():
         for case in document.get("cases", []) if name.startswith("bn.") else []:
@@ -174,7 +175,12 @@ def _ids(documents: dict[str, Any]) -> Iterator[str]:
                 yield f"released.json: the id {id} of {name} is missing"
             elif released[id] != digest(case):
                 yield f"{name}: the case {id} is not the one that was released under this id"
-    yield from (f"released.json: the id {id} was released and is gone" for id in sorted(set(released) - set(seen)))
+    gone = sorted(set(released) - set(seen) - set(withdrawn))
+    yield from (f"released.json: the id {id} was released and is gone" for id in gone)
+    for id, why in withdrawn.items():
+        if id in seen or id not in released or not why:
+            what = "is in use" if id in seen else "was never released" if id not in released else "has no reason"
+            yield f"released.json: the withdrawn id {id} {what}"
 
 
 def _flags(documents: dict[str, Any]) -> Iterator[str]:

@@ -58,6 +58,7 @@ def environment(name: str, environments: Path) -> str | TargetError:
     file = REQUIREMENTS / f"{name}.txt"
     source = REQUIREMENTS / f"{name}-source.txt"  # an sdist that its adapter compiles a part of
     content = file.read_text() + (source.read_text() if source.exists() else "")
+    environments = environments.absolute()  # what is measured runs in another folder
     root = environments / f"{name}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
     python = root / ("Scripts" if os.name == "nt" else "bin") / "python"
     if (root / "complete").exists():

@@ -39,15 +39,18 @@ def exported(root: Path) -> tuple[tuple[str, ...], list[Case]]:
     try:
         manifest = document(plain(root / export.MANIFEST, LARGEST))
         form, dtypes, golden = manifest["format"], manifest["dtypes"], manifest["set"]
-        listed = {entry["id"]: (entry["inputs"], entry["sha256"]) for entry in manifest["cases"] if form != "onnx"}
+        listed = {
+            entry["id"]: (entry["inputs"], entry["sha256"]) for entry in manifest["cases"] if form in export.JUDGED
+        }
         if form not in export.FORMS or manifest["refnorm_export"] != export.SCHEMA or not isinstance(dtypes, list):
             raise ValueError("format, dtypes or schema are not known")
         cases = export.exported_cases(dtypes)
     except (ValueError, KeyError, TypeError) as error:
         reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
         raise TargetError(f"{root} is no export ({export.MANIFEST}: {printable(reason)}); {again}") from None
-    if form == "onnx":
-        raise TargetError(f"{root} holds ONNX node tests, which a runner of those judges; {again} --format json")
+    if form not in export.JUDGED:
+        what = "ONNX node tests, which a runner of those judges" if form == "onnx" else "programs with their results"
+        raise TargetError(f"{root} holds {what}; {again} --format json")
     if golden != SET or {id: numbers for id, (numbers, _) in listed.items()} != {
         c.id: export.fingerprint(c) for c in cases
     }:
