@@ -33,7 +33,7 @@ def write_modules(
         if progress is not None:
             progress(number, len(fitting), case.id)
         file = f"{case.id}.mlir"
-        (directory / file).write_text(program(case), encoding="utf-8")
+        (directory / file).write_text(stablehlo_text(case), encoding="utf-8")
         entries.append({"id": case.id, "file": f"{directory.name}/{file}", "results": list(results(case))})
     return entries
 
@@ -65,7 +65,7 @@ def results(case: Case) -> dict[str, Floats]:
     return {name: value.rounded(case.kind) for name, value in found.items()}
 
 
-def program(case: Case) -> str:
+def stablehlo_text(case: Case) -> str:
     """Return the text: main returns what is computed, and after it, in the same order, what is exact.
 
     A barrier keeps compilers from computing what is constant while they compile, which would be another program.
@@ -73,7 +73,7 @@ def program(case: Case) -> str:
     Examples
     --------
     >>> from refnorm.golden import case
-    >>> print(program(case("bn.inference.float32.one-row.1")))  # doctest: +ELLIPSIS
+    >>> print(stablehlo_text(case("bn.inference.float32.one-row.1")))  # doctest: +ELLIPSIS
     // bn.inference.float32.one-row.1: 1 computed, then 1 expected
     module {
       func.func @main() -> (tensor<1x3xf32>, tensor<1x3xf32>) {
