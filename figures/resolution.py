@@ -101,30 +101,32 @@ def pages(data: dict[str, Any]) -> dict[str, str]:
 PAGE = """\
 # What shows, and from what size on
 
-A judge that allows for rounding can be blind: the bound of a sum of m values grows with m, and above some m it is larger
-than the sum itself. So we put errors into a right implementation and look from what size on `refnorm check` finds them.
-Each number below is the smallest relative error, in units of the roundoff u of the format, that the usual trial convicts;
-the error is put into one quantity on the way, or one result, where the condition holds, and everything else stays right.
-A dash says that nothing is convicted: the mean of dy, for example, plays no part where the batch has none.
+A judge that allows for rounding can be blind: the bound of a sum of m values grows with m, and above some m it is
+larger than the sum itself. So we put errors into a right implementation and look from what size on `refnorm check`
+finds them. Each number below is the smallest relative error, in units of the roundoff u of the format, that the
+usual trial convicts; the error is put into one quantity on the way, or one result, where the condition holds, and
+everything else stays right. A dash says that nothing is convicted: the mean of dy, for example, plays no part where
+the batch has none.
 
 Three things keep these numbers small whatever m is.
 
-- **Sums that are exact in any order.** The cases of sizes (`refnorm/golden/sized.py`) have a few small integers in each
-  channel. Every partial sum of x, of its squares and of dy is then a number of the format, so that no order of addition
-  rounds anything, and the bound needs no term in m. In some channels nearly all values are 0: a sum of eight values that
-  are not 0 is rounded seven times, among a million zeros or none.
-- **Who adds up, and who updates.** Welford's updates divide on the way and are right to round. They do not come back to a
-  mean of exactly 0 after thousands of values that add up to 0; a sum does. Whoever comes back is held to the bound of sums.
-- **Half precision is added up in float32.** No kernel that people ship adds up in half, so float16 and bfloat16 are judged
-  by sums in float32, with every other operation rounded to the format. What adds up in half itself is named.
+- **Sums that are exact in any order.** The cases of sizes (`refnorm/golden/sized.py`) have a few small integers in
+  each channel. Every partial sum of x, of its squares and of dy is then a number of the format, so that no order of
+  addition rounds anything, and the bound needs no term in m. In some channels nearly all values are 0: a sum of
+  eight values that are not 0 is rounded seven times, among a million zeros or none.
+- **Who adds up, and who updates.** Welford's updates divide on the way and are right to round. They do not come
+  back to a mean of exactly 0 after thousands of values that add up to 0; a sum does. Whoever comes back is held to
+  the bound of sums.
+- **Half precision is added up in float32.** No kernel that people ship adds up in half, so float16 and bfloat16 are
+  judged by sums in float32, with every other operation rounded to the format. What adds up in half itself is named.
 
-What is not resolved is said: a cell of the report reads "not resolved" where every bound is above a tenth of the result,
-and the row "resolution" gives the smallest relative error that would have been found in every quantity.
+What is not resolved is said: a cell of the report reads "not resolved" where every bound is above a tenth of the
+result, and the row "resolution" gives the smallest relative error that would have been found in every quantity.
 `refnorm check --thorough` tries more sizes, and shapes that no one has chosen; `--seed` draws others.
 
-Made by `python -m figures resolution` (about ten minutes on two cores); the picture is `figures/resolution.svg`. That
-nobody right is convicted is shown by `pytest -n 0 -s -m slow tests/test_resolution.py`, which composes 1,500 right
-implementations in four formats at random.
+Made by `python -m figures resolution` (about ten minutes on two cores); the picture is `figures/resolution.svg`.
+That nobody right is convicted is shown by `pytest -n 0 -s -m slow tests/test_resolution.py`, which composes 1,500
+right implementations in four formats at random.
 """
 
 
