@@ -204,3 +204,15 @@ class Cut(Correct):
 def test_digits_that_are_cut_off_are_a_narrower_format_and_a_function_that_bends_is_not():
     assert set(findings(Cut(bent=False))) == {"computed-in-float16"}
     assert "computed-in-float16" not in findings(Cut(bent=True))
+
+
+def test_one_gradient_that_is_the_other_is_not_called_swapped():
+    class SumsAlone(Correct):
+        def backward(self, dy, cache):
+            dx, dgamma, dbeta = super().backward(dy, cache)
+            total = dy.astype(np.float64).sum(tuple(a for a in range(dy.ndim) if a != 1))
+            return dx, None if dgamma is None else total.astype(dgamma.dtype), dbeta
+
+    found = findings(SumsAlone())
+    assert "parameter-gradients-swapped" not in found
+    assert found["dgamma-is-dbeta"].title == "dgamma is the sum of dy, which is dbeta"

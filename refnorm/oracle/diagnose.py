@@ -18,6 +18,7 @@ from refnorm.oracle.finding import Cause, Finding, finding
 from refnorm.oracle.judge import RESOLVED, Observation, bound_of
 from refnorm.oracle.matching import explained, smooth
 from refnorm.oracle.measure.explain import Explanation
+from refnorm.oracle.measure.known_gradients import SWAPPED
 from refnorm.oracle.quantities import BEHAVIOURS, FURTHER, QUANTITIES
 from refnorm.oracle.tiers import NARROW, ONE_PASS, SHIFTED
 from refnorm.oracle.troubles import alike, cause_of_trouble
@@ -29,6 +30,11 @@ MOST = 0.5  # of the results: what computes in a narrower format, or gives NaN, 
 
 ROUNDED = 0.05  # of the errors: rounding leaves at least so many in either direction
 FUNCTION = 100  # errors, before their direction is believed
+
+ALONE = {  # names and titles, if one of two parameters' gradients is what the other should be
+    "dgamma": ("dgamma-is-dbeta", "dgamma is the sum of dy, which is dbeta"),
+    "dbeta": ("dbeta-is-dgamma", "dbeta is the sum of dy x_hat, which is dgamma"),
+}
 
 Explained = list[tuple[Cause, list[Observation]]]
 
@@ -46,11 +52,24 @@ def diagnose(observations: Sequence[Observation], row: Convention) -> list[Findi
             causes.setdefault(cause_of_trouble(quantity, same, seen, row), []).extend(same)
         for cause, own in _numbers(quantity, seen, row, found):
             causes.setdefault(cause, []).extend(own)
+    causes = _one_of_two(causes)
     if any(cause.name == "normalised-by-unbiased-variance" for cause in causes):  # 0/0, with one value, follows
         causes = {c: own for c, own in causes.items() if c.name != "one-value-per-channel-non-finite"}
     order = {"wrong": 0, "convention": 1, "numerics": 2}
     findings = [_with_count(finding(cause, own), own, observations) for cause, own in causes.items()]
     return sorted(findings, key=lambda f: (order[f.kind], f.cause != "not-repeatable", f.cause == "unknown"))
+
+
+def _one_of_two(causes: dict[Cause, list[Observation]]) -> dict[Cause, list[Observation]]:
+    """Call two gradients swapped only if each of them is what the other should be."""
+    found: dict[Cause, list[Observation]] = {}
+    for cause, own in causes.items():
+        which = {o.quantity.removeprefix("frozen ") for o in own}
+        if cause.name == SWAPPED.name and len(which) == 1:
+            name, title = ALONE[which.pop()]
+            cause = replace(cause, name=name, title=title)
+        found[cause] = own
+    return found
 
 
 def _with_count(f: Finding, explained: Sequence[Observation], observations: Sequence[Observation]) -> Finding:

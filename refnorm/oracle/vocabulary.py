@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 from refnorm.conventions import POLICIES
 from refnorm.golden.situations import SITUATIONS
-from refnorm.oracle.circumstances import CIRCUMSTANCES, SIZES
+from refnorm.oracle.circumstances import CIRCUMSTANCES, MEASURES, SIZES
+from refnorm.oracle.diagnose import ALONE
 from refnorm.oracle.measure import known_gradients as gradients
 from refnorm.oracle.measure import known_maps as maps
 from refnorm.oracle.measure import known_updates as updates
@@ -48,6 +49,8 @@ def vocabulary() -> dict[str, Word]:
             causes[f"{what}-{policy.replace(' ', '-')}"] = Word(kind, f"{what.replace('-', ' ')}: {meaning}")
     for circumstance in (*CIRCUMSTANCES, *SIZES):
         causes[circumstance.name] = Word("wrong", f"wrong {circumstance.words}")
+    for name, (words, _) in MEASURES.items():
+        causes.setdefault(name, Word("wrong", "wrong " + words.partition("{")[0] + "some value on, and right below"))
     for situation in SITUATIONS:
         causes.setdefault(f"only-{situation.name}", Word("wrong", f"wrong only here: {situation.why}"))
     return causes
@@ -100,6 +103,11 @@ OTHERS = (
         (f"computed-in-{kind}", "numerics", f"right to the precision of {kind} alone: something is rounded to it")
         for kind in ("float32", "float16", "bfloat16")
     ),
+    *(
+        (f"accumulates-in-{kind}", "numerics", f"right if sums are taken in {kind} itself, and not in float32")
+        for kind in ("float16", "bfloat16", "float16-and-bfloat16")
+    ),
+    *((name, "wrong", f"{title}; the other is right") for name, title in ALONE.values()),
     ("eps-ignored", "wrong", "eps is accepted, and another value is used whatever is passed"),
     *(
         (f"{what}-clipped", "wrong", f"{words} is cut off at a bound, and right within")
