@@ -303,7 +303,7 @@ def is_flushed(o: Observation) -> bool:
 
 def nearest(observations: Sequence[Observation], declared: Convention) -> str | None:
     """Name the row under which the running statistics and policies that were seen conform; None if there is none."""
-    policies = [o for o in observations if o.policy]
+    policies = [o for o in observations if o.policy and o.case.undefined]
     moving = [o for o in observations if o.quantity in ("running mean", "running variance") and o.actual is not None]
     for row in sorted(ROWS.values(), key=lambda row: row.name == "paper"):  # a framework says more
         if row.name == declared.name or not moving:

@@ -185,11 +185,15 @@ def _remarks(observations: Sequence[Observation]) -> tuple[str, ...]:
         alike = [o for o in fragile if (o.quantity, o.case.kind) == (quantity, kind)]
         tier = next(t for t in TIERS if t is WORST or all(t.name in o.tiers for o in alike))
         lines.setdefault(tier, {}).setdefault(quantity, []).append(kind)
-    return tuple(
-        f"fragile: right formula, computed as by {tier.name}: the error grows {tier.growth} ("
-        + "; ".join(f"{quantity}: {' '.join(kinds)}" for quantity, kinds in where.items())
-        + ")"
-        for tier, where in lines.items()
+    noted = dict.fromkeys(o.policy for o in observations if o.quantity == "repeatability" and o.policy)
+    return (
+        *noted,
+        *(
+            f"fragile: right formula, computed as by {tier.name}: the error grows {tier.growth} ("
+            + "; ".join(f"{quantity}: {' '.join(kinds)}" for quantity, kinds in where.items())
+            + ")"
+            for tier, where in lines.items()
+        ),
     )
 
 

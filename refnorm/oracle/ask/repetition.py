@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,15 +11,23 @@ from refnorm.formats import Array
 from refnorm.golden.inputs import Case
 from refnorm.oracle.ask.answers import Asking, Kind, Trouble, Unanswered
 
-USED = ("y", "dx", "running mean", "running variance", "dgamma", "dbeta")
+TRAINED = ("y, training", "running mean", "running variance")
+GRADIENTS = ("dx", "dgamma", "dbeta")
+USED = ("y, training", "dx", "running mean", "running variance", "dgamma", "dbeta")
 
 
-def disturbance(implementation: Any, case: Case) -> Trouble | None:
-    """Say how calls disturb each other, if they do; what a call raises is judged elsewhere."""
-    return _between_calls(implementation, case) or _between_uses(implementation, case)
+Alike = Callable[[str, Any, Any], bool]  # of a quantity by its name, and two results of it
 
 
-def _between_uses(implementation: Any, case: Case) -> Trouble | None:
+def disturbance(implementation: Any, case: Case, alike: Alike) -> Trouble | None:
+    """Say how calls disturb each other, if they do; what a call raises is judged elsewhere.
+
+    ``alike`` says whether two results of one call may stand for the same.
+    """
+    return _between_calls(implementation, case, alike) or _between_uses(implementation, case, alike)
+
+
+def _between_uses(implementation: Any, case: Case, alike: Alike) -> Trouble | None:
     """Say what a layer that was used gives otherwise than a new one with the same parameters and statistics."""
     if not getattr(implementation, "reading", "") or not hasattr(implementation, "used_twice"):
         return None
@@ -34,7 +43,7 @@ def _between_uses(implementation: Any, case: Case) -> Trouble | None:
         text = unanswered.trouble.text.removeprefix("used_twice raised ")
         return Trouble(Kind.DISTURBED, f"a layer that is used a second time raises {text}")
     used, new = pairs[::2], pairs[1::2]
-    differs = [name for name, one, two in zip(USED, used, new, strict=True) if not _same(one, two)]
+    differs = [name for name, one, two in zip(USED, used, new, strict=True) if not alike(name, one, two)]
     if not differs:
         return None
     if set(differs) <= {"dgamma", "dbeta"} and all(
@@ -45,13 +54,14 @@ def _between_uses(implementation: Any, case: Case) -> Trouble | None:
             f"{' and '.join(differs)} of a second backward are added to those of the first, and no method clears them"
         )
         return Trouble(Kind.DISTURBED, text)
+    differs = [name.removesuffix(", training") for name in differs]
     what = " and ".join(filter(None, (", ".join(differs[:-1]), differs[-1])))
     return Trouble(
         Kind.DISTURBED, f"a layer gives another {what} when it is used again than a new one of the same parameters"
     )
 
 
-def _between_calls(implementation: Any, case: Case) -> Trouble | None:
+def _between_calls(implementation: Any, case: Case, alike: Alike) -> Trouble | None:
     """Say how calls of functions disturb each other."""
     asked = Asking(implementation, case)
     gamma, beta, mean, var = asked.parameters()
@@ -68,21 +78,21 @@ def _between_calls(implementation: Any, case: Case) -> Trouble | None:
         *first, cache = train(x)
         kept = [*map(_copy, first)]
         *again, cache_again = train(x)
-        if not all(map(_same, kept, again)):
+        if not all(map(alike, TRAINED, kept, again)):
             return Trouble(Kind.DISTURBED, "the same call gives different results when repeated")
         gradients = backward(cache_again) if hasattr(implementation, "backward") else []
         if x.tobytes() != before:
             return Trouble(Kind.WRITTEN, "backward writes into x, which its cache refers to")
         train(other)
-        if not all(map(_same, kept, first)):
+        if not all(map(same, kept, first)):
             return Trouble(Kind.DISTURBED, "a later call writes into results that an earlier one returned")
         if not gradients:
             return None
-        if not all(map(_same, gradients, backward(cache))):
+        if not all(map(alike, GRADIENTS, gradients, backward(cache))):
             text = "backward uses what the latest forward left, not the cache that it is given"
             return Trouble(Kind.DISTURBED, text)
         try:
-            if not all(map(_same, gradients, backward(cache))):
+            if not all(map(alike, GRADIENTS, gradients, backward(cache))):
                 text = "a second backward with the same cache gives different results: it uses up its cache silently"
                 return Trouble(Kind.DISTURBED, text)
         except Unanswered:
@@ -96,7 +106,8 @@ def _copy(a: Any) -> Any:
     return np.array(a) if isinstance(a, np.ndarray) else a
 
 
-def _same(a: Any, b: Any) -> bool:
+def same(a: Any, b: Any) -> bool:
+    """Say whether two results have the same numbers, NaN where NaN is; what has none is judged elsewhere."""
     if not all(isinstance(each, np.ndarray | np.generic) and each.dtype.kind in "biufV" for each in (a, b)):
-        return True  # no numbers: that is judged elsewhere
+        return True
     return bool(np.array_equal(np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64), equal_nan=True))
