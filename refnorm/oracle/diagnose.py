@@ -36,6 +36,8 @@ ALONE = {  # names and titles, if one of two parameters' gradients is what the o
     "dbeta": ("dbeta-is-dgamma", "dbeta is the sum of dy x_hat, which is dgamma"),
 }
 
+HALF = ("float16", "bfloat16")
+
 Explained = list[tuple[Cause, list[Observation]]]
 
 
@@ -132,6 +134,13 @@ def _reasons(
     if len(failed) > MOST * len(comparable) and all(np.all(np.isnan(o.actual)) for o in failed):
         title = f"{quantity} is NaN throughout: something is read that was never computed"
         return [(Cause("wrong", "returns-nan", title, "Nothing can be computed with it."), failed)]
+    narrow = [o for o in failed if NARROW.name in o.tiers]
+    narrow = narrow if sum(o.narrow_tells for o in narrow) >= MOST * len(narrow) else []
+    for apart in (narrow, [o for o in failed if o.case.kind in HALF]):
+        if not explanation and 0 < len(apart) < len(failed):  # what else fails has a cause of its own
+            kept, rest = ([o for o in some if o not in apart] for some in (seen, failed))
+            first = _reasons(quantity, kept, rest, row, found, rest)
+            return [*first, *_reasons(quantity, [o for o in seen if o not in rest], apart, row, found, apart)]
     result: Explained = []
     if not explanation:
         explanation, lost = _overflow(quantity, failed, comparable, row, found)
@@ -149,7 +158,9 @@ def _reasons(
         found.append(explanation)
         return [*result, *((cause, list(failed)) for cause in explanation.causes)]
     far = [o for o in comparable if o.case.situation.name == "large-mean" and o.case.kind in ("float64", "float32")]
-    if all(ONE_PASS.name in o.tiers for o in failed) and not (far and all(o.passed for o in far)):
+    if narrow and len(narrow) == len(failed):
+        cause = _narrow_sums(failed)
+    elif all(ONE_PASS.name in o.tiers for o in failed) and not (far and all(o.passed for o in far)):
         title = (
             "digits are lost when the mean is large: the variance is E[x^2] - E[x]^2 in one pass, or something like it"
         )
@@ -162,11 +173,6 @@ def _reasons(
         )
         effect = "The error grows with ((k - mean)/std)^2: k should be near the mean, as the running mean may be."
         cause = Cause("numerics", "shifted-one-pass-variance", title, effect)
-    elif all(NARROW.name in o.tiers for o in failed):
-        kind = " and ".join(dict.fromkeys(o.case.kind for o in failed))
-        title = f"right if sums are taken in {kind} itself; they must be kept in float32 or wider"
-        effect = "Digits are lost with every value that is added, and sums of thousands stop growing."
-        cause = Cause("numerics", f"accumulates-in-{kind.replace(' ', '-')}", title, effect)
     elif kind := _coarser(failed, comparable, row):
         title = f"right to the precision of {kind} alone: something on the way is rounded to it"
         effect = "Digits that the caller's format has are lost, whatever the data."
@@ -179,6 +185,14 @@ def _reasons(
             return [*result, *((cause, list(failed)) for cause in partial)]
         cause = _unexplained(quantity, failed, passed, likely)
     return [*result, (cause, failed)]
+
+
+def _narrow_sums(failed: Sequence[Observation]) -> Cause:
+    """Return the cause of failures that sums in the format of x explain."""
+    kind = " and ".join(dict.fromkeys(o.case.kind for o in failed))
+    title = f"right if sums are taken in {kind} itself; they must be kept in float32 or wider"
+    effect = "Digits are lost with every value that is added, and sums of thousands stop growing."
+    return Cause("numerics", f"accumulates-in-{kind.replace(' ', '-')}", title, effect)
 
 
 def _in_circumstances(

@@ -55,6 +55,7 @@ class Observation:
     policy : outcome of a case that only has policies (one value, empty batch).
     tiers : names of the tiers whose bounds hold, if that of pairwise sums does not.
     resolution : the smallest error, relative to its element, that would have been found.
+    narrow_tells : whether sums in the format of x itself would explain it, and not just anything.
     """
 
     quantity: str
@@ -70,6 +71,7 @@ class Observation:
     policy: str = ""
     tiers: tuple[str, ...] = ()
     resolution: float = np.inf
+    narrow_tells: bool = False
 
     @property
     def passed(self) -> bool:
@@ -164,11 +166,10 @@ def compared(case: Case, row: Convention, quantity: str, result: Result, limit: 
             return bool(np.all((error <= allowed) | np.isinf(allowed) | (ratio == 0)))
 
         finest = PAIRWISE if case.table is None else SUMMED
-        tells = NARROW.sums_in(case.kind) != WORST.sums_in(case.kind) and resolves(
-            bound_of(case, row, quantity, NARROW), expected, ratio > 1
-        )
-        asked = [tier for tier in TIERS[2:] if tier is not NARROW or tells]
+        narrow = case.kind != WORST.sums_in(case.kind)
+        asked = [tier for tier in TIERS[2:] if narrow or tier is not NARROW]
         tiers = () if limit is finest or within(finest) else tuple(tier.name for tier in asked if within(tier))
+        tells = NARROW.name in tiers and resolves(bound_of(case, row, quantity, NARROW), expected, ratio > 1)
     yield Observation(
         quantity,
         case,
@@ -181,6 +182,7 @@ def compared(case: Case, row: Convention, quantity: str, result: Result, limit: 
         actual=values,
         tiers=tiers,
         resolution=resolution,
+        narrow_tells=tells,
     )
 
 

@@ -115,7 +115,7 @@ FOLDED = Tier("folded y = x a + b", "like |mean|/std", _halves, folded=True)
 COMBINED = Tier("row-by-row updates and folded maps", "like m |mean|/std", _any_order, updates, folded=True)
 SHIFTED = Tier("one-pass variance of x less one of its values", "like (max|x - mean|/std)^2", _any_order, shifted)
 ONE_PASS = Tier("one-pass variance E[x^2] - E[x]^2", "like (mean/std)^2", _any_order, one_pass, folded=True)
-NARROW = replace(COMBINED, name="sums in the format of x", accumulate="bfloat16")
+NARROW = replace(ONE_PASS, name="sums in the format of x", accumulate="bfloat16")
 TIERS = (WIDE, PAIRWISE, ROW_BY_ROW, WELFORD, FOLDED, COMBINED, SHIFTED, ONE_PASS, NARROW)
 WORST = COMBINED  # what still conforms: all of the tiers before it
 BY_NAME = {
