@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from refnorm.golden.situations import (
     TRAINING,
     Situation,
 )
+
+if TYPE_CHECKING:
+    from refnorm.golden.repeats import Repeats
 
 OPERATIONS = {"training": (*TRAINING, *SECOND_ORDER), "inference": (*INFERENCE, *FROZEN_SECOND_ORDER)}
 
@@ -93,24 +96,6 @@ class Case:
     def finite(self) -> bool:
         """Whether exact arithmetic applies."""
         return self.situation.content not in ("nan", "inf", "nan-upstream")
-
-
-@dataclass(frozen=True, eq=False)
-class Repeats:
-    """The different pairs of x and dy in each channel of a large case, and where in the large one each stands.
-
-    Attributes
-    ----------
-    case : its x is (1, channels, pairs), with ``times``.
-    index : of x's shape in the large case; flat indices of x in ``case``.
-    """
-
-    case: Case
-    index: Any
-
-    def spread(self, values: Floats) -> Floats:
-        """Return what is known of each pair for each value of the large case; what is known of channels stays."""
-        return values.reshape(-1)[self.index] if values.shape == self.case.x.shape else values
 
 
 def cases(

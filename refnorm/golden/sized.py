@@ -22,7 +22,8 @@ import numpy as np
 import numpy.typing as npt
 
 from refnorm.formats import Floats, rounded
-from refnorm.golden.inputs import Case, Repeats
+from refnorm.golden.inputs import Case
+from refnorm.golden.repeats import Repeats
 from refnorm.golden.rule import hashed, uniform
 from refnorm.golden.situations import Situation
 
@@ -102,9 +103,17 @@ def sized_case(id: str) -> Case | None:
     return sized(found[1], found[2], tuple(map(int, found[3].split("x")))) if found else None
 
 
-@lru_cache(maxsize=2)  # large
 def sized(operation: str, kind: str, shape: tuple[int, ...]) -> Case:
-    """Build the case of a shape."""
+    """Build the case of a shape; those of the usual trial are kept."""
+    return _kept(operation, kind, shape) if shape in SHAPES[kind] else _built(operation, kind, shape)
+
+
+@lru_cache(maxsize=64)
+def _kept(operation: str, kind: str, shape: tuple[int, ...]) -> Case:
+    return _built(operation, kind, shape)
+
+
+def _built(operation: str, kind: str, shape: tuple[int, ...]) -> Case:
     m, channels = math.prod(shape) // shape[1], shape[1]
     seed = int(hashed(1, sum(n * 31**k for k, n in enumerate(shape)))[0]) % 4099 + 1000
     columns = [_channel(m, (c + seed) % len(KINDS), 97 * c + seed, kind) for c in range(channels)]

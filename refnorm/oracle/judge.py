@@ -12,6 +12,7 @@ import numpy.typing as npt
 from refnorm.conventions.row import Convention
 from refnorm.formats import FORMATS, Floats, numpy_dtype, unit_roundoff
 from refnorm.golden.inputs import Case
+from refnorm.golden.repeats import Repeats
 from refnorm.golden.truth import NotHeld, truth
 from refnorm.oracle.ask.answers import Answer, Kind, NoArray, Result, Trouble
 from refnorm.oracle.bounds import bounds
@@ -91,8 +92,8 @@ def limits(case: Case, row: Convention, answer: Answer, limit: Tier = WORST) -> 
     found = dict.fromkeys(RETURNS["train"], SUMMED) if _adds_up(case, row, answer) else {}
     y = answer.results.get("y, training")
     if isinstance(y, np.ndarray) and y.shape == case.x.shape:
-        error = np.abs(truth(case, row, "y, training").error_of(y.astype(float)))
-        if np.all(error <= bound_of(case, row, "y, training", SUMMED)):
+        *_, difference = _of_pairs(case.table, truth(case, row, "y, training"), case.kind, y.astype(float))
+        if np.all(np.abs(difference) <= bounds(case, row, SUMMED)["y, training"]):
             found |= dict.fromkeys(RETURNS["backward"], SUMMED)
     return found
 
@@ -146,12 +147,22 @@ def compared(case: Case, row: Convention, quantity: str, result: Result, limit: 
     if array is None or not array.size:
         return
     exact, kind = truth(case, row, quantity), kind_of(case, quantity)
-    values, expected = np.asarray(array, dtype=np.float64), exact.rounded(kind)
-    bound = np.broadcast_to(bound_of(case, row, quantity, limit), exact.shape)
+    whole = values = np.asarray(array, dtype=np.float64)
+    repeats = case.table if values.shape == case.x.shape else None
+    if repeats is None:
+        expected, difference = exact.rounded(kind), exact.error_of(values)
+    else:  # each pair once, by the extremes of what came back for it
+        expected, values, difference = _of_pairs(repeats, exact, kind, whole)
+
+    def allowed(tier: Tier) -> Floats:
+        given = bound_of(case, row, quantity, tier) if repeats is None else bounds(case, row, tier)[quantity]
+        return np.broadcast_to(given, values.shape)
+
+    bound = allowed(limit)
     if trouble is not None and array.dtype.name in FORMATS:  # another format: noted, not charged as an error as well
         bound = bound + unit_roundoff(array.dtype.name) * np.abs(expected)
     with np.errstate(all="ignore"):
-        error = np.abs(exact.error_of(values))
+        error = np.abs(difference)
         ratio = np.where(np.isinf(bound), np.where(np.isfinite(values), 0.0, np.inf), error / bound)
         ratio = np.where(np.isnan(ratio), np.inf, ratio)
         size = np.abs(expected)
@@ -159,31 +170,39 @@ def compared(case: Case, row: Convention, quantity: str, result: Result, limit: 
         resolution = float(np.min(bound[told] / size[told], initial=np.inf))
         unasked = (values == expected) | ~np.isfinite(expected)  # of what overflows, or is not known, no NaN is asked
         ratio = np.where(unasked, np.where(np.isnan(values), np.inf, 0.0), ratio)
-        worst = np.unravel_index(int(np.argmax(ratio)), exact.shape)
+        worst = np.unravel_index(int(np.argmax(ratio)), values.shape)
 
         def within(tier: Tier) -> bool:
-            allowed = np.broadcast_to(bound_of(case, row, quantity, tier), exact.shape)
-            return bool(np.all((error <= allowed) | np.isinf(allowed) | (ratio == 0)))
+            return bool(np.all((error <= allowed(tier)) | np.isinf(allowed(tier)) | (ratio == 0)))
 
         finest = PAIRWISE if case.table is None else SUMMED
         narrow = case.kind != WORST.sums_in(case.kind)
         asked = [tier for tier in TIERS[2:] if narrow or tier is not NARROW]
         tiers = () if limit is finest or within(finest) else tuple(tier.name for tier in asked if within(tier))
-        tells = NARROW.name in tiers and resolves(bound_of(case, row, quantity, NARROW), expected, ratio > 1)
+        tells = NARROW.name in tiers and resolves(allowed(NARROW), expected, ratio > 1)
+        index = worst if repeats is None else repeats.place(worst, values[worst], whole)
     yield Observation(
         quantity,
         case,
         ratio=float(ratio[worst]),
-        index=tuple(int(i) for i in worst),
+        index=tuple(int(i) for i in index),
         expected=float(expected[worst]),
         got=float(values[worst]),
         error=float(error[worst]),
         bound=float(bound[worst]),
-        actual=values,
+        actual=whole,
         tiers=tiers,
         resolution=resolution,
         narrow_tells=tells,
     )
+
+
+def _of_pairs(repeats: Repeats, exact: Any, kind: str, whole: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return what each pair must be, the least and the largest that came back for it, and the errors of both."""
+    extremes, gone = repeats.extremes(whole), repeats.missing()
+    expected = np.broadcast_to(exact.table.rounded(kind), extremes.shape)
+    values = np.where(gone, expected, extremes)
+    return expected, values, np.stack([np.where(gone, 0.0, exact.table.error_of(each)) for each in values])
 
 
 def resolves(bound: Floats, expected: Floats, where: Floats) -> bool:

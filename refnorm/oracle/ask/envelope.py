@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from refnorm.formats import FORMATS
-from refnorm.golden.inputs import Case, Repeats
+from refnorm.golden.inputs import Case
+from refnorm.golden.repeats import Repeats
 from refnorm.oracle.ask.box import Box, Misshapen, Refused
 from refnorm.oracle.ask.interface import formats_of
 
