@@ -201,7 +201,7 @@ class HalfEps(Injected):
     [
         (NoDgamma, "dgamma is wrong only for 133221 values per channel or more (65537 are right)"),
         (WithoutXHat, "dx is wrong only for 131 values per channel or more"),
-        (NothingForLargeValues, "y, training is wrong only where the largest |x| is"),
+        (NothingForLargeValues, "zeros are returned: only where the largest |x| is"),
         (HalfEps, "y, training is wrong only for eps below 1e-06"),
     ],
 )

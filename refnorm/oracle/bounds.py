@@ -69,7 +69,7 @@ from refnorm.oracle.tiers import WORST, Batch, Tier, least_error, one_pass, shif
 def bounds(case: Case, convention: Convention, tier: Tier = WORST) -> dict[str, Floats]:
     """Return the bound of every quantity of a case, by the oracle's names; inf where only finiteness is asked for.
 
-    Where a large case repeats few pairs, they are those of the pairs; `refnorm.golden.repeats.Repeats.spread` lays them out.
+    Where a large case repeats few pairs, they are those of the pairs, which `refnorm.golden.repeats` lays out.
     """
     return _bounds(case if case.table is None else case.table.case, convention, tier)
 
