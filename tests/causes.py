@@ -218,4 +218,6 @@ BESIDES: dict[str, set[str]] = {
     "inf_updates_first": {"non-finite-handling"},
     "num_half_inside": {"only-mixed-precision", "only-large-count"},
     "num_half_count_overflows": {"only-large-count"},
+    "inf_fp16_casts_parameters_down": {"only-mixed-precision+only-negative-gamma"},
+    "run_kept_in_dtype_of_x": {"accumulates-in-float16"},
 }

@@ -244,7 +244,7 @@ def test_products_rounded_to_half_are_named_and_those_in_full_precision_pass():
     report = refnorm.check(by_name.products_rounded(), dtypes=["float32", "float16"])
     (finding,) = report.findings
     assert (finding.kind, finding.cause) == ("numerics", "double-backward-products-rounded")
-    assert {case.split(".")[3] for case in finding.cases} == {"mixed-precision", "half-overflow"}
+    assert {case.split(".")[3] for case in finding.cases} == {"mixed-precision", "half-overflow", "setting"}
 
 
 def test_every_name_has_its_mutant():

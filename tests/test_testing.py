@@ -16,6 +16,8 @@ import pytest
 from mutants import INVENTED, REAL, Correct
 
 import refnorm
+from refnorm.golden.settings import setting_ids
+from refnorm.golden.sized import sized_ids
 from refnorm.oracle.ask.target import TargetError
 from refnorm.oracle.report import Report
 from refnorm.testing import assert_conforms, case_by_case
@@ -52,6 +54,7 @@ def test_the_page_taken_literally_passes(tmp_path, blocks):
     implementation, per_case, single = blocks
     status, printed = suite(tmp_path, "-n", "2", my_bn=implementation, test_batch_norm=per_case + "\n\n" + single)
     expected = sum(len(list(refnorm.golden.cases(dtype=kind))) for kind in ("float64", "float32"))
+    expected += sum(len(sized_ids(kind)) + len(setting_ids(kind)) for kind in ("float64", "float32"))
     assert status == 0, printed
     assert counts(printed) == {"passed": expected + 2}, printed  # calls, and the single test
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from refnorm.golden.inputs import Case
+from refnorm.golden.sized import NAME as SIZED
 
 EXCEPTIONS = 1 / 6  # of all that is right: a circumstance that holds for more of it tells little about what is wrong
 ENOUGH = 3  # situations that must fail before a circumstance of sizes, or two at once, is believed
@@ -42,7 +43,9 @@ CIRCUMSTANCES: tuple[Circumstance, ...] = (
     ),
     Circumstance("only-narrow", "only in formats narrower than float64", lambda c: c.kind != "float64"),
     Circumstance("only-one-sample", "only for a batch of one sample", lambda c: c.x.shape[0] == 1),
-    Circumstance("only-constant-channel", "only in a constant channel", lambda c: c.situation.content == "constant"),
+    Circumstance(
+        "only-constant-channel", "only in a constant channel", lambda c: c.situation.content in ("constant", SIZED)
+    ),
     Circumstance("only-gamma-zero", "only where gamma is 0", lambda c: c.gamma is not None and not np.all(c.gamma)),
     Circumstance(
         "only-gamma-small",
@@ -105,7 +108,7 @@ MEASURES: dict[str, tuple[str, Callable[[Case], float]]] = {  # what a case may 
         lambda c: 1 / c.eps if c.eps else np.inf,
     ),
 }
-SEEN = 8  # cases that are right with less: so many make a limit
+SEEN, LEVELS = 8, 3  # cases that are right with less, and of how many sizes: so many make a limit
 FEW = 1 / 4  # of the failures: cases that are right although they have more
 
 
@@ -117,9 +120,9 @@ def limits_seen(failed: Sequence[Case], passed: Sequence[Case]) -> list[tuple[Ci
     Examples
     --------
     >>> from refnorm.golden.inputs import case
-    >>> small, large = (case(f"bn.training.float32.sized.{shape}") for shape in ("65x5", "65537x4"))
-    >>> limits_seen([large], [small] * 9)[0][0].words
-    'only for 65537 values per channel or more (65 are right)'
+    >>> *small, large = (case(f"bn.training.float32.sized.{shape}") for shape in ("65x5", "67x5", "1025x5", "65537x4"))
+    >>> limits_seen([large], small * 3)[0][0].words
+    'only for 65537 values per channel or more (1025 are right)'
     """
     kinds, found = {case.kind for case in failed}, []
     passed = [case for case in passed if case.kind in kinds]
@@ -127,7 +130,7 @@ def limits_seen(failed: Sequence[Case], passed: Sequence[Case]) -> list[tuple[Ci
         least, seen = min(map(measure, failed)), sorted(map(measure, passed))
         below = [value for value in seen if value < least]
         exceptions = len(seen) - len(below)
-        if len(below) >= SEEN and exceptions <= FEW * len(failed):
+        if len(below) >= SEEN and len(set(below)) >= LEVELS and exceptions <= FEW * len(failed):
             words = words.format(least=least, most=below[-1], inverse=1 / below[-1] if below[-1] else np.inf)
             holds = lambda c, of=measure, least=least: of(c) >= least  # noqa: E731
             found.append((Circumstance(name, words, holds), exceptions))

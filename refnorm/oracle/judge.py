@@ -114,7 +114,7 @@ def _adds_up(case: Case, row: Convention, answer: Answer) -> bool:
     if not np.all(exact):  # the batch does not enter
         return False
     factors = var.astype(float)[~constant] / exact
-    alike = float(np.ptp(factors)) <= ALIKE * unit_roundoff(case.parameters)
+    alike = bool(np.all(np.isfinite(factors))) and float(np.ptp(factors)) <= ALIKE * unit_roundoff(case.parameters)
     return alike and not np.any(mean[nothing])
 
 
