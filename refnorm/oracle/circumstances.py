@@ -46,6 +46,11 @@ CIRCUMSTANCES: tuple[Circumstance, ...] = (
     Circumstance(
         "only-constant-channel", "only in a constant channel", lambda c: c.situation.content in ("constant", SIZED)
     ),
+    Circumstance(
+        "only-dead-channel",
+        "only where a running variance is 0",
+        lambda c: c.operation == "inference" and not np.all(c.running_var),
+    ),
     Circumstance("only-gamma-zero", "only where gamma is 0", lambda c: c.gamma is not None and not np.all(c.gamma)),
     Circumstance(
         "only-gamma-small",

@@ -20,7 +20,7 @@ from refnorm.oracle.matching import explained, smooth
 from refnorm.oracle.measure.explain import Explanation
 from refnorm.oracle.measure.known_gradients import SWAPPED
 from refnorm.oracle.quantities import BEHAVIOURS, FURTHER, QUANTITIES
-from refnorm.oracle.tiers import NARROW, ONE_PASS, SHIFTED
+from refnorm.oracle.tiers import IN_ONE_FORMAT, NARROW, ONE_PASS, SHIFTED
 from refnorm.oracle.troubles import alike, cause_of_trouble
 
 SEVERAL = 3  # cases in a circumstance: of fewer no formula is read
@@ -157,7 +157,7 @@ def _reasons(
     if explanation:
         found.append(explanation)
         return [*result, *((cause, list(failed)) for cause in explanation.causes)]
-    far = [o for o in comparable if o.case.situation.name == "large-mean" and o.case.kind in ("float64", "float32")]
+    far = [o for o in comparable if o.case.situation.name == "large-mean"]  # where one pass shows
     if narrow and len(narrow) == len(failed):
         cause = _narrow_sums(failed)
     elif all(ONE_PASS.name in o.tiers for o in failed) and not (far and all(o.passed for o in far)):
@@ -278,7 +278,7 @@ def _one_way(failed: Sequence[Observation], row: Convention) -> bool:
 def _ratio_in(kind: str, o: Observation, row: Convention) -> float:
     """Return the largest error of an observation in bounds of another format."""
     with np.errstate(all="ignore"):
-        bound = bound_of(replace(o.case, kind=kind, parameters=kind), row, o.quantity)
+        bound = bound_of(replace(o.case, kind=kind, parameters=kind), row, o.quantity, IN_ONE_FORMAT)
         error = np.abs(truth(o.case, row, o.quantity).error_of(o.actual))
         return float(np.max(np.where(np.isinf(bound), 0, error / bound), initial=0))
 

@@ -121,4 +121,5 @@ WORST = COMBINED  # what still conforms: all of the tiers before it
 BY_NAME = {
     "wide": WIDE, "pairwise": PAIRWISE, "rows": ROW_BY_ROW, "welford": WELFORD, "folded": FOLDED, "one-pass": ONE_PASS
 }  # fmt: skip
+IN_ONE_FORMAT = replace(WORST, accumulate="bfloat16")  # what computes in the format of x throughout
 SUMMED = Tier("row-by-row sums and folded maps", "like |mean|/std", _any_order, folded=True)  # WORST but for updates
