@@ -35,7 +35,9 @@ def test_torch_conforms_in_first_order_and_its_second_order_deviates_as_recorded
     assert all(not path.not_judged for path in report.paths)
     first = [f for f in report.findings if not {q.removeprefix("frozen ") for q in f.quantities} & SECOND]
     assert [f for f in first if f.cause != "dtype-changed"] == [], str(report)
-    assert {f.title for f in first} <= {"frozen jvp: float32 comes back, expected float16"}
+    assert {f.title for f in first} <= {
+        f"frozen jvp: float32 comes back, expected {kind}" for kind in ("float16", "bfloat16")
+    }
     if not torch.__version__.startswith("2.13."):
         pytest.skip(f"the record is of torch 2.13, this is {torch.__version__}")
     for path in report.paths:
@@ -124,8 +126,15 @@ def test_the_onnx_reference_evaluator_deviates_as_recorded():
     assert causes(report) == {
         "opset 7": {"raises"},
         "opset 9": {"raises", "updated-statistics-in-inference", "half-overflow"},
-        "opset 14": {"momentum-rounded-to-float32", "half-overflow"},
-        "opset 15": {"momentum-rounded-to-float32", "dtype-changed", "half-overflow"},
+        "opset 14": {"momentum-rounded-to-float32", "half-overflow", "accumulates-in-float16"},
+        # unknown: variances in float16 that are off by up to 1.9 times the bound of sums in float32
+        "opset 15": {
+            "momentum-rounded-to-float32",
+            "dtype-changed",
+            "half-overflow",
+            "accumulates-in-bfloat16",
+            "unknown",
+        },
     }
 
 

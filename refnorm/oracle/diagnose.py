@@ -136,7 +136,7 @@ def _reasons(
         return [(Cause("wrong", "returns-nan", title, "Nothing can be computed with it."), failed)]
     narrow = [o for o in failed if NARROW.name in o.tiers]
     narrow = narrow if sum(o.narrow_tells for o in narrow) >= MOST * len(narrow) else []
-    for apart in (narrow, [o for o in failed if o.case.kind in HALF]):
+    for apart in (narrow, *([o for o in failed if o.case.kind == kind] for kind in HALF)):
         if not explanation and 0 < len(apart) < len(failed):  # what else fails has a cause of its own
             kept, rest = ([o for o in some if o not in apart] for some in (seen, failed))
             first = _reasons(quantity, kept, rest, row, found, rest)
