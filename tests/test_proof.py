@@ -16,7 +16,7 @@ import certificates
 import prove
 import pytest
 
-pytestmark = pytest.mark.filterwarnings("always:NOT TESTED")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("always:NOT TESTED")]  # a minute of Coq
 
 REQUIRED = frozenset(filter(None, os.environ.get("REFNORM_TOOLS", "").split(",")))
 
