@@ -81,7 +81,7 @@ def test_a_book_with_a_mistake_is_not_built(tmp_path):
     (tmp_path / "good.md").write_text(BARE, encoding="utf-8")
     listed = "\n".join(["good", *(name for name, *_ in MISTAKES if name != "alone")])
     (tmp_path / "index.md").write_text(f"# Book\n\n```{{toctree}}\n{listed}\n```\n", encoding="utf-8")
-    done = build(tmp_path, tmp_path / "book", "-D", "page_seconds=3")
+    done = build(tmp_path, tmp_path / "book", "-D", "page_seconds=12")
     assert done.returncode == 1
     said = [line for line in done.stderr.splitlines() if "WARNING: " in line or "ERROR: " in line]
     for name, _, _, words in MISTAKES:
