@@ -21,7 +21,7 @@ pytestmark = pytest.mark.filterwarnings("always:NOT TESTED")
 BARE = GOOD.replace("[a page](findings.md), ![what it shows in words](../figures/kills.svg)", "$x^2$")
 MISTAKES = [  # name of the page, what is replaced, by what, what the build says
     ("assertion", "total = 1 + 1", "assert False, 'the root of 2 is 1'", "CellExecutionError"),
-    ("slow", "total = 1 + 1", "import time; time.sleep(3.5)\ntotal = 2", "more than 3"),
+    ("slow", "total = 1 + 1", "import time; time.sleep(8.5)\ntotal = 2", "more than 8"),
     ("noisy", "total = 1 + 1", "import warnings; warnings.warn('look out')\ntotal = 2", "stderr"),
     ("formula", "$x^2$", r"$\nonsense$", "formula not understood"),
     ("link", "(#a-section)", "(nowhere.md)", "nowhere.md"),
@@ -81,7 +81,7 @@ def test_a_book_with_a_mistake_is_not_built(tmp_path):
     (tmp_path / "good.md").write_text(BARE, encoding="utf-8")
     listed = "\n".join(["good", *(name for name, *_ in MISTAKES if name != "alone")])
     (tmp_path / "index.md").write_text(f"# Book\n\n```{{toctree}}\n{listed}\n```\n", encoding="utf-8")
-    done = build(tmp_path, tmp_path / "book", "-D", "page_seconds=12")
+    done = build(tmp_path, tmp_path / "book", "-D", "page_seconds=8")
     assert done.returncode == 1
     said = [line for line in done.stderr.splitlines() if "WARNING: " in line or "ERROR: " in line]
     for name, _, _, words in MISTAKES:
