@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from refnorm.conventions import POLICIES
+from refnorm.golden.settings import WHY
 from refnorm.golden.situations import SITUATIONS
 from refnorm.oracle.circumstances import CIRCUMSTANCES, MEASURES, SIZES
 from refnorm.oracle.diagnose import ALONE
@@ -51,6 +52,8 @@ def vocabulary() -> dict[str, Word]:
         causes[circumstance.name] = Word("wrong", f"wrong {circumstance.words}")
     for name, (words, _) in MEASURES.items():
         causes.setdefault(name, Word("wrong", "wrong " + words.partition("{")[0] + "some value on, and right below"))
+    causes["only-setting"] = Word("wrong", f"wrong only here: {WHY}")
+    causes["only-sized"] = Word("wrong", "wrong only here: a size at which kernels break")
     for situation in SITUATIONS:
         causes.setdefault(f"only-{situation.name}", Word("wrong", f"wrong only here: {situation.why}"))
     return causes
