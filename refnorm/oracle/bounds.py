@@ -45,6 +45,12 @@ mean|g| + |x_hat| d_c + |c| d_x_hat; by |c| times the computed mean of x_hat, de
 paper's chain adds and a gradient in two steps takes away; by 6 roundings of g and mean g and 8 of x_hat c (the chain
 through var^(-3/2)); folded, dx = a g + b x + k, by 2u |c|(|x| + |mean|)/s.
 
+Half formats. Sums, moments and 1/s are in float32 unless a tier says otherwise, u and eta theirs; all other operations
+are rounded to the format of x.
+
+Sums of known terms. In a case of sizes h u is 0 where every partial sum is a number of the format, whatever the order,
+and at most n - 1 roundings for n terms that are not 0; a mean of 0 is then exact (see `Sums.cost`).
+
 Floors. Each product may underflow, which costs eta times what it is multiplied with afterwards.
 
 Where. y and statistics are judged where the squares of x are finite in the candidate's format, gradients where also
