@@ -1,23 +1,26 @@
-"""What the whole suite leaves to a run of its own: of tests that only repeat themselves with other values, two thirds.
+"""What the whole suite leaves to a run of its own: of tests that only repeat themselves with other values, nine tenths.
 
-``pytest`` runs every test function, and of each in a module that says `SAMPLED` the first, fourth, seventh ... of its
-parameters. Whoever names a file, as `.ci/run` does with these, gets all of it.
+``pytest`` runs every test function, and of each in a module that says `SAMPLED` the first, eleventh ... of its
+parameters. ``pytest --rest`` runs what that leaves, as `.ci/run` does; whoever names a file gets all of it.
 """
 
 from collections import Counter
 
 import pytest
 
-ONE_IN = 3
+ONE_IN = 10
 collect_ignore = ["conftest.py", "doors"]  # for doctests: the one has none, and what people write is not run here
 
 
 def pytest_addoption(parser):
-    parser.addoption("--sampled", action="store_true", help="one in three parameters of the modules that say SAMPLED")
+    parser.addoption("--sampled", action="store_true", help="one in ten parameters of the modules that say SAMPLED")
+    parser.addoption("--rest", action="store_true", help="what --sampled leaves out, and what is slow")
 
 
 def pytest_configure(config):
-    if config.args_source is pytest.Config.ArgsSource.TESTPATHS:
+    if config.option.rest:
+        config.option.markexpr = ""
+    elif config.args_source is pytest.Config.ArgsSource.TESTPATHS and config.option.markexpr == "not slow":
         config.option.sampled = True  # handed on to the processes that share the work
 
 
@@ -27,17 +30,19 @@ def pytest_report_header(config):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    if not config.getoption("sampled"):
+    if not (config.option.sampled or config.option.rest):
         return
     seen = Counter()
-    kept, left = [], []
+    sample, rest = [], []
     for item in items:
+        if item.get_closest_marker("slow") is not None:
+            rest.append(item)
+            continue
         function = getattr(item, "originalname", None)
         if function is None or not getattr(getattr(item, "module", None), "SAMPLED", False):
-            kept.append(item)
+            sample.append(item)
             continue
-        if item.get_closest_marker("slow") is None:
-            seen[item.module.__name__, function] += 1
-        (kept if seen[item.module.__name__, function] % ONE_IN == 1 else left).append(item)
-    items[:] = kept
+        seen[item.module.__name__, function] += 1
+        (sample if seen[item.module.__name__, function] % ONE_IN == 1 else rest).append(item)
+    items[:], left = (rest, sample) if config.option.rest else (sample, rest)
     config.hook.pytest_deselected(items=left)

@@ -108,7 +108,7 @@ def test_a_correct_file_conforms_with_status_0(write, tmp_path):
 )  # fmt: skip
 def test_a_wrong_file_is_convicted_with_a_plain_sentence(write, tmp_path, old, new, quantity, sentence):
     name = write("wrong.py", altered(old, new))
-    done = alone("check", name, "--convention", "torch", "--dtypes", "float64", cwd=tmp_path)
+    done = refnorm("check", name, "--convention", "torch", "--dtypes", "float64", cwd=tmp_path)
     assert done.returncode == 1
     assert sentence in done.stdout
     assert f"seen in {quantity}" in done.stdout
@@ -266,7 +266,8 @@ def test_bad_options_are_status_2(tmp_path):
         ("check", "x", "--dtypes", "float8"),
         ("nope",),
     ):
-        assert alone(*arguments, cwd=tmp_path).returncode == 2
+        assert refnorm(*arguments, cwd=tmp_path).returncode == 2
+    assert alone("nope", cwd=tmp_path).returncode == 2
 
 
 def test_the_installed_command_is_the_same(tmp_path):
@@ -393,8 +394,8 @@ def test_output_goes_into_what_is_no_file_and_behind_a_link(write, tmp_path):
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
 
 
-def test_a_new_file_has_the_mode_that_the_umask_leaves(tmp_path):
-    command = f"umask 077; {sys.executable} -m refnorm identify refnorm --output new.txt"
+def test_a_new_file_has_the_mode_that_the_umask_leaves(write, tmp_path):
+    command = f"umask 077; {sys.executable} -m refnorm gradcheck {write('pair.py', PAIR)} --output new.txt"
     subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, check=True)
     assert stat.S_IMODE((tmp_path / "new.txt").stat().st_mode) == 0o600
 

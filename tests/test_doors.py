@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command import called
 
 import refnorm
 from refnorm.golden.inputs import case
@@ -40,8 +41,7 @@ EXPECTED = [
 
 def checked(folder, target, *options):
     """Judge a target as the command line does; return the exit status, the report, and what else was said."""
-    command = [sys.executable, "-m", "refnorm", "check", target, "--format", "json", *options]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    done = called("check", target, "--format", "json", *options, cwd=folder)
     return done.returncode, json.loads(done.stdout) if done.stdout else None, done.stderr
 
 

@@ -13,6 +13,8 @@ import pytest
 from figures import kills
 from figures.__main__ import NAMES, made, stored
 
+SAMPLED = True  # see conftest.py
+
 pytestmark = pytest.mark.filterwarnings("always:NOT TESTED")
 
 

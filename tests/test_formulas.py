@@ -19,6 +19,8 @@ from refnorm.oracle.measure.fit import multiplied, summed
 from refnorm.oracle.measure.naming_gradients import expected_formula
 from refnorm.oracle.report import Report
 
+SAMPLED = True  # see conftest.py
+
 
 def findings(implementation, dtypes=("float64",), convention="torch"):
     return {f.cause: f for f in refnorm.check(implementation, convention, dtypes=dtypes).findings}

@@ -11,6 +11,7 @@ import sys
 
 import numpy as np
 import pytest
+from command import called
 from installed import framework
 
 from refnorm.conventions import ROWS
@@ -18,6 +19,8 @@ from refnorm.oracle.apart import identify_apart
 from refnorm.oracle.ask.target import Target, TargetError, load_target
 from refnorm.oracle.identify import identify
 from refnorm.oracle.measure.numerics import numerics
+
+SAMPLED = True  # see conftest.py
 
 
 class Plain:
@@ -344,10 +347,6 @@ def test_installed_frameworks_agree_with_their_row(name):
             assert identity.differs == (), identity.path
 
 
-def run(*arguments):
-    return subprocess.run([sys.executable, "-m", "refnorm", *arguments], capture_output=True, text=True, timeout=300)
-
-
 HOMEWORK = """\
 import numpy as np
 
@@ -366,17 +365,17 @@ def batchnorm_forward(x, gamma, beta, bn_param):
 def test_a_file_is_identified_on_the_command_line(tmp_path):
     file = tmp_path / "homework.py"
     file.write_text(HOMEWORK)
-    outcome = run("identify", str(file), "--format", "json")
+    outcome = called("identify", str(file), "--format", "json")
     assert outcome.returncode == 0, outcome.stderr
     (path,) = json.loads(outcome.stdout)["paths"]
     assert path["nearest"] == ["cs231n"]
-    shown = run("identify", str(file))
+    shown = called("identify", str(file))
     assert "nearest row" in shown.stdout
     assert "cs231n" in shown.stdout
 
 
 def test_a_bad_target_is_one_line(tmp_path):
-    outcome = run("identify", str(tmp_path / "absent.py"))
+    outcome = called("identify", str(tmp_path / "absent.py"))
     assert (outcome.returncode, outcome.stdout) == (2, "")
     assert outcome.stderr.count("\n") == 1
     assert "Traceback" not in outcome.stderr

@@ -21,6 +21,8 @@ from refnorm.oracle.outputs import judge
 from refnorm.oracle.report import Cell, Path, Report
 from refnorm.testing import assert_conforms, case_by_case
 
+SAMPLED = True  # see conftest.py
+
 HOMEWORK = """
 import numpy as np
 

@@ -21,6 +21,8 @@ import pytest
 
 from refnorm import gradcheck
 
+SAMPLED = True  # see conftest.py
+
 DRAWS = 2000  # of each of five functions
 
 

@@ -29,6 +29,8 @@ from refnorm.oracle.shown import junit, markdown
 from refnorm.oracle.tiers import ONE_PASS, PAIRWISE, ROW_BY_ROW, WIDE
 from refnorm.oracle.vocabulary import known_formulas
 
+SAMPLED = True  # see conftest.py
+
 FAST = ("float64",)
 
 
@@ -71,10 +73,11 @@ def test_a_correct_implementation_conforms_in_every_format():
     assert set(report.paths[0].not_judged) == {"jvp", "double backward"}
 
 
-def test_refnorm_itself_conforms_in_every_format():
-    report = refnorm.check("refnorm", dtypes=("float64", "float32", "float16", "bfloat16"))
+@pytest.mark.parametrize("kind", ["float64", "float32", "float16", "bfloat16"])
+def test_refnorm_itself_conforms_in_every_format(kind):
+    report = refnorm.check("refnorm", dtypes=(kind,))
     assert report.conforms, str(report)
-    assert {c.dtype for c in report.paths[0].cells} == {"float64", "float32", "float16", "bfloat16"}
+    assert {c.dtype for c in report.paths[0].cells} == {kind}
     assert all(c.worst <= 0.5 for c in report.paths[0].cells)
 
 

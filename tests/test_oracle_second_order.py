@@ -30,6 +30,8 @@ from refnorm.oracle.quantities import FURTHER
 from refnorm.oracle.second_bounds import second_bounds
 from refnorm.oracle.worlds import world
 
+SAMPLED = True  # see conftest.py
+
 ROW = CONVENTIONS["torch"]
 
 
@@ -111,7 +113,7 @@ class Ours(Reference):
 
 
 def test_refnorm_conforms():
-    report = refnorm.check("refnorm")
+    report = refnorm.check("refnorm", dtypes=("float32",))
     assert report.conforms, str(report)
     judged_rows = {cell.quantity for cell in report.paths[0].cells}
     assert set(FURTHER) <= judged_rows

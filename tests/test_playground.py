@@ -34,6 +34,8 @@ from refnorm.golden.truth import _computed
 sys.path.insert(0, str(FOLDER))
 import browser
 
+SAMPLED = True  # see conftest.py
+
 pytestmark = pytest.mark.filterwarnings("always:NOT TESTED")
 
 PAGE = FOLDER / "playground"

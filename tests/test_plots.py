@@ -20,6 +20,8 @@ from refnorm.oracle.ask.target import Target
 from refnorm.oracle.measure.numerics import numerics
 from refnorm.plots import PLOTS, conditioning, conformance, lag, module, rendered, significant, small_batch
 
+SAMPLED = True  # see conftest.py
+
 SMALL = ("small-batch", "--counts", "2", "4", "--samples", "500")
 
 

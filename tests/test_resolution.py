@@ -22,6 +22,8 @@ from refnorm.oracle.bounds import bounds
 from refnorm.oracle.observe import observed
 from refnorm.oracle.tiers import NARROW, SUMMED
 
+SAMPLED = True  # see conftest.py
+
 TORCH = CONVENTIONS["torch"]
 KINDS = ("float64", "float32", "float16", "bfloat16")
 TRAINED = ("y, training", "running mean", "running variance", "dx", "dgamma", "dbeta")

@@ -30,6 +30,8 @@ from refnorm import exact
 from refnorm.formats import FORMATS
 from refnorm.reference._layout import kept_axes
 
+SAMPLED = True  # see conftest.py
+
 C = accuracy.C
 MAPS = ("training", "inference")
 every_map = pytest.mark.parametrize("which", MAPS)

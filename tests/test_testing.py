@@ -1,8 +1,8 @@
 """`refnorm.testing` as the author of a framework uses it, and the page that tells how, taken literally.
 
-The suites below are run by pytest in folders of their own. Verified: what conforms passes case by case, also shared out
-by pytest-xdist; a bug fails in the cases that show it, with its cause; what is not offered is skipped; a baseline turns
-known findings, and no others, into expected failures.
+The page is run by pytest in a folder of its own; other tests are called one by one. Verified: what conforms passes case
+by case, also shared out by pytest-xdist; a bug fails in the cases that show it, with its cause; what is not offered is
+skipped; a baseline turns known findings, and no others, into expected failures.
 """
 
 import json
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from command import called
 from mutants import INVENTED, REAL, Correct
 
 import refnorm
@@ -50,82 +51,89 @@ def blocks():
     return code
 
 
+@pytest.mark.slow
 def test_the_page_taken_literally_passes(tmp_path, blocks):
     implementation, per_case, single = blocks
     status, printed = suite(tmp_path, "-n", "2", my_bn=implementation, test_batch_norm=per_case + "\n\n" + single)
-    expected = sum(len(list(refnorm.golden.cases(dtype=kind))) for kind in ("float64", "float32"))
-    expected += sum(len(sized_ids(kind)) + len(setting_ids(kind)) for kind in ("float64", "float32"))
     assert status == 0, printed
-    assert counts(printed) == {"passed": expected + 2}, printed  # calls, and the single test
+    assert counts(printed) == {"passed": _asked("float64", "float32") + 2}, printed  # calls, and the single test
+
+
+def test_the_page_in_one_format_passes(tmp_path, blocks):
+    implementation, per_case, _ = blocks
+    per_case = per_case.replace('"torch")', '"torch", dtypes=["float32"])')
+    status, printed = suite(tmp_path, my_bn=implementation, test_batch_norm=per_case)
+    assert status == 0, printed
+    assert counts(printed) == {"passed": _asked("float32") + 1}, printed
+
+
+def _asked(*kinds):
+    """Return how many cases there are in some formats."""
+    return sum(len([*refnorm.golden.cases(dtype=k)]) + len(sized_ids(k)) + len(setting_ids(k)) for k in kinds)
+
+
+def outcomes(implementation, **options):
+    """Call each test that `case_by_case` makes; return what came of it, and its words, by the test's id."""
+    test = case_by_case(implementation, **options)
+    found = {}
+    for parameters in test.pytestmark[0].args[1]:
+        try:
+            test(*parameters.values)
+            found[parameters.id] = "passed", ""
+        except (pytest.fail.Exception, pytest.skip.Exception, pytest.xfail.Exception) as outcome:
+            found[parameters.id] = type(outcome).__name__.lower(), str(outcome)
+    return found
+
+
+def having(outcome, found):
+    return {id: said for id, (what, said) in found.items() if what == outcome}
+
+
+def written(folder, source):
+    (folder / "my_bn.py").write_text(source)
+    return f"{folder / 'my_bn.py'}:BatchNorm"
 
 
 def test_a_mistake_in_it_fails_where_it_shows_and_says_why(tmp_path, blocks):
-    implementation, per_case, _ = blocks
-    per_case = per_case.replace('"torch")', '"torch", dtypes=["float32"])')
-    wrong = implementation.replace("var * m / (m - 1)", "var")
-    assert wrong != implementation
-    status, printed = suite(tmp_path, my_bn=wrong, test_batch_norm=per_case)
-    assert status == 1
-    assert "cause: running-variance-biased" in printed
-    failed = set(re.findall(r"FAILED \S+\[(\S+)\]", printed))
+    wrong = blocks[0].replace("var * m / (m - 1)", "var")
+    assert wrong != blocks[0]
+    found = outcomes(written(tmp_path, wrong), convention="torch", dtypes=["float32"])
+    failed = having("failed", found)
+    assert all("cause: running-variance-biased" in said for said in failed.values())
     finding = refnorm.check(INVENTED["run_variance_biased"](), "torch", dtypes=["float32"]).findings[0]
-    assert failed == set(finding.cases)
-    snippet = re.search(r'python -c "(.*)"', printed).group(1)
+    assert set(failed) == set(finding.cases)
+    snippet = re.search(r'python -c "(.*)"', next(iter(failed.values()))).group(1)
     shown = subprocess.run([sys.executable, "-c", snippet], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert "expected" in shown.stdout
 
 
-ONLY = """
-import refnorm.testing
-from my_bn import BatchNorm
+def test_a_baseline_makes_known_findings_expected_and_no_others(tmp_path, blocks):
+    wrong = blocks[0].replace("var * m / (m - 1)", "var")
+    target, known = written(tmp_path, wrong), tmp_path / "known.json"
+    asked = ["--convention", "torch", "--dtypes", "float32", "--format", "json", "--output", str(known)]
+    assert called("check", target, *asked).returncode == 1
+    jsonschema.validate(json.loads(known.read_text()), SCHEMA)
+    options = {"convention": "torch", "dtypes": ["float32"], "baseline": known}
+    found = outcomes(target, **options)
+    assert having("failed", found) == {}
+    assert len(having("xfailed", found)) > 40
+    worse = wrong.replace("x_hat * along(dgamma / m, dy)", "x_hat * along(dgamma, dy)")
+    assert worse != wrong
+    found = outcomes(written(tmp_path, worse), **options)
+    assert any("cause: dx-variance-term-not-divided" in said for said in having("failed", found).values())
 
 
 class Only:
-    infer, normalise = BatchNorm.infer, BatchNorm.normalise
+    """Inference alone, of an implementation that has more."""
+
+    def infer(self, *given):
+        return Correct().infer(*given)
 
 
-test = refnorm.testing.case_by_case(Only(), dtypes=["float32"])
-"""
-
-
-def test_a_baseline_makes_known_findings_expected_and_no_others(tmp_path, blocks):
-    implementation, per_case, _ = blocks
-    per_case = per_case.replace('"torch")', '"torch", dtypes=["float32"])')
-    wrong = implementation.replace("var * m / (m - 1)", "var")
-    (tmp_path / "my_bn.py").write_text(wrong)
-    command = [
-        sys.executable,
-        "-m",
-        "refnorm",
-        "check",
-        "my_bn:BatchNorm",
-        "--convention",
-        "torch",
-        "--dtypes",
-        "float32",
-        "--format",
-        "json",
-        "--output",
-        "known.json",
-    ]
-    subprocess.run(command, cwd=tmp_path, check=False, capture_output=True)
-    jsonschema.validate(json.loads((tmp_path / "known.json").read_text()), SCHEMA)
-    accepting = per_case.replace('"torch", ', '"torch", baseline="known.json", ')
-    status, printed = suite(tmp_path, my_bn=wrong, test_batch_norm=accepting)
-    assert status == 0, printed
-    assert counts(printed)["xfailed"] > 40
-    worse = wrong.replace("x_hat * along(dgamma / m, dy)", "x_hat * along(dgamma, dy)")
-    status, printed = suite(tmp_path, my_bn=worse, test_batch_norm=accepting)
-    assert status == 1
-    assert "cause: dx-variance-term-not-divided" in printed
-
-
-def test_what_is_not_offered_is_skipped(tmp_path, blocks):
-    status, printed = suite(tmp_path, "-rs", my_bn=blocks[0], test_only=ONLY)
-    assert status == 0, printed
-    assert counts(printed)["skipped"] == 3
+def test_what_is_not_offered_is_skipped():
+    skipped = having("skipped", outcomes(Only(), dtypes=["float32"]))
     for name in ("train", "backward", "frozen"):
-        assert f"there is no function {name}: not judged" in printed
+        assert skipped[f"no-{name}"] == f"there is no function {name}: not judged"
 
 
 def test_assert_conforms_raises_the_report():
