@@ -12,7 +12,7 @@ import pytest
 
 from refnorm.conventions import ROWS
 from refnorm.frameworks import ADAPTERS
-from refnorm.matrix import ENTRIES, Entry, changes, environments, read, write
+from refnorm.matrix import ENTRIES, Entry, changes, environments, history, read, write
 from refnorm.matrix import frameworks as measuring
 from refnorm.matrix.table import MODELLED, html_page, in_few_words, markdown_page, rows
 
@@ -137,6 +137,31 @@ def test_written_results_are_read_back_and_nothing_is_left_aside(tmp_path):
     assert sorted(f.name for f in tmp_path.iterdir()) == ["matrix.html", "matrix.md", "refnorm.json"]
 
 
+def test_a_run_that_changes_results_is_in_the_history_and_on_the_pages(tmp_path):
+    first = json.loads((RESULTS / "onnx.json").read_text())
+    write({"onnx": first}, tmp_path)
+    write({"onnx": {**first, "date": "2030-01-01"}}, tmp_path)  # the same on another day
+    assert history(tmp_path) == []
+    assert "has changed" not in (tmp_path / "matrix.md").read_text()
+    second = json.loads(json.dumps(first)) | {"date": "2030-02-01"}
+    second["versions"]["target"] = "9.9"
+    second["paths"]["opset 9"]["measurements"][0]["value"] = "<b>"
+    write({"onnx": second}, tmp_path)
+    write({"onnx": second, "refnorm": json.loads((RESULTS / "refnorm.json").read_text())}, tmp_path)  # as a run goes on
+    (entry,) = history(tmp_path)
+    assert (entry["framework"], entry["date"]) == ("onnx", "2030-02-01")
+    assert entry["version"] == [first["versions"]["target"], "9.9"]
+    assert len(entry["changes"]) == 2
+    page = (tmp_path / "matrix.md").read_text()
+    assert f"2030-02-01, onnx {first['versions']['target']} to 9.9, refnorm {first['refnorm']}:" in page
+    assert "-> <b>" in page.partition("## What has changed")[2]
+    assert "-&gt; &lt;b&gt;" in (tmp_path / "matrix.html").read_text().partition("What has changed")[2]
+    write({"onnx": first}, tmp_path)
+    assert [e["date"] for e in history(tmp_path)] == ["2030-02-01", first["date"]]
+    assert read(tmp_path)["onnx"] == first
+    assert set(read(tmp_path)) == {"onnx", "refnorm"}  # the history is no framework
+
+
 def test_the_page_escapes_what_a_framework_says():
     results = {"torch": {"target": "torch", "date": "2026-01-01", "error": "<script>alert(1)</script>"}}
     assert "<script>" not in html_page(results)
@@ -179,8 +204,8 @@ def test_the_committed_results_are_whole():
             check = set(path["check"])
             assert check == {"error"} or check >= {"conforms", "cases", "findings", "lost"}, name
     ordered = {entry.name: results[entry.name] for entry in ENTRIES}
-    assert (RESULTS / "matrix.md").read_text() == markdown_page(ordered)
-    assert (RESULTS / "matrix.html").read_text() == html_page(ordered)
+    assert (RESULTS / "matrix.md").read_text() == markdown_page(ordered, history(RESULTS))
+    assert (RESULTS / "matrix.html").read_text() == html_page(ordered, history(RESULTS))
     assert sum(len(result.get("paths", {})) for result in results.values()) >= 30
     assert {name for name, _ in MODELLED} <= set(ROWS)
 

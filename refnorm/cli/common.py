@@ -64,22 +64,24 @@ def add_report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--convention", choices=rows, metavar="NAME", help=f"row to judge by: {', '.join(rows)}")
     known = "JSON report whose findings are known and accepted"
     parser.add_argument("--baseline", type=Path, metavar="FILE", help=known)
-    add_output(parser, ("text", "json", "markdown", "junit"))
+    add_output(parser, ("text", "json", "markdown", "junit", "badge"))
 
 
 def give_verdict(options: argparse.Namespace, target: object, report_of: Callable[[Progress], Report]) -> int:
     """Make a report, write it where and as the options ask, and return the exit status."""
     from refnorm.oracle.ask.target import TargetError
     from refnorm.oracle.baseline import against_baseline, keys_of, known
-    from refnorm.oracle.shown import junit, markdown, text
+    from refnorm.oracle.shown import badge, junit, markdown, text
 
     try:
         accepted = known(options.baseline) if options.baseline else set()
         with shown_progress() as progress:
             report = report_of(progress)
     except (TargetError, ValueError, OSError) as error:
+        if options.format == "badge":  # an older one may say that it conforms
+            deliver(badge(None), options.output)
         return failed(error)
-    writers: dict[str, Callable[[Any], str]] = {"text": text, "markdown": markdown, "junit": junit}
+    writers: dict[str, Callable[[Any], str]] = {"text": text, "markdown": markdown, "junit": junit, "badge": badge}
     writers["json"] = lambda r: json.dumps(r.to_dict(), indent=2, allow_nan=False)
     if error_text := deliver(writers[options.format](report), options.output):
         return failed(error_text)

@@ -12,9 +12,10 @@ DESCRIPTION = """\
 Measure every framework, each in a virtual environment made from its pinned requirements, and write the table.
 
 A framework that cannot be installed, crashes, or gives no answer keeps its row, which says so. The results are one
-JSON file per framework, matrix.md and matrix.html, written as they come. Environments take about 12 GB and are kept for
-the next run; uv makes them faster, where it is installed. Caffe is compiled from its sources: that needs g++, protoc
-and the development packages of protobuf, glog, gflags, Boost, OpenBLAS and HDF5.
+JSON file per framework, matrix.md and matrix.html, written as they come; history.jsonl keeps what each run changed.
+Environments take about 12 GB and are kept for the next run; uv makes them faster, where it is installed. Caffe is
+compiled from its sources: that needs g++, protoc and the development packages of protobuf, glog, gflags, Boost,
+OpenBLAS and HDF5.
 
 example:
   refnorm matrix

@@ -122,6 +122,28 @@ def findings_by_path(results: dict[str, dict[str, Any]]) -> list[tuple[str, list
     return lists
 
 
+def changed(history: Sequence[dict[str, Any]]) -> list[tuple[str, list[str]]]:
+    """Return what runs have changed, newest first: a heading and a line per measurement.
+
+    Examples
+    --------
+    >>> entry = {"framework": "torch", "date": "2026-12-01", "refnorm": ["0.1", "0.1"], "version": ["2.13", "2.14"]}
+    >>> changed([{**entry, "changes": ["eps: 1e-05 -> 0.001"]}])
+    [('2026-12-01, torch 2.13 to 2.14, refnorm 0.1', ['eps: 1e-05 -> 0.001'])]
+    """
+    return [
+        (
+            f"{e['date']}, {' '.join(filter(None, (e['framework'], _to(e['version']))))}, refnorm {_to(e['refnorm'])}",
+            e["changes"],
+        )
+        for e in reversed(history)
+    ]
+
+
+def _to(pair: Sequence[str]) -> str:
+    return " to ".join(dict.fromkeys(filter(None, pair)))
+
+
 HEAD = """\
 What each framework does, measured: every cell is an outcome of the command beside it, none is from memory.
 
@@ -133,8 +155,8 @@ row of the path; the findings themselves stand below. Remade by `refnorm matrix`
 """
 
 
-def markdown_page(results: dict[str, dict[str, Any]]) -> str:
-    """Return the table in Markdown."""
+def markdown_page(results: dict[str, dict[str, Any]], history: Sequence[dict[str, Any]] = ()) -> str:
+    """Return the table in Markdown, and what earlier runs found otherwise."""
     lines = ["# Conventions, measured", "", HEAD, f"| {' | '.join(COLUMNS)} |", f"|{' --- |' * len(COLUMNS)}"]
     lines += [f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in rows(results)]
     lines += ["", "| framework | versions | date | command |", "| --- | --- | --- | --- |"]
@@ -144,11 +166,14 @@ def markdown_page(results: dict[str, dict[str, Any]]) -> str:
     lines += ["", "## What `refnorm check` finds"]
     for path, findings in findings_by_path(results):
         lines += ["", f"{path}:", "", *(f"- {line}" for line in findings)]
+    lines += ["", "## What has changed"] if history else []
+    for title, differences in changed(history):
+        lines += ["", f"{title}:", "", *(f"- {line}" for line in differences)]
     return "\n".join(lines) + "\n"
 
 
-def html_page(results: dict[str, dict[str, Any]]) -> str:
-    """Return the table as one HTML page without scripts."""
+def html_page(results: dict[str, dict[str, Any]], history: Sequence[dict[str, Any]] = ()) -> str:
+    """Return the table as one HTML page without scripts, and what earlier runs found otherwise."""
     style = (
         "body{font:14px system-ui,sans-serif;margin:1.5rem}table{border-collapse:collapse}"
         "th,td{border:1px solid #bbb;padding:.25rem .5rem;vertical-align:top;text-align:left;max-width:22rem}"
@@ -159,10 +184,14 @@ def html_page(results: dict[str, dict[str, Any]]) -> str:
         f"<tr><th scope=row>{html.escape(row[0])}</th>{''.join(f'<td>{html.escape(c)}</td>' for c in row[1:])}</tr>\n"
         for row in rows(results)
     )
-    lists = "".join(
-        f"<h3>{html.escape(path)}</h3>\n<ul>{''.join(f'<li>{html.escape(line)}</li>' for line in lines)}</ul>\n"
-        for path, lines in findings_by_path(results)
+    lists, past = (
+        "".join(
+            f"<h3>{html.escape(title)}</h3>\n<ul>{''.join(f'<li>{html.escape(line)}</li>' for line in lines)}</ul>\n"
+            for title, lines in sections
+        )
+        for sections in (findings_by_path(results), changed(history))
     )
+    past = f"<h2>What has changed</h2>\n{past}" if past else ""
     runs = "".join(
         f"<tr><th scope=row>{html.escape(name)}</th><td>{html.escape(r.get('versions', {}).get('target', ''))}</td>"
         f"<td>{html.escape(r['date'])}</td><td><code>{html.escape(r.get('command', ''))}</code></td></tr>\n"
@@ -172,6 +201,6 @@ def html_page(results: dict[str, dict[str, Any]]) -> str:
     return (
         f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>Conventions, measured</title><style>{style}'
         f"</style>\n<h1>Conventions, measured</h1>\n<p>{intro}</p>\n<table><thead><tr>{head}</tr></thead>"
-        f"<tbody>\n{body}</tbody></table>\n<h2>What refnorm check finds</h2>\n{lists}"
+        f"<tbody>\n{body}</tbody></table>\n<h2>What refnorm check finds</h2>\n{lists}{past}"
         f"<h2>Versions and commands</h2>\n<table><tbody>{runs}</tbody></table></html>\n"
     )

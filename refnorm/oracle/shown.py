@@ -1,9 +1,11 @@
-"""A report for people and for dashboards: as text, Markdown or JUnit XML."""
+"""A report for people and for dashboards: as text, Markdown, JUnit XML, or a badge."""
 
 from __future__ import annotations
 
+import json
 import math
 import textwrap
+from collections.abc import Sequence
 from typing import Any
 from xml.etree import ElementTree
 
@@ -12,6 +14,8 @@ from refnorm.oracle.report import ROWS, Path, Report
 
 WIDTH = 110
 RESOLUTION = "relative error that shows in every quantity"
+KINDS = ("wrong", "convention", "numerics")
+COLOURS = {"conforms": "brightgreen", "wrong": "red", "convention": "orange", "numerics": "orange"}
 
 
 def text(report: Report) -> str:
@@ -132,9 +136,14 @@ def _verdict(path: Path, report: Report) -> str:
     if path.conforms:
         missing = f"; not judged: {', '.join(path.not_judged)}" if path.not_judged else ""
         return f"{name}conforms to {row}{missing}"
-    counts = [f"{sum(f.kind == kind for f in path.findings)} {kind}" for kind in ("wrong", "convention", "numerics")]
     hint = f" Nearest row: {path.nearest}." if path.nearest else ""
-    return f"{name}deviates from {row} ({', '.join(c for c in counts if not c.startswith('0'))}).{hint}"
+    return f"{name}deviates from {row} ({_counted(path.findings)}).{hint}"
+
+
+def _counted(findings: Sequence[Finding]) -> str:
+    """Say how many findings of each kind there are."""
+    kinds = [finding.kind for finding in findings]
+    return ", ".join(f"{kinds.count(kind)} {kind}" for kind in KINDS if kind in kinds)
 
 
 def _in_a_word(path: Path) -> str:
@@ -190,6 +199,29 @@ def junit(report: Report) -> str:
     suite.attrib |= {"tests": str(tests), "failures": str(failures), "skipped": str(skipped), "errors": "0"}
     ElementTree.indent(suite)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(suite, encoding="unicode")
+
+
+def badge(report: Report | None) -> str:
+    """Write the JSON that shields.io makes a badge of; None is a target that could not be judged.
+
+    What is not offered is no part of "conforms": the message says how many of the report's rows were judged.
+
+    Source: https://shields.io/badges/endpoint-badge.
+
+    Examples
+    --------
+    >>> badge(None)
+    '{"schemaVersion": 1, "label": "batch norm", "message": "not judged", "color": "lightgrey"}'
+    """
+    message, colour = "not judged", "lightgrey"
+    if report is not None and report.findings:
+        message = f"deviates from {report.convention}: {_counted(report.findings)}"
+        colour = next(COLOURS[kind] for kind in KINDS if kind in {f.kind for f in report.findings})
+    elif report is not None and report.conforms:
+        judged = min(len(ROWS) - len(path.not_judged) for path in report.paths)
+        part = "" if judged == len(ROWS) else f" in {judged} of {len(ROWS)} results"
+        message, colour = f"conforms to {report.convention}{part}", COLOURS["conforms"]
+    return json.dumps({"schemaVersion": 1, "label": "batch norm", "message": message, "color": colour})
 
 
 def _wrapped(line: str, **indents: Any) -> list[str]:
