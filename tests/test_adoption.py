@@ -214,9 +214,7 @@ def test_the_action_works_from_nothing(tmp_path):
             if "uses" not in step:
                 done = run_step(step, inputs, tmp_path, path)
         assert done.returncode == status, done.stderr
-    where = subprocess.run(
-        [bin / "python", "-c", "import refnorm; print(refnorm.__file__)"], capture_output=True, text=True
-    )
+    where = run_step({"run": "python -c 'import refnorm; print(refnorm.__file__)'"}, {}, tmp_path, path)
     assert str(tmp_path) in where.stdout
 
 
