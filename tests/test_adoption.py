@@ -2,8 +2,8 @@
 
 The steps of `action.yml` and of the workflows in `tutorials/in-your-ci.md` are read from those files and run in order,
 by the shell and with the options that GitHub uses; steps that fetch something (`uses: actions/...`, `pip install`) are
-left out here. Marked slow, and so run by their own command: the nightly, the hook and, as they download, the action as a
-whole in an empty environment, and pre-commit itself (`pip install pre-commit`).
+left out here. Marked slow, and so run by their own command: the nightly, the hook and, as they download, the action as
+a whole in an empty environment, and pre-commit itself (`pip install pre-commit`).
 
 Not verified: GitHub's own runners and shields.io.
 """

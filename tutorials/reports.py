@@ -1,4 +1,4 @@
-"""Reports that can be pasted into a project's tracker: `python tutorials/reports.py` writes `reports.md` and `reports/`.
+"""Reports to paste into a project's tracker: `python tutorials/reports.py` writes `reports.md` and `reports/`.
 
 Made from findings.md, which has scripts and what they printed, and reports.toml, which has the exact values, one
 suggestion for each report, and what has become of it. `--check` writes nothing and fails if anything would change.
