@@ -10,20 +10,24 @@ Needs pytest only for `case_by_case`. A test module of a framework may be as sho
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-from refnorm.golden.inputs import Case
+from refnorm.conventions import ROWS
+from refnorm.formats import FORMATS, Floats
+from refnorm.golden.inputs import Case, cases
 from refnorm.golden.inputs import case as case_of
+from refnorm.golden.truth import truth
 from refnorm.oracle.ask.interface import FUNCTIONS, offered
 from refnorm.oracle.ask.target import Target, TargetError, as_target, load_target
 from refnorm.oracle.baseline import Key, key, known
 from refnorm.oracle.diagnose import is_flushed
-from refnorm.oracle.judge import Observation
+from refnorm.oracle.judge import Observation, bound_of
 from refnorm.oracle.observe import disturbed, observed, ordinary
 from refnorm.oracle.plan import Plan, planned
+from refnorm.oracle.quantities import kind_of
 from refnorm.oracle.report import Report
 from refnorm.oracle.trial import trial
 
@@ -127,6 +131,67 @@ def case_by_case(
             pytest.fail(message, pytrace=False)
 
     return test
+
+
+def sample_inputs(op_info: Any, device: Any, dtype: Any, requires_grad: bool, **_: Any) -> Iterator[Any]:
+    """Yield the golden cases as PyTorch's ``SampleInput``, for the operator ``torch.nn.functional.batch_norm``.
+
+    It is what an ``OpInfo`` takes as ``sample_inputs_func``; a sample's ``name`` is the case's id, and `expected_of`
+    has what must come out. Several steps, NaN, infinities and what PyTorch refuses, in training one value per channel
+    and an eps of 0, are left out.
+
+    Parameters
+    ----------
+    op_info : not looked at.
+    device, dtype : of x; parameters and statistics have their own format, as in the case.
+    requires_grad : of x, weight and bias.
+
+    Examples
+    --------
+    >>> import pytest
+    >>> torch, _ = pytest.importorskip("torch"), pytest.importorskip("expecttest")  # PyTorch's suite needs the latter
+    >>> sample = next(sample_inputs(None, "cpu", torch.float32, False))
+    >>> sample.name, sample.input.shape, sample.kwargs["training"]
+    ('bn.training.float32.two-values.1', torch.Size([2, 3]), True)
+    """
+    import torch
+    from torch.testing._internal.opinfo.core import SampleInput
+
+    def tensor(values: Floats | None, kind: str, grad: bool = requires_grad) -> Any:
+        if values is None:
+            return None
+        return torch.tensor(values).to(device, getattr(torch, kind)).requires_grad_(grad)
+
+    (kind,) = (name for name in FORMATS if getattr(torch, name) == dtype)
+    for case in cases(dtype=kind):
+        training = case.operation == "training"
+        refused = training and (case.count < 2 or not case.eps)
+        if refused or len(case.batches) > 1 or not case.finite or not case.count or case.situation.layout != "ordinary":
+            continue
+        statistics = (tensor(v, case.parameters, False) for v in (case.running_mean, case.running_var))
+        options = {"training": training, "momentum": case.momentum, "eps": case.eps}
+        options |= {name: tensor(v, case.parameters) for name, v in (("weight", case.gamma), ("bias", case.beta))}
+        yield SampleInput(tensor(case.x, case.kind), args=tuple(statistics), kwargs=options, name=case.id)
+
+
+def expected_of(name: str, quantity: str) -> tuple[Floats, Floats]:
+    """Return what a quantity of a sample must be, exact and rounded once, and how far a right result may be off.
+
+    Parameters
+    ----------
+    name : of the sample, the case's id.
+    quantity : "y, training", "running mean", "running variance", "dx", "dgamma", "dbeta"; in inference "y, inference",
+        "frozen dx", "frozen dgamma", "frozen dbeta". Gradients are those of sum(dy * y), with ``refnorm.golden.case(
+        name).dy``.
+
+    Examples
+    --------
+    >>> value, bound = expected_of("bn.training.float32.two-values.1", "running mean")
+    >>> value.dtype, bool((bound > 0).all())
+    (dtype('float64'), True)
+    """
+    case, row = case_of(name), ROWS["torch"]
+    return truth(case, row, quantity).rounded(kind_of(case, quantity)), bound_of(case, row, quantity)
 
 
 def _loaded(implementation: Any) -> Target:

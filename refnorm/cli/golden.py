@@ -14,7 +14,8 @@ Write the golden cases' inputs, and a page of instructions, for a program in any
 
 DIR is new, empty, or an earlier export, whose outputs stay. --format onnx writes backend node tests with their exact
 outputs instead: model.onnx and test_data_set_0/ for each case; --format stablehlo writes programs, as text, that
-return what they compute and after it what is exact.
+return what they compute and after it what is exact; --format webnn writes a file of web-platform-tests, and
+--format hipdnn bundles of a graph and its tensors.
 
 example:
   refnorm golden export bn-cases --format safetensors --dtypes float32 float16
@@ -38,7 +39,8 @@ def add(subparsers: Subparsers) -> None:
     actions = golden.add_subparsers(metavar="ACTION", required=True)
     parser = add_command(actions, "export", "write inputs to compute on", EXPORT)
     parser.add_argument("directory", type=Path, metavar="DIR")
-    parser.add_argument("--format", choices=["json", "npz", "safetensors", "onnx", "stablehlo"], default="json")
+    forms = ["json", "npz", "safetensors", "onnx", "stablehlo", "webnn", "hipdnn"]
+    parser.add_argument("--format", choices=forms, default="json")
     add_dtypes(parser)
     parser.set_defaults(run=run_export)
     parser = add_command(actions, "lint", "prove that the set is whole", LINT)

@@ -25,16 +25,15 @@ Progress = Callable[[int, int, str], None]
 
 SCHEMA = 1
 DTYPES = ("float64", "float32", "float16")
-MANIFEST, PAGE, INPUTS, OUTPUTS, NODES, MODULES = (
-    "export.json",
-    "INSTRUCTIONS.md",
-    "inputs",
-    "outputs",
-    "node",
-    "modules",
-)
+MANIFEST, PAGE, INPUTS, OUTPUTS = "export.json", "INSTRUCTIONS.md", "inputs", "outputs"
 JUDGED = ("json", "npz", "safetensors")  # what a program writes outputs beside
-FORMS = (*JUDGED, "onnx", "stablehlo")
+FOLDERS = {
+    "onnx": "node",
+    "stablehlo": "modules",
+    "webnn": "webnn",
+    "hipdnn": "golden_reference_data",
+}  # what holds both
+FORMS = (*JUDGED, *FOLDERS)
 HERE = Path(__file__).parent
 
 
@@ -52,8 +51,9 @@ def export(
     Parameters
     ----------
     directory : where; made if it does not exist.
-    form : "json", "npz" (without pickle), "safetensors"; "onnx": tests in the layout of ONNX's backend node tests; or
-        "stablehlo": programs that return what they compute and what is exact.
+    form : "json", "npz" (without pickle), "safetensors"; "onnx": tests in the layout of ONNX's backend node tests;
+        "stablehlo": programs that return what they compute and what is exact; "webnn": tests as web-platform-tests
+        have them; or "hipdnn": bundles of hipDNN.
     dtypes : formats of x to export.
     progress : called with the number of the case, their count and the case's id.
 
@@ -65,7 +65,7 @@ def export(
     Raises
     ------
     ValueError
-        If the form or a dtype is unknown.
+        If the form or a dtype is unknown, or the form can state no case of these dtypes.
     FileExistsError
         If the directory holds something that is no export.
 
@@ -90,23 +90,32 @@ def export(
     aside = Path(tempfile.mkdtemp(dir=beside, prefix=f".{final.name}.", suffix=".part"))
     try:
         os.chmod(aside, 0o755)
-        if form == "onnx":
-            from refnorm.golden.nodes import write_nodes
-
-            entries = write_nodes(aside / NODES, chosen, progress)
-        elif form == "stablehlo":
-            from refnorm.golden.stablehlo import write_modules
-
-            entries = write_modules(aside / MODULES, chosen, progress)
-        else:
+        if form in JUDGED:
             entries = _write_inputs(aside / INPUTS, form, chosen, progress)
             (aside / OUTPUTS).mkdir()
+        else:
+            entries = _writer(form)(aside / FOLDERS[form], chosen, progress)
+        if not entries:
+            raise ValueError(f"format {form} can state no case of {', '.join(dtypes)}; choose other dtypes")
         (aside / PAGE).write_text(_page(form, entries, dtypes), encoding="utf-8")
         (aside / MANIFEST).write_text(_manifest(form, entries, dtypes), encoding="utf-8")
         _publish(aside, final)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return len(entries)
+
+
+def _writer(form: str) -> Callable[[Path, list[Case], Progress | None], list[dict[str, Any]]]:
+    """Return what writes inputs and results together into a folder, and says of each case what the manifest does."""
+    if form == "onnx":
+        from refnorm.golden.nodes import write_nodes as write
+    elif form == "stablehlo":
+        from refnorm.golden.stablehlo import write_modules as write
+    elif form == "webnn":
+        from refnorm.golden.webnn import write_webnn as write
+    else:
+        from refnorm.golden.hipdnn import write_bundles as write
+    return write
 
 
 def exported_cases(dtypes: Sequence[str]) -> list[Case]:
@@ -254,7 +263,7 @@ def _publish(aside: Path, final: Path) -> None:
         os.rename(aside, final)
         return
     (aside / "old").mkdir()
-    for name in (INPUTS, NODES, MODULES, PAGE, MANIFEST):
+    for name in (INPUTS, *FOLDERS.values(), PAGE, MANIFEST):
         if (final / name).exists() and name != MANIFEST:
             os.rename(final / name, aside / "old" / name)
         if (aside / name).exists():

@@ -49,8 +49,8 @@ def exported(root: Path) -> tuple[tuple[str, ...], list[Case]]:
         reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
         raise TargetError(f"{root} is no export ({export.MANIFEST}: {printable(reason)}); {again}") from None
     if form not in export.JUDGED:
-        what = "ONNX node tests, which a runner of those judges" if form == "onnx" else "programs with their results"
-        raise TargetError(f"{root} holds {what}; {again} --format json")
+        what = {"onnx": "ONNX node tests, which a runner of those judges", "stablehlo": "programs with their results"}
+        raise TargetError(f"{root} holds {what.get(form, f'tests for {form}')}; {again} --format json")
     if golden != SET or {id: numbers for id, (numbers, _) in listed.items()} != {
         c.id: export.fingerprint(c) for c in cases
     }:
