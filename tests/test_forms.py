@@ -69,7 +69,7 @@ def samples(torch, dtype):
     return list(sample_inputs(None, "cpu", dtype, True))
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
 def test_torchs_batch_norm_passes_every_sample(torch, dtype):
     found = samples(torch, getattr(torch, dtype))
     assert {s.name.split(".")[1] for s in found} == {"training", "inference"}
@@ -106,7 +106,7 @@ def test_a_wrong_batch_norm_fails_samples(torch):
 
     for wrong in (biased, eps_twice):
         failed = 0
-        for sample in samples(torch, torch.float64):
+        for sample in (s for s in samples(torch, torch.float64) if s.input.numel() < 1000):
             try:
                 check(torch, sample, wrong)
             except AssertionError:
