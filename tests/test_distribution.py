@@ -1,7 +1,8 @@
 """Wheel and sdist are what a maintainer of a distribution wants: whole, the same bytes whenever built, and runnable.
 
-Needs `pip install build hatchling`; with REFNORM_TOOLS=packages their absence fails. That the sdist passes its tests, on
-each Python, with lowest and newest dependencies, is `python tests/packages.py`. Marked slow, as it downloads: `pipx run`.
+Needs `pip install build hatchling`; with REFNORM_TOOLS=packages their absence fails. That the sdist passes its tests,
+on each Python, with lowest and newest dependencies, is `python tests/packages.py`. Marked slow, as it downloads: `pipx
+run`.
 
 Not verified: uploads, and that the registries trust the workflow, which is said to them and not in a file.
 """
