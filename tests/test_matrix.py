@@ -153,11 +153,14 @@ def test_a_run_that_changes_results_is_in_the_history_and_on_the_pages(tmp_path)
     assert entry["version"] == [first["versions"]["target"], "9.9"]
     assert len(entry["changes"]) == 2
     page = (tmp_path / "matrix.md").read_text()
-    assert f"2030-02-01, onnx {first['versions']['target']} to 9.9, refnorm {first['refnorm']}:" in page
+    assert f"2030-02-01, onnx, {first['versions']['target']} to 9.9, refnorm {first['refnorm']}:" in page
     assert "-> <b>" in page.partition("## What has changed")[2]
     assert "-&gt; &lt;b&gt;" in (tmp_path / "matrix.html").read_text().partition("What has changed")[2]
     write({"onnx": first}, tmp_path)
     assert [e["date"] for e in history(tmp_path)] == ["2030-02-01", first["date"]]
+    page = (tmp_path / "matrix.md").read_text().partition("## What has changed")[2]
+    assert page.count(", onnx, ") == 1  # the last of each framework; the file has all
+    assert f"{first['date']}, onnx, 9.9 to {first['versions']['target']}," in page
     assert read(tmp_path)["onnx"] == first
     assert set(read(tmp_path)) == {"onnx", "refnorm"}  # the history is no framework
 

@@ -123,20 +123,21 @@ def findings_by_path(results: dict[str, dict[str, Any]]) -> list[tuple[str, list
 
 
 def changed(history: Sequence[dict[str, Any]]) -> list[tuple[str, list[str]]]:
-    """Return what runs have changed, newest first: a heading and a line per measurement.
+    """Return the last change of each framework, newest first: a heading and a line per measurement.
 
     Examples
     --------
     >>> entry = {"framework": "torch", "date": "2026-12-01", "refnorm": ["0.1", "0.1"], "version": ["2.13", "2.14"]}
     >>> changed([{**entry, "changes": ["eps: 1e-05 -> 0.001"]}])
-    [('2026-12-01, torch 2.13 to 2.14, refnorm 0.1', ['eps: 1e-05 -> 0.001'])]
+    [('2026-12-01, torch, 2.13 to 2.14, refnorm 0.1', ['eps: 1e-05 -> 0.001'])]
     """
+    last = sorted({e["framework"]: e for e in history}.values(), key=lambda e: str(e["date"]), reverse=True)
     return [
         (
-            f"{e['date']}, {' '.join(filter(None, (e['framework'], _to(e['version']))))}, refnorm {_to(e['refnorm'])}",
+            ", ".join(filter(None, (e["date"], e["framework"], _to(e["version"]), f"refnorm {_to(e['refnorm'])}"))),
             e["changes"],
         )
-        for e in reversed(history)
+        for e in last
     ]
 
 
@@ -155,6 +156,9 @@ row of the path; the findings themselves stand below. Remade by `refnorm matrix`
 """
 
 
+PAST = "The last change of each framework; history.jsonl beside this page has all of them."
+
+
 def markdown_page(results: dict[str, dict[str, Any]], history: Sequence[dict[str, Any]] = ()) -> str:
     """Return the table in Markdown, and what earlier runs found otherwise."""
     lines = ["# Conventions, measured", "", HEAD, f"| {' | '.join(COLUMNS)} |", f"|{' --- |' * len(COLUMNS)}"]
@@ -166,7 +170,7 @@ def markdown_page(results: dict[str, dict[str, Any]], history: Sequence[dict[str
     lines += ["", "## What `refnorm check` finds"]
     for path, findings in findings_by_path(results):
         lines += ["", f"{path}:", "", *(f"- {line}" for line in findings)]
-    lines += ["", "## What has changed"] if history else []
+    lines += ["", "## What has changed", "", PAST] if history else []
     for title, differences in changed(history):
         lines += ["", f"{title}:", "", *(f"- {line}" for line in differences)]
     return "\n".join(lines) + "\n"
@@ -191,7 +195,7 @@ def html_page(results: dict[str, dict[str, Any]], history: Sequence[dict[str, An
         )
         for sections in (findings_by_path(results), changed(history))
     )
-    past = f"<h2>What has changed</h2>\n{past}" if past else ""
+    past = f"<h2>What has changed</h2>\n<p>{html.escape(PAST)}</p>\n{past}" if past else ""
     runs = "".join(
         f"<tr><th scope=row>{html.escape(name)}</th><td>{html.escape(r.get('versions', {}).get('target', ''))}</td>"
         f"<td>{html.escape(r['date'])}</td><td><code>{html.escape(r.get('command', ''))}</code></td></tr>\n"
