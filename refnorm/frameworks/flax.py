@@ -46,7 +46,8 @@ class Linen(InJax):
         options = _given(momentum=momentum, epsilon=eps)
         module = linen.BatchNorm(use_running_average=False, axis=1, use_fast_variance=self.fast, **options)
         y, moved = module.apply(module.init(jax.random.key(0), x), x, mutable=["batch_stats"])
-        return np.asarray(y), moved["batch_stats"]["mean"], moved["batch_stats"]["var"]
+        mean, var = (np.asarray(moved["batch_stats"][name]) for name in ("mean", "var"))
+        return np.asarray(y), mean, var
 
 
 class NNX(Linen):
@@ -72,7 +73,8 @@ class NNX(Linen):
         """Train a new module for one step."""
         options = _given(momentum=momentum, epsilon=eps)
         module = nnx.BatchNorm(x.shape[1], axis=1, use_fast_variance=self.fast, rngs=nnx.Rngs(0), **options)
-        return np.asarray(module(jnp.asarray(x))), module.mean.get_value(), module.var.get_value()
+        y = module(jnp.asarray(x))
+        return np.asarray(y), np.asarray(module.mean.get_value()), np.asarray(module.var.get_value())
 
 
 def version() -> str:

@@ -55,7 +55,8 @@ class BatchNorm(InJax):
         x = jnp.asarray(x)
         parameters, state = module.init(None, x)
         y, moved = module.apply(parameters, state, x)
-        return np.asarray(y), *(moved[f"bn/~/{name}_ema"]["average"].reshape(-1) for name in ("mean", "var"))
+        mean, var = (np.ravel(moved[f"bn/~/{name}_ema"]["average"]) for name in ("mean", "var"))
+        return np.asarray(y), mean, var
 
 
 def version() -> str:
