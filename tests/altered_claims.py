@@ -28,4 +28,12 @@ ALTERED = [
     ("answers.md", "\n(458, 99)\n", "\n(459, 99)\n"),
     ("answers.md", "\n[1.414, 1.155, 1.016, 1.001]\n", "\n[1.414, 1.155, 1.016, 1.000]\n"),
     ("answers.md", "\n(array([1.5]), array([3.]))\n", "\n(array([1.5]), array([1.5]))\n"),
+    ("answers-from-practice.md", "\n(1.3, array([0.6]), 4096)\n", "\n(1.3, array([1.3]), 4096)\n"),
+    ("answers-from-practice.md", "\n[1.0, -1.0]\n", "\n[1.0, 1.0]\n"),
+    ("answers-from-practice.md", "> 100 * measure", "< 100 * measure"),
+    ("answers-from-practice.md", "errors[1] < 2e-5", "errors[1] > 2e-5"),
+    ("answers-from-practice.md", "axis=(0, 1))[0]", "axis=1)[0]"),
+    ("answers-from-practice.md", "\n(13, True, True)\n", "\n(255, True, True)\n"),
+    ("answers-from-practice.md", "\n(array([inf], dtype=float16)", "\n(array([9.997e+04], dtype=float16)"),
+    ("answers-from-practice.md", "\n(2.65, True)\n", "\n(10000.0, True)\n"),
 ]
