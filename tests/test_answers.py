@@ -38,7 +38,7 @@ def test_an_averaged_model_has_the_statistics_of_the_last_model():
 def test_a_layer_without_running_statistics_normalises_by_the_batch_in_evaluation_and_refuses_one_value():
     norm = layer(track_running_stats=False).eval()
     assert norm.running_mean is None
-    assert norm(column(1, 3)).flatten().tolist() == pytest.approx([-1, 1], rel=1e-5)  # eps, halved, over a variance of 1
+    assert norm(column(1, 3)).flatten().tolist() == pytest.approx([-1, 1], rel=1e-5)  # eps is beside 1
     with pytest.raises(ValueError, match="Expected more than 1 value per channel"):
         norm(column(1))
 
