@@ -140,8 +140,8 @@ def pages(data: dict[str, Any]) -> dict[str, str]:
         "",
         "![Real bugs against situations of the golden set](../figures/kills.svg)",
         "",
-        "*What to see: no column is full, so no situation shows every bug; and rows with a single square are bugs that",
-        "show nowhere else. A dark square is a situation whose every case shows the bug, a light one some of whose do.*",
+        "*What to see: no column is full, so no situation shows every bug; rows with a single square are bugs that",
+        "show nowhere else. In a dark square every case of the situation shows the bug, in a light one some do.*",
         "",
         f"Cases that kill nothing: {sum('1' not in k for k in data['kills'].values())}. "
         f"Mutants that no case kills: {len(set(names) - set(times))}. "
