@@ -94,7 +94,7 @@ def draw(data: dict[str, Any]) -> Any:
         f"{len(bugs)} real bugs against {len(groups)} situations: the best hidden one shows in {min(filled)} of them"
     )
     axes.set_title(title, loc="left", fontsize=9)
-    axes.legend(loc="upper left", bbox_to_anchor=(0, -0.14), ncols=2, frameon=False, fontsize=8)
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False, fontsize=8, borderaxespad=0.2)
     return figure
 
 
@@ -136,7 +136,12 @@ def pages(data: dict[str, Any]) -> dict[str, str]:
         f"{len(bugs)} bugs that shipped in public projects and {len(data['invented'])} invented ones, rebuilt as",
         f"mutants in `tests/mutants.py`, each tried on the {len(data['cases'])} cases that `refnorm check` makes of",
         "the set. A case kills a mutant if the judge finds anything wrong there. Made by `python -m figures kills`;",
-        "the picture is `figures/kills.svg`.",
+        "the picture shows the real ones.",
+        "",
+        "![Real bugs against situations of the golden set](../figures/kills.svg)",
+        "",
+        "*What to see: no column is full, so no situation shows every bug; rows with a single square are bugs that",
+        "show nowhere else. In a dark square every case of the situation shows the bug, in a light one some do.*",
         "",
         f"Cases that kill nothing: {sum('1' not in k for k in data['kills'].values())}. "
         f"Mutants that no case kills: {len(set(names) - set(times))}. "

@@ -114,6 +114,16 @@ def test_every_page_and_every_formula_is_in_the_book(book):
 
 
 @pytest.mark.slow
+def test_every_page_that_runs_is_offered_as_a_notebook_and_no_other(book):
+    for name in INDEX:
+        page, runs = PAGES.get(f"{name}.md", ""), f"notebooks/{name}"
+        links = Page((book / f"{name}.html").read_text(encoding="utf-8")).links if page else []
+        offered = [link for link in links if link.startswith(runs)]
+        assert len(offered) == ("{code-cell}" in page or "\n>>> " in page), name
+        assert all((book / link).is_file() for link in offered)
+
+
+@pytest.mark.slow
 def test_the_book_fits_a_desktop_and_a_phone(book):
     assert misfits(book, need_chromium()) == []
 

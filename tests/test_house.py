@@ -37,7 +37,7 @@ MAY_IMPORT = {
 PROTOCOLS = {  # what modules of a kind all define: commands, adapters, plots
     "cli": {"add", "run"},
     "frameworks": None,
-    "plots": {"data", "draw", "caption", "collected"},
+    "plots": {"data", "draw", "caption", "table", "collected"},
 }
 TWICE: dict[str, str] = {  # names that two modules define, and why
     "affine": "the engine's map, and the exact one: the truth has its own",

@@ -4,6 +4,9 @@ Theory is checked by another road: integrals of the densities, sums of the
 weights, numbers of the literature. Not verified: how a picture looks.
 """
 
+import csv
+import io
+import itertools
 import json
 import math
 import subprocess
@@ -18,7 +21,18 @@ from test_cli import GOOD, altered, refnorm
 from refnorm.cli import main
 from refnorm.oracle.ask.target import Target
 from refnorm.oracle.measure.numerics import numerics
-from refnorm.plots import PLOTS, conditioning, conformance, lag, module, rendered, significant, small_batch
+from refnorm.plots import (
+    PLOTS,
+    activations,
+    conditioning,
+    conformance,
+    file_content,
+    lag,
+    module,
+    rendered,
+    significant,
+    small_batch,
+)
 
 SAMPLED = True  # see conftest.py
 
@@ -70,8 +84,12 @@ def test_without_output_nothing_is_replaced(tmp_path):
         (("small-batch", "--momentum", "0.1"), "unrecognized arguments"),
         (("lag", "--momentum", "1.5"), "from 0.001 to 1"),
         (("lag", "--momentum", "nan"), "from 0.001 to 1"),
-        (("lag", "--output", "lag.gif"), ".svg, .png, .pdf"),
-        (("lag", "--output", "lag"), ".svg, .png, .pdf"),
+        (("lag", "--output", "lag.gif"), ".svg, .png, .pdf, .csv, .json"),
+        (("lag", "--output", "lag"), ".svg, .png, .pdf, .csv, .json"),
+        (("lag", "--output", "lag.svg", "--format", "csv"), "lag.svg ends in .svg, and --format asks for csv"),
+        (("lag", "--format", "xlsx"), "invalid choice: 'xlsx'"),
+        (("small-batch", "--correlation"), "--correlation goes with --data"),
+        (("small-batch", "--data", "absent.npy"), "absent.npy"),
         (("lag", "--output", "absent/lag.svg"), "no directory absent"),
         (("conditioning", "absent.py"), "no file absent.py"),
         (("conformance", "absent.json"), "absent.json"),
@@ -109,6 +127,8 @@ def test_without_matplotlib_one_line_says_what_to_install_before_anything_is_mea
     assert done.stderr.startswith("refnorm: drawing needs matplotlib")
     assert "pip install matplotlib" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+    numbers = [sys.executable, "-c", code, "plot", *SMALL, "--format", "csv", "--output", "-"]
+    assert subprocess.run(numbers, capture_output=True, text=True, check=True).stdout.startswith("m,inverse,")
 
 
 def test_the_command_line_imports_no_matplotlib(tmp_path):
@@ -161,6 +181,192 @@ def test_targets_that_hang_or_take_another_format_are_said_in_a_line(tmp_path):
     (tmp_path / "double.py").write_text(GOOD + 'dtypes = ("float64",)\n')
     done = refnorm("plot", "conditioning", "double.py", "--dtype", "float16", cwd=tmp_path)
     assert (done.returncode, "it takes float64" in done.stderr) == (2, True)
+
+
+# Numbers instead of pictures.
+
+
+@pytest.mark.parametrize("name", ["small-batch", "lag"])
+def test_csv_and_json_hold_the_numbers_that_are_drawn(name):
+    plot = module(name)
+    found = plot.data()
+    again = json.loads(file_content(plot, found, "json"))
+    assert again.pop("caption") == plot.caption(found)
+    assert again == json.loads(json.dumps(found))
+    rows = list(csv.DictReader(io.StringIO(file_content(plot, found, "csv").decode())))
+    series = found["batches"] if name == "small-batch" else found["averages"]
+    for key in ("m", "kurtosis") if name == "small-batch" else ("momentum", "lag"):
+        assert [float(row[key]) for row in rows] == [b[key] for b in series]
+
+
+def test_standard_output_gets_the_file_alone_and_standard_error_a_sentence_for_each_count(tmp_path):
+    done = refnorm("plot", *SMALL, "--format", "json", "--output", "-", cwd=tmp_path)
+    assert (done.returncode, json.loads(done.stdout)["samples"], list(tmp_path.iterdir())) == (0, 500, [])
+    assert [line.split(" values per channel")[0] for line in done.stderr.splitlines()] == [
+        f"refnorm: Gaussian data, m = {m}" for m in (2, 4)
+    ]
+    drawn = subprocess.run([sys.executable, "-m", "refnorm", "plot", *SMALL, "--output", "-"], capture_output=True)
+    assert drawn.stdout.startswith(b"<?xml")
+
+
+def test_without_output_numbers_go_into_a_file_of_their_format(tmp_path):
+    done = refnorm("plot", *SMALL, "--format", "csv", cwd=tmp_path)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "small-batch.csv")
+    assert (tmp_path / "small-batch.csv").read_text().count("\n") == 3
+
+
+@pytest.mark.parametrize("name", ["conditioning", "conformance"])
+def test_a_trial_and_a_measurement_have_tables_too(name, tmp_path):
+    (tmp_path / "good.py").write_text(GOOD)
+    done = refnorm("plot", name, "good.py", "--format", "csv", "--output", "-", cwd=tmp_path)
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    if name == "conditioning":
+        (near,) = (r for r in rows if (r["what"], r["quantity"], r["mean/std"]) == ("error", "y, training", "1"))
+        assert 0 < float(near["ulp"]) < 1.01  # good.py widens, and rounds once
+    else:
+        assert {row["dtype"] for row in rows} == {"float64", "float32", "float16"}
+        assert {row["state"] for row in rows if row["quantity"] == "dx"} == {"ok"}
+
+
+def test_ticks_are_at_the_asked_counts_and_their_numbers_do_not_meet():
+    counts = [2, 3, 4, 5, 100, 101, 102, 1000]
+    figure = small_batch.draw(small_batch.data(counts, samples=2))
+    for axes in figure.axes:
+        assert axes.get_xticks().tolist() == counts
+        labels = [label.get_text() for label in axes.get_xticklabels()]
+        assert [label for label in labels if label] == ["2", "3", "4", "5", "100", "1000"]
+
+
+# A user's own activations.
+
+
+def saved(folder, x):
+    np.save(folder / "acts.npy", x, allow_pickle=True)
+    return str(folder / "acts.npy")
+
+
+def raised(x):
+    x = np.asarray(x, dtype=float).copy()
+    x[1, 1] = math.nan
+    return x
+
+
+@pytest.mark.parametrize(
+    ("x", "axis", "said"),
+    [
+        (np.arange(4.0), 1, r"shape \(4,\); samples and channels are two axes at least"),
+        (np.eye(3), 2, r"shape \(3, 3\) and no axis 2; --axis says where the channels are"),
+        (np.ones((1, 3, 5)), 1, "a batch needs two samples"),
+        (np.ones((4, 0)), 1, "a batch needs two samples"),
+        (raised(np.eye(3)), 1, "1 of 9 values that are not finite, the first in channel 1 of sample 1"),
+        (np.ones((4, 3)), 1, "one value in every channel"),
+        (np.eye(3) * 1j, 1, "complex128, not real numbers"),
+        (np.eye(3) > 0, 1, "bool, not real numbers"),
+        (np.array([[print, 1], [2, 3]], dtype=object), 1, "it holds Python objects"),
+        (np.eye(3), 1, "has 3 samples, too few for a batch of 4"),
+    ],
+)
+def test_activations_that_cannot_be_taken_are_refused_with_what_is_wrong(x, axis, said, tmp_path):
+    with pytest.raises(ValueError, match=said):
+        small_batch.data([2, 4], samples=10, activations=saved(tmp_path, x), axis=axis)
+
+
+def test_a_file_that_is_no_array_is_refused_and_nothing_in_it_runs(tmp_path):
+    class Runs:
+        def __reduce__(self):
+            return open, (str(tmp_path / "ran"), "w")
+
+    saved(tmp_path, np.array([Runs(), Runs()], dtype=object))
+    (tmp_path / "text.npy").write_text("1 2 3")
+    (tmp_path / "empty.npy").write_bytes(b"")
+    (tmp_path / "cut.npy").write_bytes((tmp_path / "acts.npy").read_bytes()[:20])
+    np.savez(tmp_path / "two.npz", a=np.eye(2), b=np.eye(3))
+    for name, said in (
+        ("acts", "Python objects"),
+        ("text", "damaged"),
+        ("empty", "damaged"),
+        ("cut", "damaged"),
+        ("two", "several arrays"),
+    ):
+        suffix = "npz" if name == "two" else "npy"
+        done = refnorm("plot", "small-batch", "--data", f"{name}.{suffix}", cwd=tmp_path)
+        assert (done.returncode, done.stdout) == (2, ""), name
+        assert said in done.stderr, (name, done.stderr)
+        assert "numpy.save" in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "ran").exists()
+
+
+def test_single_values_have_no_correlation(tmp_path):
+    with pytest.raises(ValueError, match="no positions to correlate"):
+        small_batch.data([2], samples=10, activations=saved(tmp_path, np.eye(3)), correlation=True)
+
+
+def test_the_variance_of_all_batches_without_repetition_is_as_foretold():
+    """All choices of N among n samples, by enumeration: the expected value is their plain mean."""
+    x = np.random.default_rng(0).normal(size=(5, 2, 3)) + np.random.default_rng(1).normal(size=(5, 2, 1))
+    values = np.moveaxis(x, 1, 0)
+    values = (values - values.mean(axis=(1, 2), keepdims=True)) / values.std(axis=(1, 2), keepdims=True)
+    source = activations.correlations(activations.Activations("x", values, 0))
+    for count in (2, 3, 4, 5):
+        each = [values[:, list(chosen)].var(axis=(1, 2)).mean() for chosen in itertools.combinations(range(5), count)]
+        assert small_batch.expected_variance(source, count) == pytest.approx(np.mean(each), rel=1e-12)
+
+
+def test_correlations_are_those_of_the_process_that_made_the_values(tmp_path):
+    rng = np.random.default_rng(0)
+    shared, own = rng.normal(size=(4000, 3, 1, 1)), rng.normal(size=(4000, 3, 4, 5))
+    file = saved(tmp_path, 7 + 0.1 * (shared + own))  # two positions are correlated by 1/2
+    found = activations.correlations(activations.read_activations(file))
+    assert found["rho"] == pytest.approx((1 + 19 / 2) / 20, abs=0.02)
+    assert [len(line) for line in found["along"]] == [4, 5]
+    for line in found["along"]:
+        assert line == pytest.approx([1] + [0.5] * (len(line) - 1), abs=0.02)
+
+
+def test_gaussian_activations_are_seen_as_theory_says_wherever_the_channels_are(tmp_path):
+    x = np.random.default_rng(0).normal(size=(2000, 6, 4)) * 3 - 100
+    for axis, laid in ((1, x), (-1, np.moveaxis(x, 1, -1)), (0, np.moveaxis(x, 1, 0))):
+        found = small_batch.data([2], samples=4000, activations=saved(tmp_path, laid), axis=axis)
+        (seen,) = found["batches"]
+        assert (seen["m"], seen["count"], seen["constant"], found["source"]["channels"]) == (8, 2, 0, 6)
+        assert abs(seen["kurtosis"] - small_batch.kurtosis(8)) <= 4 * seen["kurtosis_error"]
+        assert abs(seen["energy"] - small_batch.energy(8)) <= 4 * seen["energy_error"]
+        assert abs(seen["inverse"] - small_batch.inverse_mean(8)) <= 4 * seen["inverse_error"]
+        assert abs(seen["variance"] - 7 / 8) <= 4 * seen["variance_error"]
+
+
+def test_activations_of_another_distribution_are_seen_to_be_others(tmp_path):
+    x = np.maximum(np.random.default_rng(0).normal(size=(2000, 6)), 0)
+    (seen,) = small_batch.data([16], samples=4000, activations=saved(tmp_path, x))["batches"]
+    assert seen["kurtosis"] - small_batch.kurtosis(16) > 20 * seen["kurtosis_error"]
+
+
+def test_constant_channels_are_left_out_and_constant_batches_counted(tmp_path):
+    x = np.zeros((10, 2))
+    x[0, 0] = 1  # a batch of two varies if it has the first sample: 9 of 45 do
+    found = small_batch.data([2], samples=5000, activations=saved(tmp_path, x))
+    (seen,) = found["batches"]
+    assert (found["source"]["channels"], found["source"]["left_out"]) == (1, 1)
+    assert seen["constant"] == pytest.approx(36 / 45, abs=4 * math.sqrt(0.16 / 5000))
+    assert (seen["inverse"], seen["quantiles"][-1], seen["largest"]) == (None, None, 1.0)
+    words = small_batch.caption(found)
+    assert "1 constant ones left out" in words
+    assert "stretched without bound" in words
+    assert rendered(small_batch, found, "svg", "t").startswith(b"<?xml")
+
+
+def test_activations_draw_and_are_said_for_each_count_and_come_again(tmp_path):
+    x = np.random.default_rng(0).normal(size=(12, 3, 4, 5)).astype(np.float32)
+    saved(tmp_path, np.moveaxis(x, 1, -1))
+    ask = ("plot", "small-batch", "--data", "acts.npy", "--axis", "-1", "--correlation", "--counts", "2", "3", "12")
+    once, _ = (refnorm(*ask, "--samples", "50", "--output", name, cwd=tmp_path) for name in ("a.svg", "b.svg"))
+    assert once.returncode == 0, once.stderr
+    lines = once.stdout.splitlines()
+    assert lines[0] == "acts.npy: 12 samples of 4 x 5 values in 3 channels."
+    assert [line.split(" samples")[0] for line in lines[2:5]] == ["2", "3", "12"]
+    assert "too small on the mean (foretold: 0 %)" in lines[4]  # all samples: the variance of the data
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
 
 
 # Theory by another road.

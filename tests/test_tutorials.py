@@ -14,6 +14,7 @@ import sys
 import pytest
 from altered_claims import ALTERED
 from tutorial_pages import (
+    ANSWERS,
     FOLDER,
     GOOD,
     INDEX,
@@ -54,8 +55,9 @@ def test_links_and_images_of_a_page_lead_somewhere(name):
     assert broken_links(PAGES[name]) == []
 
 
-def test_fifteen_questions_have_an_answer_of_five_sentences_an_example_and_a_lab():
-    assert faults_of_answers(PAGES["answers.md"]) == []
+@pytest.mark.parametrize("page", ANSWERS)
+def test_questions_have_an_answer_of_few_sentences_an_example_and_a_lab(page):
+    assert faults_of_answers(PAGES[page], ANSWERS[page]) == []
 
 
 @pytest.mark.parametrize(
@@ -73,7 +75,15 @@ def test_fifteen_questions_have_an_answer_of_five_sentences_an_example_and_a_lab
     ],
 )
 def test_an_answer_of_bad_form_is_refused(old, new, fault):
-    assert any(fault in found for found in faults_of_answers(PAGES["answers.md"].replace(old, new)))
+    altered = PAGES["answers.md"].replace(old, new)
+    assert any(fault in found for found in faults_of_answers(altered, ANSWERS["answers.md"]))
+
+
+def test_an_answer_from_practice_without_a_source_is_refused():
+    page = "answers-from-practice.md"
+    altered = PAGES[page].replace("https://github.com/pytorch/pytorch/issues/147303", "")
+    (found,) = faults_of_answers(altered, ANSWERS[page])
+    assert found == "Why is the gradient NaN in float16 when the forward pass is fine?: no source"
 
 
 def test_every_page_is_in_the_index():

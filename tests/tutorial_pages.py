@@ -6,6 +6,7 @@ import os
 import re
 import warnings
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -122,18 +123,34 @@ def complaints(text, folder=FOLDER):
     return found + broken_links(text, folder)
 
 
-def faults_of_answers(text):
-    """Return what is wrong with the form of the page of answers."""
+class Answers(NamedTuple):
+    """The form of a page of answers."""
+
+    questions: int
+    sentences: range
+    sourced: bool  # each answer has a link to where it was asked or is documented
+
+
+ANSWERS = {
+    "answers.md": Answers(15, range(1, 6), sourced=False),
+    "answers-from-practice.md": Answers(8, range(2, 7), sourced=True),
+}
+
+
+def faults_of_answers(text, form):
+    """Return what is wrong with the form of a page of answers."""
     answers = sections(text)
-    found = [f"{len(answers)} questions, not 15"] if len(answers) != 15 else []
+    found = [f"{len(answers)} questions, not {form.questions}"] if len(answers) != form.questions else []
     for heading, body in answers:
         prose = re.sub(r"`[^`]*`", "code", FENCE.sub("", body)).split("\n", 1)[1].strip()
         answer, _, lab = prose.rpartition("\n")
         sentences = len(re.findall(r"[.!?](?=\s)", answer))
         if not heading.endswith("?"):
             found.append(f"{heading!r} is no question")
-        if not 1 <= sentences <= 5:
+        if sentences not in form.sentences:
             found.append(f"{heading}: {sentences} sentences")
+        if form.sourced and not any(target.startswith("https://") for _, _, target in LINK.findall(answer)):
+            found.append(f"{heading}: no source")
         if "\n>>> " not in body:
             found.append(f"{heading}: no example")
         links = LINK.findall(lab)

@@ -37,6 +37,7 @@ html_title = "refnorm"
 html_math_renderer = "formula"
 html_show_sphinx = False
 html_copy_source = False
+exclude_patterns = ["*.ipynb"]  # the pages, as `notebooks.py` writes them for JupyterLab
 html_domain_indices = False
 html_static_path: list[str] = ["book.css"]
 html_css_files = ["book.css"]
@@ -93,19 +94,35 @@ def slow_pages(app: Any, env: Any) -> None:
             getLogger(__name__).warning("took %.0f s, more than %d", data["runtime"], limit, location=page)
 
 
-def playground(app: Any, error: Exception | None) -> None:
-    """Put the playground beside the pages."""
+def offered(app: Any, doctree: Any, page: str) -> None:
+    """Put a link to the page as a notebook under its title."""
+    from docutils.nodes import raw, title
+
+    if page in app.offered and app.builder.format == "html":
+        file = app.offered[page]
+        words = "Open this page as a notebook" + (", with its data (.zip)" if file.endswith(".zip") else " (.ipynb)")
+        link = f'<p class="open-notebook"><a href="notebooks/{file}" download>{words}</a></p>'
+        first = next(iter(doctree.findall(title)))
+        first.parent.insert(first.parent.index(first) + 1, raw("", link, format="html"))
+
+
+def beside(app: Any, error: Exception | None) -> None:
+    """Put the playground and the notebooks beside the pages."""
     import browser
+    import notebooks
 
     if error is None and app.builder.format == "html":
         browser.write(Path(app.outdir))
+        notebooks.write_book(Path(app.outdir) / "notebooks")
 
 
 def setup(app: Any) -> dict[str, bool]:
     """Register what this file adds to Sphinx."""
     import docstrings
+    import notebooks
     import pages
 
+    app.offered = notebooks.downloads(notebooks.notebooks())
     app.add_config_value("page_seconds", 60, "env", int)
     app.add_html_math_renderer("formula", (formula, None), (formula, None))
     app.connect("builder-inited", lambda app: pages.write(FOLDER / "generated"))
@@ -113,5 +130,6 @@ def setup(app: Any) -> dict[str, bool]:
     app.connect("autodoc-process-docstring", docstrings.process, priority=400)
     app.connect("autodoc-skip-member", docstrings.skip)
     app.connect("env-updated", slow_pages)
-    app.connect("build-finished", playground)
+    app.connect("doctree-resolved", offered)
+    app.connect("build-finished", beside)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

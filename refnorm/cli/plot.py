@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +17,23 @@ from refnorm.cli.common import (
     failed,
     shown_progress,
 )
-from refnorm.cli.output import replace_file
+from refnorm.cli.output import replace_file, say
 from refnorm.conventions.rows import ROWS
 from refnorm.formats import FORMATS
-from refnorm.plots import PLOTS
+from refnorm.plots import PICTURES, PLOTS, TABLES
 
 DESCRIPTION = """\
-Draw your own numbers: a picture (SVG, PNG or PDF, by the ending of --output), and what it shows in a sentence.
+Draw your own numbers: a picture (SVG, PNG or PDF, by the ending of --output), and what it shows in sentences. Or write
+the numbers themselves: CSV or JSON.
 
-Without --output it is NAME.svg here, and a file of that name is left alone. Needs matplotlib.
+Without --output it is NAME.svg here (NAME.csv with --format csv), and a file of that name is left alone; with
+--output - it goes to standard output, and the sentences to standard error. Pictures need matplotlib.
 
 example:
   refnorm plot --list
   refnorm plot small-batch --counts 2 4 8 16
+  refnorm plot small-batch --data acts.npy --axis 1 --correlation
+  refnorm plot lag --format csv --output -
   refnorm plot lag --momentum 0.1 0.003 --output lag.png
   refnorm plot conditioning my_bn.py --dtype float16
   refnorm check my_bn.py --format json --output report.json ; refnorm plot conformance report.json
@@ -43,11 +48,22 @@ def add(subparsers: Subparsers) -> None:
     parser.add_argument("--list", action="store_true", help="say what plots there are")
     parser.set_defaults(run=run)
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--output", type=Path, metavar="FILE", help="picture to write (NAME.svg); replaced if there")
+    common.add_argument(
+        "--output", type=Path, metavar="FILE", help="file to write (NAME.svg), replaced if there; - is standard output"
+    )
+    common.add_argument("--format", choices=(*PICTURES, *TABLES), help="what to write (by the ending of --output)")
     names = parser.add_subparsers(metavar="NAME", dest="plot")
     small = _add_plot(names, "small-batch", common)
     small.add_argument("--counts", type=int, nargs="+", default=[2, 3, 4, 6, 8, 16, 32, 64, 128], metavar="M")
     small.add_argument("--samples", type=int, default=20_000, metavar="N", help="batches of each count (20000)")
+    small.add_argument(
+        "--data",
+        dest="activations",
+        metavar="FILE.npy",
+        help="your activations, as numpy.save writes them, instead of Gaussian values; M is then samples per batch",
+    )
+    small.add_argument("--axis", type=int, default=1, metavar="K", help="axis of the channels in it (1)")
+    small.add_argument("--correlation", action="store_true", help="measure how alike the values of a sample are, too")
     lag = _add_plot(names, "lag", common)
     lag.add_argument(
         "--momentum", type=float, nargs="+", default=[0.1, 0.01], metavar="A", help="weight of the new batch (0.1 0.01)"
@@ -84,18 +100,29 @@ def run(options: argparse.Namespace) -> int:
         return CONFORMS
     if options.plot is None:
         return failed(f"which plot? name one of {', '.join(plots.PLOTS)}; refnorm plot --list says what they show")
-    output = options.output or Path(f"{options.plot}.svg")
-    if obstacle := plots.obstacle(output, replace=options.output is not None):
-        return failed(obstacle)
-    module = plots.module(options.plot)
-    asked = {name: value for name, value in vars(options).items() if name in inspect.signature(module.data).parameters}
+    stream = options.output == Path("-")
     try:
+        kind = plots.file_format(None if stream else options.output, options.format)
+        output = None if stream else options.output or Path(f"{options.plot}.{kind}")
+        if obstacle := plots.obstacle(output, kind, replace=options.output is not None):
+            return failed(obstacle)
+        module, given = plots.module(options.plot), vars(options)
+        asked = {name: given[name] for name in inspect.signature(module.data).parameters if name in given}
         with shown_progress() as progress:
             data = module.data(**asked, progress=progress)
     except (TargetError, ValueError, OSError) as error:
         return failed(error)
-    caption = module.caption(data)
-    if error_text := replace_file(plots.rendered(module, data, output.suffix[1:], caption), output):
+    content, caption = plots.file_content(module, data, kind), module.caption(data)
+    if output is None:
+        if kind in ("png", "pdf"):
+            sys.stdout.buffer.write(content)
+        else:
+            sys.stdout.write(content.decode())
+        sys.stdout.flush()
+        for line in caption.splitlines():
+            say(line)
+        return CONFORMS
+    if error_text := replace_file(content, output):
         return failed(error_text)
     print(f"{caption}\n{output}")
     return CONFORMS

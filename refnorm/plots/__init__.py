@@ -1,28 +1,31 @@
 """What a user may want to draw from their own numbers; matplotlib is imported only when something is drawn.
 
 ``refnorm/plots/NAME.py`` has ``data(...)``, which measures and returns plain data; ``draw(data)``, which returns a
-figure; and ``caption(data)``, the numbers that the picture shows, in words.
+figure; ``caption(data)``, the numbers that the picture shows, in words; and ``table(data)``, the same numbers in rows.
 """
 
 from __future__ import annotations
 
+import csv
 import importlib
 import io
+import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 PLOTS: Mapping[str, str] = MappingProxyType(
     {
-        "small-batch": "statistics of few values: 1/s, kurtosis, largest |x_hat|, surviving gradient, against theory",
+        "small-batch": "statistics of few values, or of your activations: sigma/s, kurtosis, |x_hat|, gradient left",
         "lag": "a running average's lag, noise and memory of its initial value at a chosen momentum",
         "conditioning": "error against mean/std of an implementation, between the bounds of known algorithms",
         "conformance": "worst error / bound of an implementation, quantity by format, from a trial or its JSON report",
     }
 )
-FORMATS = ("svg", "png", "pdf")
+PICTURES = ("svg", "png", "pdf")
+TABLES = ("csv", "json")
 STYLE: Mapping[str, Any] = MappingProxyType(
     {
         "svg.hashsalt": "refnorm",  # the same bytes on every run
@@ -44,21 +47,56 @@ def module(name: str) -> Any:
     return importlib.import_module(f"refnorm.plots.{name.replace('-', '_')}")
 
 
-def obstacle(output: Path, replace: bool) -> str:
-    """Say what stands in the way of a picture, before anything is measured; empty if nothing does."""
-    if output.suffix[1:] not in FORMATS:
-        endings = ", ".join(f".{name}" for name in FORMATS)
-        return f"cannot tell the format of {output} from its ending; use one of {endings}"
-    if output.is_dir() or not output.parent.is_dir():
+def file_format(output: Path | None, asked: str | None) -> str:
+    """Return the format of what is written: the asked one, else that of the file's ending, else SVG.
+
+    Raises
+    ------
+    ValueError
+        The ending tells no format, or another one than was asked for.
+
+    Examples
+    --------
+    >>> file_format(Path("lag.png"), None), file_format(Path("numbers.txt"), "csv"), file_format(None, None)
+    ('png', 'csv', 'svg')
+    """
+    known = (*PICTURES, *TABLES)
+    ending = output.suffix[1:] if output else ""
+    if asked and ending in known and ending != asked:
+        raise ValueError(f"{output} ends in .{ending}, and --format asks for {asked}; leave one of them out")
+    if not asked and output and ending not in known:
+        endings = ", ".join(f".{name}" for name in known)
+        raise ValueError(f"cannot tell the format of {output} from its ending; use one of {endings}, or --format")
+    return asked or ending or "svg"
+
+
+def obstacle(output: Path | None, kind: str, replace: bool) -> str:
+    """Say what stands in the way of a file, or of a picture, before anything is measured; empty if nothing does."""
+    if output and (output.is_dir() or not output.parent.is_dir()):
         what = f"{output} is a directory" if output.is_dir() else f"there is no directory {output.parent}"
         return f"cannot write {output}: {what}"
-    if output.exists() and not replace:
+    if output and output.exists() and not replace:
         return f"{output} exists and is left alone; --output {output} replaces it"
     try:
-        importlib.import_module("matplotlib")
+        importlib.import_module("matplotlib" if kind in PICTURES else "csv")
     except ImportError as error:
         return f"drawing needs matplotlib ({error}); pip install matplotlib, or refnorm with its extra plot"
     return ""
+
+
+def file_content(plot: Any, data: Any, kind: str) -> bytes:
+    """Return the table of a plot as CSV, all of its data and its caption as JSON, or its picture."""
+    caption = plot.caption(data)
+    if kind == "json":
+        return (json.dumps({"caption": caption} | data, indent=1, allow_nan=False) + "\n").encode()
+    if kind == "csv":
+        rows = plot.table(data)
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        return text.getvalue().encode()
+    return rendered(plot, data, kind, " ".join(caption.splitlines()))
 
 
 def rendered(plot: Any, data: Any, kind: str, title: str) -> bytes:
@@ -70,6 +108,26 @@ def rendered(plot: Any, data: Any, kind: str, title: str) -> bytes:
         file = io.BytesIO()
         plot.draw(data).savefig(file, format=kind, metadata=metadata, bbox_inches="tight", dpi=150)
     return file.getvalue()
+
+
+def set_ticks(axes: Any, counts: Sequence[int] | Any, digit: float = 0.022) -> None:
+    """Put a tick at each count of a logarithmic axis, and its number where that does not meet the one before it.
+
+    Parameters
+    ----------
+    axes : whose limits are final.
+    counts : in ascending order.
+    digit : share of the axis that a digit takes; two fifths of that are left between numbers.
+    """
+    low, high = (math.log(limit) for limit in axes.get_xlim())
+    labels, free = [], -math.inf
+    for count in counts:
+        place = (math.log(count) - low) / (high - low)
+        half = digit * (len(str(count)) + 0.4) / 2
+        labels.append(str(count) if place - half >= free else "")
+        free = place + half if labels[-1] else free
+    axes.set_xticks(list(counts), labels)
+    axes.minorticks_off()
 
 
 def significant(value: Any, digits: int = 6) -> Any:

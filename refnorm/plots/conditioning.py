@@ -131,6 +131,18 @@ def caption(data: dict[str, Any]) -> str:
     return f"Worst error of {QUANTITIES[quantity]}, in {data['dtype']} ulp at mean/std 1 and 1000: {said}."
 
 
+def table(data: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return a row for each mean/std of each quantity: errors of the paths, and bounds of the tiers."""
+    rows = []
+    for kind in ("lines", "guides"):
+        for name, line in data[kind].items():
+            for quantity, values in line.items():
+                for ratio, value in zip(data["ratios"], values, strict=False):
+                    row = {"quantity": QUANTITIES[quantity], "mean/std": ratio, "ulp": value}
+                    rows.append({"what": "error" if kind == "lines" else "bound", "of": name} | row)
+    return rows
+
+
 def draw(data: dict[str, Any]) -> Any:
     """Draw one panel for each quantity that was measured."""
     from matplotlib.figure import Figure

@@ -103,6 +103,16 @@ def caption(data: dict[str, Any]) -> str:
     return f"{'; '.join(lines)}."
 
 
+def table(data: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return a row for each square."""
+    return [
+        {"path": path["name"], "quantity": quantity, "dtype": dtype} | cell
+        for path in data["paths"]
+        for quantity, row in path["cells"].items()
+        for dtype, cell in row.items()
+    ]
+
+
 def draw(data: dict[str, Any]) -> Any:
     """Draw a square for each quantity and format: blue within its bound, orange beyond, words where it deviates."""
     import matplotlib

@@ -133,6 +133,17 @@ def caption(data: dict[str, Any]) -> str:
     return f"A running average with {'; with '.join(lines)}."
 
 
+def table(data: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return a row for each momentum, theory beside what was seen."""
+    series = ("steps", "path", "deviation")
+    rows = []
+    for b in data["averages"]:
+        a = b["momentum"]
+        theory = {"lag in theory": lag(a), "effective batches in theory": effective(a), "memory in theory": memory(a)}
+        rows.append({key: value for key, value in b.items() if key not in series} | significant(theory))
+    return rows
+
+
 def draw(data: dict[str, Any]) -> Any:
     """Draw a drifting mean followed, the initial value forgotten, and lag and noise against momentum."""
     from matplotlib.figure import Figure
