@@ -63,7 +63,7 @@ def environment(name: str, environments: Path) -> str | TargetError:
     python = root / ("Scripts" if os.name == "nt" else "bin") / "python"
     if (root / "complete").exists():
         return str(python)
-    builders = [line for line in content.splitlines() if line.startswith(("setuptools==", "wheel=="))]
+    builders = [line for line in content.splitlines() if line.startswith(("packaging==", "setuptools==", "wheel=="))]
     variables = dict(os.environ)
     if uv := shutil.which("uv"):
         make = [uv, "venv", "-q", "--clear", "--python", sys.executable, str(root)]

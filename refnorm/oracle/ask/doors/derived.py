@@ -14,7 +14,7 @@ from refnorm.oracle.ask.doors.libraries import Library
 from refnorm.oracle.ask.doors.through import Through
 
 Doors = dict[int, tuple[Any, int]]  # by rank of x: how it is called, and the axis that the channels are on
-SHAPES = ((6, 3), (5, 3, 2, 4), (5, 3, 4), (3, 3, 2, 4, 2))
+SHAPES = ((6, 3), (5, 3, 2, 4), (5, 3, 4), (3, 3, 2, 4, 5))  # no two extents after the first are alike
 
 
 def finished(

@@ -33,6 +33,7 @@ class FunctionDoor:
     """A function, and how it is called: which parameter is what, how it is told to train, where results are.
 
     ``keys`` are the names in a dictionary of parameters or statistics that it takes, by what they stand for.
+    ``spread`` are the ranks of x for which parameters and statistics have that rank too: (1, C, 1, 1).
     """
 
     function: Callable[..., Any]
@@ -47,6 +48,7 @@ class FunctionDoor:
     back: Callable[..., Any] | None = None
     back_parameters: tuple[Parameter, ...] = ()
     inference_parameters: tuple[Parameter, ...] = ()
+    spread: frozenset[int] = frozenset()
 
     @property
     def roles(self) -> set[str]:
@@ -58,7 +60,7 @@ class FunctionDoor:
         self, x: Any, gamma: Any, beta: Any, mean: Any, var: Any, momentum: float, eps: float, training: bool
     ) -> tuple[Any, Any, Any, Any]:
         """Call it; return y, the statistics as they are afterwards, and what its backward needs."""
-        given = dict(zip((*ARRAYS, *SETTINGS), (x, gamma, beta, mean, var, momentum, eps), strict=True))
+        given = self.given(x, gamma, beta, mean, var, momentum, eps)
         if not training and self.inference is not None:
             result = self.inference(**{p.name: given[p.role] for p in self.inference_parameters if p.role in given})
             return of_shape(result, size_of(x)), None, None, None
@@ -68,7 +70,7 @@ class FunctionDoor:
         if not training:
             return of_shape(result, size_of(x)), mean, var, (given, result)
         moved = [
-            None if way is None else self._moved(way, role, given, arguments, result)
+            None if way is None else as_row(self._moved(way, role, given, arguments, result))
             for way, role in ((self.mean, "mean"), (self.var, "var"))
         ]
         return found_at(result, self.y), *moved, (given, result)
@@ -77,6 +79,15 @@ class FunctionDoor:
         if way[:1] != IN_PLACE:
             return found_at(result, way)
         return given[role] if len(way) == 1 else found_at(arguments[way[1]], way[2:])
+
+    def given(self, x: Any, *rest: Any) -> dict[str, Any]:
+        """Return what it is given, by what it stands for, in the shapes that it takes."""
+        arrays, settings = (x, *rest[:-2]), rest[-2:]
+        rank = len(size_of(x) or ())
+        if rank in self.spread:
+            shape = (1, -1, *[1] * (rank - 2))
+            arrays = (x, *(None if row is None else row.reshape(shape) for row in arrays[1:]))
+        return dict(zip((*ARRAYS, *SETTINGS), (*arrays, *settings), strict=True))
 
     def arguments(self, given: dict[str, Any], training: bool) -> dict[str, Any]:
         """Return what to call it with."""
@@ -115,7 +126,22 @@ class FunctionDoor:
                 said[p.name] = given[p.role]
             elif p.needed and further:
                 said[p.name] = found_at(result, further.pop(0))
-        return gradients_in(self.back(**said), size_of(given["x"]))
+        dx, dgamma, dbeta = gradients_in(self.back(**said), size_of(given["x"]))
+        return dx, as_row(dgamma), as_row(dbeta)
+
+
+def as_row(value: Any) -> Any:
+    """Return what holds a value per channel along one of several axes as a row; anything else as it is.
+
+    Examples
+    --------
+    >>> as_row(np.ones((1, 3, 1, 1))).shape, as_row(np.ones((2, 3))).shape
+    ((3,), (2, 3))
+    """
+    shape = size_of(value) or ()
+    if len(shape) < 2 or int(np.prod(shape)) != max(shape) or not hasattr(value, "reshape"):
+        return value
+    return value.reshape(-1)
 
 
 def read_function(door: FunctionDoor, library: Library, shape: tuple[int, ...]) -> FunctionDoor:
@@ -150,7 +176,7 @@ def _learned(door: FunctionDoor, library: Library, shape: tuple[int, ...], has: 
     """Call a function in both modes with different statistics: what depends on them tells which result is which."""
 
     def called(training: bool, shifted: str = "") -> tuple[Any, dict[str, Any], dict[str, Any]]:
-        given = dict(zip((*ARRAYS, *SETTINGS), (*probe(shape, library, shifted), 0.5, 2.0**-10), strict=True))
+        given = door.given(*probe(shape, library, shifted), 0.5, 2.0**-10)
         with door.mode.gradients(training):
             arguments = door.arguments(given, training)
             return door.function(**arguments), given, arguments

@@ -23,6 +23,9 @@ from refnorm.oracle.ask.doors.through import Through
 from refnorm.oracle.ask.doors.variables import Equinox, Haiku, Keras, KerasTwo, Linen, read_variables
 
 
+WHOLE = 0.9  # of a channel's values change where one does, but for those that rounding leaves as they were
+
+
 def read_thing(thing: Any, scope: dict[str, Any]) -> Through:
     """Read one thing: a function, a class, an instance, or what is declared."""
     if isinstance(thing, Declared):
@@ -53,7 +56,7 @@ def through_function(function: Callable[..., Any], scope: dict[str, Any]) -> Thr
     unbound = [p.name for p in bare.parameters if p.needed and p.role in ("", "dtype", "axis", "rank", "count", "std")]
     if unbound:
         raise NotReadable(f"it is not known what {', '.join(unbound)} {'is' if len(unbound) == 1 else 'are'}")
-    library, doors = _opened(lambda library, own: read_function(bare, library, own), used_by(function, scope))
+    library, doors = _opened(_reading(bare), used_by(function, scope), spread=True)
     door = doors[min(doors)][0]
     if library.name == "numpy" and isinstance(
         door.forward(*probe(taken_shape(doors), library), 0.5, 2.0**-10, True)[0], list
@@ -68,10 +71,20 @@ def taken_shape(doors: Doors) -> tuple[int, ...]:
     return shape if doors[min(doors)][1] == 1 else (shape[0], *shape[2:], shape[1])
 
 
+def _reading(bare: FunctionDoor) -> Callable[..., FunctionDoor]:
+    def read(library: Library, shape: tuple[int, ...], spread: bool = False) -> FunctionDoor:
+        ranks = frozenset([len(shape)] if spread else [])
+        return read_function(replace(bare, spread=ranks), library, shape)
+
+    return read
+
+
 def _opened(
-    read: Callable[[Library, tuple[int, ...]], Any], libraries: list[Library], last: bool = False
+    read: Callable[..., Any], libraries: list[Library], last: bool = False, spread: bool = False
 ) -> tuple[Library, Doors]:
     """Return the first library whose arrays are taken, and by rank how, and where the channels are.
+
+    With ``spread``, parameters of shape (1, C, 1, 1) are tried where rows of them are not taken.
 
     Raises
     ------
@@ -82,10 +95,14 @@ def _opened(
     for library in libraries:
         doors: Doors = {}
         for shape in SHAPES:
-            for axis in (1,) if len(shape) == 2 else (-1,) if last else (1, -1):
+            ways: list[tuple[int, dict[str, bool]]] = [(-1, {})] if last and len(shape) > 2 else [(1, {})]
+            if len(shape) > 2 and not last:
+                first = any(axis == 1 for rank, (_, axis) in doors.items() if rank > 2)  # then in every rank
+                ways += [*([(1, {"spread": True})] if spread else []), *([] if first else [(-1, {})])]
+            for axis, how in ways:
                 own = shape if axis == 1 else (shape[0], *shape[2:], shape[1])
                 try:
-                    door = read(library, own)
+                    door = read(library, own, **how)
                     if len(shape) > 2 and not _keeps(door, library, own, axis, alone=2 not in doors):
                         continue
                 except Exception as error:  # of foreign code: another library, or rank, may do
@@ -102,7 +119,8 @@ def _keeps(door: Any, library: Library, shape: tuple[int, ...], axis: int, alone
     """Whether channels are on this axis: a change of one value leaves the y of other channels as it was.
 
     Code for rows that is given maps may take each place in them for a channel: it does not take maps. Where it takes
-    no rows, ``alone``, that is a fault, and is left to the judge.
+    no rows, ``alone``, that is a fault, and is left to the judge. Code for maps that is given volumes may take a place
+    along their last axis for a channel: where parameters have the rank of x, that is known, and it takes no volumes.
     """
     x, *rest = probe(shape, library)
     other = np.array(to_numpy(x))
@@ -110,13 +128,16 @@ def _keeps(door: Any, library: Library, shape: tuple[int, ...], axis: int, alone
     settings = (0.5, 2.0**-10, True)
     y, changed = (np.asarray(to_numpy(door.forward(v, *rest, *settings)[0])) for v in (x, library.own(other)))
     moved = np.moveaxis(y != changed, axis, 0)
+    if len(shape) in getattr(door, "spread", ()):
+        return bool(not moved[1:].any() and np.mean(moved[0]) > WHOLE)
     shared = moved[0].reshape(len(x), -1)[:, 1:].any()  # each place in a map alone is no batch norm of channels
     return bool(not moved[1:].any() and ((axis == 1 and alone) or shared))
 
 
 def _function(doors: Doors, library: Library, partner: Any, scope: dict[str, Any]) -> Through:
     """Return a function as the judge calls it, once it is known how."""
-    door = doors[min(doors)][0]
+    spread = frozenset().union(*(d.spread for d, _ in doors.values()))
+    door = replace(doors[min(doors)][0], spread=spread)
     if partner is not None:
         door = replace(door, back=partner, back_parameters=parameters_of(partner, first="dy"))
     inference = partner_for_inference(door.function, scope)
@@ -140,6 +161,8 @@ def _function(doors: Doors, library: Library, partner: Any, scope: dict[str, Any
         words += f"; inference by {inference.__name__}"
     if partner is not None:
         words += f"; gradients by {partner.__name__}"
+    if spread:
+        words += f"; parameters of shape (1, C{', 1' * (min(spread) - 2)})" + (" and so on" if len(spread) > 1 else "")
     return finished(
         door, engine, library, words, [r for r, (_, axis) in doors.items() if axis == -1], infers, statistics, roles
     )
@@ -244,7 +267,7 @@ def through_declared(declared: Declared, scope: dict[str, Any]) -> Through:
     bare = FunctionDoor(with_fixed(thing, declared.fixed), parameters_of(thing))
     if takes is not None:
         bare = replace(bare, parameters=tuple(Parameter(n, r.replace("?", ""), False) for n, r in takes.items()))
-    library, doors = _opened(lambda library, own: read_function(bare, library, own), used_by(thing, scope), last)
+    library, doors = _opened(_reading(bare), used_by(thing, scope), last, spread=True)
     if gives := declared.gives:
         where: dict[str, Any] = {role: (k,) if len(gives) > 1 else () for k, role in enumerate(gives)}
         rest = (where["cache"],) if "cache" in where else ()
