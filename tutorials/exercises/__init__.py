@@ -19,6 +19,7 @@ import numpy as np
 
 TRIALS = 20
 TOLERANCE = 2.0**-40  # of the largest number expected: room for 2^13 roundings, and no mistake in a formula is so small
+DIGITS = 12  # what TOLERANCE is in decimal
 RIGHT, WRONG, UNANSWERED = "right", "wrong", "not answered yet"
 
 
@@ -47,7 +48,9 @@ class Lesson:
     def __call__(self, exercise: int, answer: Any) -> None:
         """Print whether the answer to an exercise is right."""
         status, words = self.judge(exercise, answer)
-        print(f"Exercise {exercise}: {status}." + (f" {words[0].upper()}{words[1:]}." if words else ""))
+        first = words.partition(" ")[0].rstrip(",")
+        words = words[:1].upper() + words[1:] if first.isalpha() and len(first) > 2 else words  # m stays m
+        print(f"Exercise {exercise}: {status}." + (f" {words}." if words else ""))
 
     def judge(self, exercise: int, answer: Any, seed: int = 0) -> Verdict:
         """Return whether an answer is right, and why; ``seed`` is that of the inputs on which a function is tried."""
@@ -89,10 +92,10 @@ class Number:
         except (TypeError, ValueError):
             return Verdict(WRONG, f"a number is asked for, and this is a {type(answer).__name__}")
         if self.near(answer, self.value):
-            return Verdict(RIGHT, f"{self.meaning} is {'about ' * (self.within > 1)}{self.value:.10g}")
+            return Verdict(RIGHT, f"{self.meaning} is {'about ' * (self.within > 1)}{self.value:.6g}")
         why = [f": {words}" for words, wrong in self.mistakes.items() if self.near(answer, wrong)]
         side = "no number" if math.isnan(answer) else "too small" if answer < self.value else "too large"
-        return Verdict(WRONG, f"{answer:.10g} is {side}{''.join(why[:1])}")
+        return Verdict(WRONG, f"{answer:.6g} is {side}{''.join(why[:1])}")
 
     def near(self, answer: float, value: float) -> bool:
         """Return whether an answer says a value with the digits that are asked for."""
@@ -146,11 +149,11 @@ class Function:
                 return Verdict(WRONG, f"it raises {type(error).__name__}: {error}".rstrip("."))
             if unanswered(given[-1]):
                 return Verdict(UNANSWERED, "")
-        complaint, error = _compared(given, [_tuple(self.truth(*_copied(case))) for case in cases], labels)
+        complaint = _compared(given, [_tuple(self.truth(*_copied(case))) for case in cases], labels)
         if complaint is None:
-            return Verdict(RIGHT, f"on {TRIALS} inputs drawn at random its largest error is {error:.0e}, relatively")
+            return Verdict(RIGHT, f"on {TRIALS} inputs drawn at random it agrees to {DIGITS} digits")
         for words, wrong in self.mistakes.items():
-            if _compared(given, [_tuple(wrong(*_copied(case))) for case in cases], labels)[0] is None:
+            if _compared(given, [_tuple(wrong(*_copied(case))) for case in cases], labels) is None:
                 return Verdict(WRONG, words)
         return Verdict(WRONG, complaint)
 
@@ -196,25 +199,23 @@ def _tuple(results: Any) -> list[Any]:
     return [np.asarray(r, dtype=np.float64) for r in (results if isinstance(results, tuple) else (results,))]
 
 
-def _compared(given: list[Any], expected: list[Any], labels: list[str]) -> tuple[str | None, float]:
-    """Return what is wrong with results, or None, and their largest error."""
-    worst = 0.0
+def _compared(given: list[Any], expected: list[Any], labels: list[str]) -> str | None:
+    """Return what is wrong with results, or None."""
     for results, rights in zip(given, expected, strict=True):
         results = results if isinstance(results, tuple) else (results,)
         if len(results) != len(rights):
-            return f"{len(rights)} results are asked for ({', '.join(labels)}), and {len(results)} came", math.inf
+            return f"{len(rights)} results are asked for ({', '.join(labels)}), and {len(results)} came"
         for label, result, right in zip(labels, results, rights, strict=True):
             try:
                 got = np.asarray(result, dtype=np.float64)
             except (TypeError, ValueError):
-                return f"{label} should be numbers, and is a {type(result).__name__}", math.inf
+                return f"{label} should be numbers, and is a {type(result).__name__}"
             if got.shape != right.shape:
-                return f"{label} should have the shape {right.shape}, and has {got.shape}", math.inf
+                return f"{label} should have the shape {right.shape}, and has {got.shape}"
             error = abs(got - right) / abs(right).max()
-            worst = max(worst, error.max())
             if not error.max() <= TOLERANCE:
-                return _difference(label, got, right), math.inf
-    return None, worst
+                return _difference(label, got, right)
+    return None
 
 
 def _difference(label: str, got: Any, right: Any) -> str:
