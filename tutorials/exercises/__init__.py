@@ -37,9 +37,9 @@ class Lesson:
     >>> check(1, ...)
     Exercise 1: not answered yet.
     >>> check(1, 12)
-    Exercise 1: wrong. 12 is too large: the sum of squares was divided by m - 1.
+    Exercise 1: wrong; 12 is too large: the sum of squares was divided by m - 1.
     >>> check(1, 36 / 4)
-    Exercise 1: right. The variance is 9.
+    Exercise 1: right; the variance is 9.
     """
 
     def __init__(self, *exercises: Number | Function | Property):
@@ -48,9 +48,7 @@ class Lesson:
     def __call__(self, exercise: int, answer: Any) -> None:
         """Print whether the answer to an exercise is right."""
         status, words = self.judge(exercise, answer)
-        first = words.partition(" ")[0].rstrip(",")
-        words = words[:1].upper() + words[1:] if first.isalpha() and len(first) > 2 else words  # m stays m
-        print(f"Exercise {exercise}: {status}." + (f" {words}." if words else ""))
+        print(f"Exercise {exercise}: {status}" + (f"; {words}." if words else "."))
 
     def judge(self, exercise: int, answer: Any, seed: int = 0) -> Verdict:
         """Return whether an answer is right, and why; ``seed`` is that of the inputs on which a function is tried."""
