@@ -1,7 +1,7 @@
 """Five ways to have x_hat in the backward pass of batch normalization, and what each keeps in memory for it.
 
-The network is a chain of linear map, batch norm without gamma and beta, and leaky ReLU. The map needs its input, and the
-ReLU the sign of its output, which is the next map's input: that is one array a layer, with or without batch norm.
+The network is a chain of linear map, batch norm without gamma and beta, and leaky ReLU. The map needs its input, and
+the ReLU the sign of its output, which is the next map's input: that is one array a layer, with or without batch norm.
 """
 
 from __future__ import annotations

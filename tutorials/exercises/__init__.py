@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-TRIALS = 20
+TRIALS = 10
 TOLERANCE = 2.0**-40  # of the largest number expected: room for 2^13 roundings, and no mistake in a formula is so small
 DIGITS = 12  # what TOLERANCE is in decimal
 RIGHT, WRONG, UNANSWERED = "right", "wrong", "not answered yet"

@@ -21,13 +21,17 @@ def follow(means: Any, momentum: float, start: float = 0.0) -> Any:
 
 def lag(momentum: float) -> float:
     """Return by how many batches the running mean is behind batch means that grow by 1."""
-    steps = int(40 / momentum)
+    steps = int(30 / momentum)
     return float(round(steps - follow(np.arange(1.0, steps + 1), momentum)[-1], 9))
 
 
 def batches_until(left: float, momentum: float) -> int:
     """Return after how many batches no more than a part of the first value is left."""
-    return 1 + int(np.argmax(follow(np.zeros(5000), momentum, start=1.0) < left))
+    running, batches = (np.ones(1), np.ones(1)), 0
+    while running[0] > left:
+        running = update_running(*running, Statistics(2, np.zeros(1), np.ones(1)), momentum=momentum)
+        batches += 1
+    return batches
 
 
 def impulses(momentum: float, batches: int) -> Any:
