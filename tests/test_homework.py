@@ -237,7 +237,10 @@ def test_the_solution_fills_in_the_file_and_changes_no_signature():
     assert signatures(SKELETON) == signatures(FINISHED)
     raised = re.findall(r"^ *raise NotImplementedError.*\n", SKELETON, re.MULTILINE)
     assert len(raised) == 3
-    kept = [line for line in ast.unparse(ast.parse(SKELETON)).splitlines() if "get(" in line or "if " in line]
+    kept = [
+        line for line in ast.unparse(ast.parse(SKELETON)).splitlines() if "bn_param.get(" in line or "if bn_" in line
+    ]
+    assert len(kept) == 4
     assert all(line in ast.unparse(ast.parse(FINISHED)) for line in kept)
 
 
