@@ -169,6 +169,11 @@ def test_no_solution_stands_above_its_exercise(page, solutions):
         assert not [line for line in lines[:at] if line.strip() in told], number
 
 
+def test_the_picture_of_the_gradients_comes_after_their_exercises():
+    text = PAGES["backward-twice.md"]
+    assert text.index("**Exercise 6.**") < text.index("figures/graph.svg") < text.index("**Exercise 7.**")
+
+
 def test_a_stub_is_no_answer_and_no_error():
     for stub in (..., None, (..., ...), lambda x: ..., lambda x: None, lambda x: (..., 1)):
         asked = Function(lambda rng: (1.0,), lambda x: x, "x") if callable(stub) else Number(1, "one")
