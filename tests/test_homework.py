@@ -8,10 +8,13 @@ is not, and name the error. Errors that no gradient shows are right for `gradche
 Not verified: half precision and mixed formats, which the assignment does not have.
 """
 
+import ast
 import contextlib
 import io
+import re
 
 import pytest
+from tutorial_pages import FENCE, FOLDER, PAGES
 
 from refnorm.cli import main
 
@@ -196,3 +199,57 @@ def test_an_error_in_the_alternative_alone_is_found_there(tmp_path):
     status, text = run("check", tmp_path, source)
     assert status == 1
     assert "backward conforms, backward_alt deviates" in text
+
+
+SKELETON = (FOLDER / "my_homework.py").read_text(encoding="utf-8")
+FINISHED = next(
+    fence[0].partition("\n")[2].rpartition("\n")[0]
+    for fence in FENCE.finditer(PAGES["solutions.md"])
+    if "def batchnorm_forward" in fence[0]
+)
+
+
+def test_the_file_that_a_reader_copies_is_not_judged_before_it_is_written(tmp_path):
+    status, text = run("check", tmp_path, SKELETON, "my_homework.py")
+    assert status == 2, text
+    assert "no result came; what has not been judged does not conform" in text
+    assert "conforms to" not in text
+    status, text = run("gradcheck", tmp_path, SKELETON, "my_homework.py")
+    assert status == 1
+    assert text.count("it raises NotImplementedError: training: mean, variance, y") == 1
+
+
+def test_the_solution_of_the_file_passes_both_and_with_an_error_neither(tmp_path):
+    for command in ("check", "gradcheck"):
+        assert run(command, tmp_path, FINISHED, "my_homework.py")[0] == 0
+        wrong = FINISHED.replace(" - x_hat * dgamma / m", "")
+        assert wrong != FINISHED
+        status, text = run(command, tmp_path, wrong, "my_homework.py")
+        assert status == 1
+        assert "no gradient flows through the variance" in text
+
+
+def test_the_solution_fills_in_the_file_and_changes_no_signature():
+    def signatures(source):
+        nodes = [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)]
+        return {node.name: [argument.arg for argument in node.args.args] for node in nodes}
+
+    assert signatures(SKELETON) == signatures(FINISHED)
+    raised = re.findall(r"^ *raise NotImplementedError.*\n", SKELETON, re.MULTILINE)
+    assert len(raised) == 3
+    kept = [
+        line for line in ast.unparse(ast.parse(SKELETON)).splitlines() if "bn_param.get(" in line or "if bn_" in line
+    ]
+    assert len(kept) == 4
+    assert all(line in ast.unparse(ast.parse(FINISHED)) for line in kept)
+
+
+def test_a_file_with_only_one_part_written_is_judged_by_that_part(tmp_path):
+    inference = "        return gamma * (x - running_mean) / np.sqrt(running_var + eps) + beta, None\n"
+    first = re.search(r"^ *raise NotImplementedError\(\"inference.*\n", SKELETON, re.MULTILINE)[0]
+    status, text = run("check", tmp_path, SKELETON.replace(first, inference), "my_homework.py")
+    assert status == 0, text
+    assert "not judged: y, training, running mean, running variance, dx, dgamma, dbeta" in text
+    status, text = run("check", tmp_path, SKELETON.replace(first, inference.replace(" + eps", "")), "my_homework.py")
+    assert status == 1
+    assert "eps" in text

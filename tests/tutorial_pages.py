@@ -79,6 +79,16 @@ def asserts(code):
     return any(isinstance(node, ast.Assert) for node in nodes) or any(name.startswith("assert") for name in called)
 
 
+def checks(code):
+    """Return (number, stub) of the exercises of a cell: a call check(number, stub), or the function it names."""
+    tree = ast.parse(re.sub(r"^%.*", "", code, flags=re.MULTILINE))
+    stubs = {node.name: ast.unparse(node) for node in tree.body if isinstance(node, ast.FunctionDef)}
+    calls = [node.value for node in tree.body if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)]
+    asked = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "check"]
+    answers = [(call.args[0].value, ast.unparse(call.args[1])) for call in asked]
+    return [(number, stubs.get(answer, answer)) for number, answer in answers]
+
+
 def anchors(text):
     """Return the anchors of the headings of a page, as code hosts make them."""
     titles = re.findall(r"^#+ (.+)$", FENCE.sub("", text), re.MULTILINE)
@@ -115,7 +125,7 @@ def complaints(text, folder=FOLDER):
     if [heading for heading, _ in parts][-2:] != LAST:
         found.append(f"the last sections must be {' and '.join(LAST)}")
     for heading, body in parts:
-        code = cells(body)
+        code = [cell for cell in cells(body) if asserts(cell) or not checks(cell)]  # exercises are left open
         if code and heading not in PHRASES and not asserts(code[-1]):
             found.append(f"section {heading!r} does not end in an assertion")
     if sum(map(len, (cells(body) for _, body in parts))) == 0:

@@ -94,7 +94,8 @@ def give_verdict(options: argparse.Namespace, target: object, report_of: Callabl
         say(line)
     if not report.judged and not now - accepted:
         paths = ", ".join(path.name for path in report.paths if not path.judged) or target
-        return failed(f"{paths} could not be judged: no case applies; what has not been judged does not conform")
+        why = "no result came" if any(path.cells for path in report.paths) else "no case applies"
+        return failed(f"{paths} could not be judged: {why}; what has not been judged does not conform")
     return CONFORMS if not now - accepted else DEVIATES
 
 

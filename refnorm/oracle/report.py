@@ -63,8 +63,9 @@ class Path:
 
     @property
     def judged(self) -> bool:
-        """Whether anything was judged at all."""
-        return bool(self.cells)
+        """Whether a result came, or something was found; behaviour alone, such as errors raised, is no verdict."""
+        results = {quantity for row in ROWS.values() for quantity in row}
+        return bool(self.findings) or any(cell.quantity in results for cell in self.cells)
 
     @property
     def conforms(self) -> bool:

@@ -132,7 +132,7 @@ def _formula(label: str, words: str) -> list[str]:
 def _verdict(path: Path, report: Report) -> str:
     name, row = f"{path.name}: " if path.name else "", path.convention or report.convention
     if not path.judged:
-        return f"{name}not judged: no case applies"
+        return f"{name}not judged: {'no result came' if path.cells else 'no case applies'}"
     if path.conforms:
         missing = f"; not judged: {', '.join(path.not_judged)}" if path.not_judged else ""
         return f"{name}conforms to {row}{missing}"
