@@ -22,7 +22,6 @@ from refnorm.oracle.ask.doors.read_layer import read_layer
 from refnorm.oracle.ask.doors.through import Through
 from refnorm.oracle.ask.doors.variables import Equinox, Haiku, Keras, KerasTwo, Linen, read_variables
 
-
 WHOLE = 0.9  # of a channel's values change where one does, but for those that rounding leaves as they were
 
 
