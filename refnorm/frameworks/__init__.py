@@ -13,11 +13,13 @@ missing raises ImportError.
 ADAPTERS: dict[str, str] = {
     "refnorm": "refnorm.frameworks.reference",
     "torch": "refnorm.frameworks.torch",
+    "torch-compile": "refnorm.frameworks.torch_compile",
     "onnx": "refnorm.frameworks.onnx",
     "onnxruntime": "refnorm.frameworks.onnxruntime",
     "flax": "refnorm.frameworks.flax",
     "haiku": "refnorm.frameworks.haiku",
     "equinox": "refnorm.frameworks.equinox",
+    "xla": "refnorm.frameworks.xla",
     "tensorflow": "refnorm.frameworks.tensorflow",
     "tf-keras": "refnorm.frameworks.tf_keras",
     "keras": "refnorm.frameworks.keras",

@@ -35,11 +35,13 @@ class Entry(NamedTuple):
 ENTRIES: tuple[Entry, ...] = (
     Entry("refnorm", "onnx"),
     Entry("torch", "torch"),
+    Entry("torch-compile", "torch"),
     Entry("onnx", "onnx"),
     Entry("onnxruntime", "onnx"),
     Entry("flax", "jax"),
     Entry("haiku", "jax"),
     Entry("equinox", "jax"),
+    Entry("xla", "jax"),
     Entry("tensorflow", "tensorflow"),
     Entry("tf-keras", "tensorflow"),
     Entry("keras", "tensorflow", "tensorflow"),
