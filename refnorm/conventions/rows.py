@@ -220,6 +220,17 @@ ROWS: Mapping[str, Convention] = _table(
         "zero_debias_moving_mean debiases the mean alone: it starts from the first batch, the variance from 1.",
     ),
     Convention(
+        "tfjs",
+        "TensorFlow.js, tf.layers.batchNormalization",
+        "TensorFlow.js documentation, tf.layers.batchNormalization: momentum",
+        momentum="old",
+        correction=0,
+        one_value=("biased",),
+        empty=("raises", "statistics left", "non-finite"),
+        ranks=(2, 3, 4),
+        note="As keras, in float32 alone. momentum defaults to 0.99, eps to 1e-3.",
+    ),
+    Convention(
         "tensorlayer",
         "TensorLayer 2, BatchNorm",
         "TensorLayer documentation, BatchNorm: decay",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -38,16 +39,20 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("torch-compile", "torch"),
     Entry("onnx", "onnx"),
     Entry("onnxruntime", "onnx"),
+    Entry("onnxruntime-web", "onnxruntime-web"),
+    Entry("tract", "tract"),
     Entry("flax", "jax"),
     Entry("haiku", "jax"),
     Entry("equinox", "jax"),
     Entry("xla", "jax"),
+    Entry("iree", "iree"),
     Entry("tensorflow", "tensorflow"),
     Entry("tf-keras", "tensorflow"),
     Entry("keras", "tensorflow", "tensorflow"),
     Entry("keras", "torch", "torch"),
     *(Entry("keras", "jax", backend) for backend in ("jax", "numpy")),  # numpy's backend imports jax
     Entry("keras", "openvino", "openvino"),
+    Entry("tfjs", "tfjs"),
     Entry("tf-slim", "tf-slim"),
     Entry("tensorlayer", "tensorlayer"),
     *(Entry(n, n) for n in ("paddle", "mindspore", "mxnet", "chainer", "tinygrad", "mlx", "numpy-ml")),
@@ -59,7 +64,8 @@ def environment(name: str, environments: Path) -> str | TargetError:
     """Return the interpreter of an environment, made from pinned requirements if there is none like that."""
     file = REQUIREMENTS / f"{name}.txt"
     source = REQUIREMENTS / f"{name}-source.txt"  # an sdist that its adapter compiles a part of
-    content = file.read_text() + (source.read_text() if source.exists() else "")
+    packages = REQUIREMENTS / f"{name}-npm.json"  # the lock file of what its adapter asks Node.js for
+    content = "".join(f.read_text() for f in (file, source, packages) if f == file or f.exists())
     environments = environments.absolute()  # what is measured runs in another folder
     root = environments / f"{name}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
     python = root / ("Scripts" if os.name == "nt" else "bin") / "python"
@@ -79,8 +85,12 @@ def environment(name: str, environments: Path) -> str | TargetError:
     if source.exists():
         fetch = [str(python), "-m", "pip", "download", "-q", "--no-deps", "--no-binary", ":all:", "-r", str(source)]
         steps.append([*fetch, "-d", str(root / "source")])
+    if packages.exists():
+        steps.append(["npm", "ci", "--prefix", str(root), "--ignore-scripts", "--no-audit", "--no-fund"])
     try:
         for step in steps:
+            if step[0] == "npm":
+                _write_package(packages, root)
             subprocess.run(step, check=True, timeout=INSTALL, env=variables, **QUIET)
         for archive in (root / "source").glob("*.tar.gz"):
             shutil.unpack_archive(archive, root / "source", filter="data")
@@ -93,3 +103,10 @@ def environment(name: str, environments: Path) -> str | TargetError:
         return TargetError(f"could not be installed: {said[-1][:200] if said else error}")
     (root / "complete").touch()
     return str(python)
+
+
+def _write_package(lock: Path, root: Path) -> None:
+    """Write a lock file, and the package that it locks, where npm looks for them."""
+    content = lock.read_text()
+    (root / "package-lock.json").write_text(content)
+    (root / "package.json").write_text(json.dumps(json.loads(content)["packages"][""]))
