@@ -305,6 +305,16 @@ ROWS: Mapping[str, Convention] = _table(
         note="momentum defaults to 0.1, eps to 1e-5; channels last.",
     ),
     Convention(
+        "tvm",
+        "Apache TVM, relax.nn.batch_norm",
+        "TVM documentation, relax.op.nn.batch_norm: momentum",
+        momentum="new",
+        correction=0,
+        one_value=("biased",),
+        empty=("raises", "statistics left", "non-finite"),
+        note="momentum defaults to 0.1, eps to 1e-5, as in PyTorch, but the running variance is the biased one.",
+    ),
+    Convention(
         "numpy-ml",
         "numpy-ml, BatchNorm1D and BatchNorm2D",
         "numpy-ml, layers.BatchNorm2D: momentum of the running mean",
