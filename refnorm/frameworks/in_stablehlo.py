@@ -25,6 +25,7 @@ class Operations:
 
     dtypes = ("float64", "float32", "float16", *(["bfloat16"] if find_spec("ml_dtypes") else []))
     mixed = False
+    sparing = True
     without = ("running mean", "running variance")
 
     def call(self, operation: str, eps: float, *arrays: Any) -> list[Any]:

@@ -1,7 +1,7 @@
 """ONNX Runtime's build for the web (WebAssembly) in Node.js: the models of `refnorm.frameworks.onnx`, on one thread.
 
 Measured: what the package can do. Training mode and formats are tried once; what it refuses is not offered. Node and
-the packages of ``requirements/onnxruntime-web-npm.json`` must be there: `refnorm matrix` puts them into its environment.
+the packages of ``requirements/onnxruntime-web-npm.json`` must be there: `refnorm matrix` installs them.
 """
 
 from __future__ import annotations

@@ -7,6 +7,9 @@ Compiled functions are not differentiated twice, as aot_autograd says when asked
 
 from __future__ import annotations
 
+import os
+import sys
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +19,7 @@ from refnorm.oracle.ask.doors.in_torch import InTorch
 
 NAME = "torch-compile"
 CONVENTION = "torch"
+os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(sys.prefix, "inductor")))  # what is compiled serves all runs
 torch._dynamo.config.recompile_limit = 10_000  # as many as there are formats, ranks, modes and absent parameters
 torch._dynamo.config.accumulated_recompile_limit = 10_000  # beyond it, plain torch would run instead, in silence
 
@@ -30,6 +34,7 @@ def _compiled(
 class Compiled(InTorch):
     """``torch.compile`` of ``torch.nn.functional.batch_norm``."""
 
+    sparing = True
     jvp = None  # type: ignore[assignment]
     double_backward = None  # type: ignore[assignment]
 

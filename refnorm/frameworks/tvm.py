@@ -21,6 +21,7 @@ class Operator:
 
     dtypes = ("float64", "float32", "float16")
     mixed = False
+    sparing = True
 
     def train(
         self, x: Any, gamma: Any, beta: Any, running_mean: Any, running_var: Any, momentum: float, eps: float
@@ -33,9 +34,7 @@ class Operator:
         return _run(x, gamma, beta, running_mean, running_var, 0.1, eps, False)[0]
 
 
-def _run(
-    x: Any, gamma: Any, beta: Any, mean: Any, var: Any, momentum: float, eps: float, training: bool
-) -> list[Any]:
+def _run(x: Any, gamma: Any, beta: Any, mean: Any, var: Any, momentum: float, eps: float, training: bool) -> list[Any]:
     scale = np.ones_like(mean) if gamma is None else gamma
     shift = np.zeros_like(mean) if beta is None else beta
     machine = _compiled(x.shape, str(x.dtype), training, momentum=float(momentum), epsilon=float(eps))

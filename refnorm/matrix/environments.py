@@ -16,16 +16,18 @@ from refnorm.frameworks import ADAPTERS
 from refnorm.oracle.ask.target import TargetError
 
 REQUIREMENTS = Path(refnorm.__file__).parent / "frameworks" / "requirements"
+PYTHONS = {"nnabla": "3.10", "megengine": "3.10"}  # what has no wheel for the running one
 INSTALL = 1200.0  # seconds that a step of an installation may take
 QUIET: dict[str, Any] = {"capture_output": True, "text": True, "stdin": subprocess.DEVNULL}
 
 
 class Entry(NamedTuple):
-    """A framework: its target, the file of pinned requirements, and the backend for those that have several."""
+    """A framework: its target, file of pinned requirements, backend, and seconds that a case may take beyond others."""
 
     target: str
     requirements: str
     backend: str = ""
+    seconds: float = 0.0
 
     @property
     def name(self) -> str:
@@ -36,7 +38,7 @@ class Entry(NamedTuple):
 ENTRIES: tuple[Entry, ...] = (
     Entry("refnorm", "onnx"),
     Entry("torch", "torch"),
-    Entry("torch-compile", "torch"),
+    Entry("torch-compile", "torch", seconds=300.0),
     Entry("executorch", "executorch"),
     Entry("onnx", "onnx"),
     Entry("onnxruntime", "onnx"),
@@ -58,6 +60,8 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("tf-slim", "tf-slim"),
     Entry("tensorlayer", "tensorlayer"),
     *(Entry(n, n) for n in ("paddle", "mindspore", "mxnet", "chainer", "tinygrad", "mlx", "numpy-ml")),
+    Entry("mnn", "mnn"),
+    *(Entry(n, n) for n in ("nnabla", "megengine")),
     *(Entry(n, n) for n in ("opencv", "openvino", "ncnn", "caffe")),
 )
 
@@ -76,12 +80,12 @@ def environment(name: str, environments: Path) -> str | TargetError:
     builders = [line for line in content.splitlines() if line.startswith(("setuptools==", "wheel=="))]
     variables = dict(os.environ)
     if uv := shutil.which("uv"):
-        make = [uv, "venv", "-q", "--clear", "--python", sys.executable, str(root)]
+        make = [uv, "venv", "-q", "--clear", "--python", PYTHONS.get(name, sys.executable), str(root)]
         install = [uv, "pip", "install", "-q", "--no-deps", "--python", str(python)]
         if "PIP_FIND_LINKS" in variables:  # wheels at hand, a build of torch without CUDA among them
             variables.setdefault("UV_FIND_LINKS", variables["PIP_FIND_LINKS"])
     else:
-        make = [sys.executable, "-m", "venv", "--clear", str(root)]
+        make = [_interpreter(name), "-m", "venv", "--clear", str(root)]
         install = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-deps"]
     steps = [make, *([[*install, *builders]] if builders else []), [*install, "--no-build-isolation", "-r", str(file)]]
     if source.exists():
@@ -105,6 +109,15 @@ def environment(name: str, environments: Path) -> str | TargetError:
         return TargetError(f"could not be installed: {said[-1][:200] if said else error}")
     (root / "complete").touch()
     return str(python)
+
+
+def _interpreter(name: str) -> str:
+    """Return the running interpreter, or that of another version, from among those that pyenv keeps if it does."""
+    if name not in PYTHONS:
+        return sys.executable
+    kept = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"), "versions")
+    found = sorted(kept.glob(f"{PYTHONS[name]}.*/bin/python"))
+    return str(found[-1]) if found else f"python{PYTHONS[name]}"
 
 
 def _write_package(lock: Path, root: Path) -> None:
