@@ -37,6 +37,9 @@ class Function:
     def backward(self, dy: Any, cache: Any) -> tuple[Any, ...]:
         """Record again, and go backward."""
         given, leaves = cache
+        for leaf in leaves:
+            if leaf is not None:
+                leaf.grad = None  # to which a gradient would be added
         manager = GradManager().attach([leaf for leaf in leaves if leaf is not None])
         with manager:
             manager.backward(_call(given, leaves)[0], megengine.tensor(np.array(dy, order="C")))

@@ -1,4 +1,4 @@
-"""nnabla's batch normalization on the CPU: ``functions.batch_normalization``, gradients by its graphs. All is float32."""
+"""nnabla's batch normalization on the CPU, float32: ``functions.batch_normalization``, gradients by its graphs."""
 
 from __future__ import annotations
 
