@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import base64
 import json
 import os
@@ -26,6 +27,13 @@ class Program:
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, **how
         )
+
+        atexit.register(self.close)
+
+    def close(self) -> None:
+        """End its input, and wait for its end."""
+        self._process.communicate()
+        atexit.unregister(self.close)
 
     def ask(self, **request: Any) -> Any:
         """Send a request, whose arrays are NumPy's, and return the answer's ``result``."""

@@ -24,11 +24,13 @@ torch._dynamo.config.recompile_limit = 10_000  # as many as there are formats, r
 torch._dynamo.config.accumulated_recompile_limit = 10_000  # beyond it, plain torch would run instead, in silence
 
 
-@torch.compile(backend="inductor", dynamic=True, fullgraph=True)
-def _compiled(
+def _batch_norm(
     x: Any, gamma: Any, beta: Any, mean: Any, var: Any, momentum: float, eps: float, training: bool
 ) -> torch.Tensor:
     return torch.nn.functional.batch_norm(x, mean, var, gamma, beta, training, momentum, eps)
+
+
+_compiled = torch.compile(_batch_norm, backend="inductor", dynamic=True, fullgraph=True)
 
 
 class Compiled(InTorch):
