@@ -13,8 +13,6 @@ missing raises ImportError.
 ADAPTERS: dict[str, str] = {
     "refnorm": "refnorm.frameworks.reference",
     "torch": "refnorm.frameworks.torch",
-    "torch-compile": "refnorm.frameworks.torch_compile",
-    "executorch": "refnorm.frameworks.executorch",
     "onnx": "refnorm.frameworks.onnx",
     "onnxruntime": "refnorm.frameworks.onnxruntime",
     "onnxruntime-web": "refnorm.frameworks.onnxruntime_web",
@@ -23,7 +21,6 @@ ADAPTERS: dict[str, str] = {
     "haiku": "refnorm.frameworks.haiku",
     "equinox": "refnorm.frameworks.equinox",
     "xla": "refnorm.frameworks.xla",
-    "iree": "refnorm.frameworks.iree",
     "tvm": "refnorm.frameworks.tvm",
     "tensorflow": "refnorm.frameworks.tensorflow",
     "tf-keras": "refnorm.frameworks.tf_keras",

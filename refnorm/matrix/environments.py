@@ -38,8 +38,6 @@ class Entry(NamedTuple):
 ENTRIES: tuple[Entry, ...] = (
     Entry("refnorm", "onnx"),
     Entry("torch", "torch"),
-    Entry("torch-compile", "torch", seconds=300.0),
-    Entry("executorch", "executorch"),
     Entry("onnx", "onnx"),
     Entry("onnxruntime", "onnx"),
     Entry("onnxruntime-web", "onnxruntime-web"),
@@ -48,7 +46,6 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("haiku", "jax"),
     Entry("equinox", "jax"),
     Entry("xla", "jax"),
-    Entry("iree", "iree"),
     Entry("tvm", "tvm"),
     Entry("tensorflow", "tensorflow"),
     Entry("tf-keras", "tensorflow"),
