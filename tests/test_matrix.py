@@ -220,7 +220,8 @@ def test_paths_that_contradict_their_row_are_those_on_the_page_of_findings():
         for path, data in result.get("paths", {}).items()
         if any("no answer" not in note for note in contradictions(data))
     }
-    assert differ == {"onnx opset 7", "onnx opset 9"}  # whose row is the specification
+    # the row of onnx is the specification; an empty batch moves the statistics in TensorFlow.js
+    assert differ == {"onnx opset 7", "onnx opset 9", "tfjs cpu", "tfjs wasm"}
 
 
 def test_only_mlx_may_hang_and_only_on_an_empty_batch():

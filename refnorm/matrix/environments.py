@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -15,16 +16,18 @@ from refnorm.frameworks import ADAPTERS
 from refnorm.oracle.ask.target import TargetError
 
 REQUIREMENTS = Path(refnorm.__file__).parent / "frameworks" / "requirements"
+PYTHONS = {"nnabla": "3.10", "megengine": "3.10"}  # what has no wheel for the running one
 INSTALL = 1200.0  # seconds that a step of an installation may take
 QUIET: dict[str, Any] = {"capture_output": True, "text": True, "stdin": subprocess.DEVNULL}
 
 
 class Entry(NamedTuple):
-    """A framework: its target, the file of pinned requirements, and the backend for those that have several."""
+    """A framework: its target, file of pinned requirements, backend, and seconds that a case may take beyond others."""
 
     target: str
     requirements: str
     backend: str = ""
+    seconds: float = 0.0
 
     @property
     def name(self) -> str:
@@ -37,18 +40,25 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("torch", "torch"),
     Entry("onnx", "onnx"),
     Entry("onnxruntime", "onnx"),
+    Entry("onnxruntime-web", "onnxruntime-web"),
+    Entry("tract", "tract"),
     Entry("flax", "jax"),
     Entry("haiku", "jax"),
     Entry("equinox", "jax"),
+    Entry("xla", "jax"),
+    Entry("tvm", "tvm"),
     Entry("tensorflow", "tensorflow"),
     Entry("tf-keras", "tensorflow"),
     Entry("keras", "tensorflow", "tensorflow"),
     Entry("keras", "torch", "torch"),
     *(Entry("keras", "jax", backend) for backend in ("jax", "numpy")),  # numpy's backend imports jax
     Entry("keras", "openvino", "openvino"),
+    Entry("tfjs", "tfjs"),
     Entry("tf-slim", "tf-slim"),
     Entry("tensorlayer", "tensorlayer"),
     *(Entry(n, n) for n in ("paddle", "mindspore", "mxnet", "chainer", "tinygrad", "mlx", "numpy-ml")),
+    Entry("mnn", "mnn"),
+    *(Entry(n, n) for n in ("nnabla", "megengine")),
     *(Entry(n, n) for n in ("opencv", "openvino", "ncnn", "caffe")),
 )
 
@@ -57,7 +67,8 @@ def environment(name: str, environments: Path) -> str | TargetError:
     """Return the interpreter of an environment, made from pinned requirements if there is none like that."""
     file = REQUIREMENTS / f"{name}.txt"
     source = REQUIREMENTS / f"{name}-source.txt"  # an sdist that its adapter compiles a part of
-    content = file.read_text() + (source.read_text() if source.exists() else "")
+    packages = REQUIREMENTS / f"{name}-npm.json"  # the lock file of what its adapter asks Node.js for
+    content = "".join(f.read_text() for f in (file, source, packages) if f == file or f.exists())
     environments = environments.absolute()  # what is measured runs in another folder
     root = environments / f"{name}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
     python = root / ("Scripts" if os.name == "nt" else "bin") / "python"
@@ -66,19 +77,23 @@ def environment(name: str, environments: Path) -> str | TargetError:
     builders = [line for line in content.splitlines() if line.startswith(("packaging==", "setuptools==", "wheel=="))]
     variables = dict(os.environ)
     if uv := shutil.which("uv"):
-        make = [uv, "venv", "-q", "--clear", "--python", sys.executable, str(root)]
+        make = [uv, "venv", "-q", "--clear", "--python", PYTHONS.get(name, sys.executable), str(root)]
         install = [uv, "pip", "install", "-q", "--no-deps", "--python", str(python)]
         if "PIP_FIND_LINKS" in variables:  # wheels at hand, a build of torch without CUDA among them
             variables.setdefault("UV_FIND_LINKS", variables["PIP_FIND_LINKS"])
     else:
-        make = [sys.executable, "-m", "venv", "--clear", str(root)]
+        make = [_interpreter(name), "-m", "venv", "--clear", str(root)]
         install = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-deps"]
     steps = [make, *([[*install, *builders]] if builders else []), [*install, "--no-build-isolation", "-r", str(file)]]
     if source.exists():
         fetch = [str(python), "-m", "pip", "download", "-q", "--no-deps", "--no-binary", ":all:", "-r", str(source)]
         steps.append([*fetch, "-d", str(root / "source")])
+    if packages.exists():
+        steps.append(["npm", "ci", "--prefix", str(root), "--ignore-scripts", "--no-audit", "--no-fund"])
     try:
         for step in steps:
+            if step[0] == "npm":
+                _write_package(packages, root)
             subprocess.run(step, check=True, timeout=INSTALL, env=variables, **QUIET)
         for archive in (root / "source").glob("*.tar.gz"):
             shutil.unpack_archive(archive, root / "source", filter="data")
@@ -91,3 +106,19 @@ def environment(name: str, environments: Path) -> str | TargetError:
         return TargetError(f"could not be installed: {said[-1][:200] if said else error}")
     (root / "complete").touch()
     return str(python)
+
+
+def _interpreter(name: str) -> str:
+    """Return the running interpreter, or that of another version, from among those that pyenv keeps if it does."""
+    if name not in PYTHONS:
+        return sys.executable
+    kept = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"), "versions")
+    found = sorted(kept.glob(f"{PYTHONS[name]}.*/bin/python"))
+    return str(found[-1]) if found else f"python{PYTHONS[name]}"
+
+
+def _write_package(lock: Path, root: Path) -> None:
+    """Write a lock file, and the package that it locks, where npm looks for them."""
+    content = lock.read_text()
+    (root / "package-lock.json").write_text(content)
+    (root / "package.json").write_text(json.dumps(json.loads(content)["packages"][""]))

@@ -65,13 +65,14 @@ def _measure(entry: Entry, python: str | TargetError) -> dict[str, Any]:
         variables = {"PYTHONPATH": str(Path(refnorm.__file__).parent.parent), "TMPDIR": folder, "MPLBACKEND": "Agg"}
         variables |= {"KERAS_BACKEND": entry.backend} if entry.backend else {}
         process: dict[str, Any] = {"python": python, "variables": variables, "folder": folder}
+        patience = max(IMPORTS, entry.seconds)
         try:
-            found, _ = identify_apart(entry.target, IMPORTS, **process)
-            digits = numerics_apart(entry.target, IMPORTS, **process)
-            single = numerics_apart(entry.target, IMPORTS, cores=1, **process)
+            found, _ = identify_apart(entry.target, patience, **process)
+            digits = numerics_apart(entry.target, patience, **process)
+            single = numerics_apart(entry.target, patience, cores=1, **process)
         except TargetError as error:
             return base | {"error": str(error)}
-        verdicts = _verdicts(entry.target, process)
+        verdicts = _verdicts(entry.target, process, entry.seconds)
     prefix = f"KERAS_BACKEND={entry.backend} " if entry.backend else ""
     paths = {}
     for path in found["paths"]:
@@ -89,10 +90,13 @@ def _measure(entry: Entry, python: str | TargetError) -> dict[str, Any]:
     }
 
 
-def _verdicts(target: str, process: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def _verdicts(target: str, process: dict[str, Any], seconds: float = 0.0) -> dict[str, dict[str, Any]]:
     """Return by path what `refnorm check` finds: row, cases, findings, and what it hung or died in; "*" if nothing."""
     try:
-        report, _ = measured(lambda t, step, lost: trial(t, None, progress=step, lost=lost), target, CASE, **process)
+        patience = max(CASE, seconds)
+        report, _ = measured(
+            lambda t, step, lost: trial(t, None, progress=step, lost=lost), target, patience, **process
+        )
     except TargetError as error:
         return {"*": {"error": str(error)}}
     verdicts = {}

@@ -24,8 +24,12 @@ REORDERED = "a call that is repeated gives other digits, within the bound: sums 
 
 
 def selected(implementation: Any, row: Convention, kinds: tuple[str, ...]) -> list[Case]:
-    """Return the cases that apply: formats asked for and offered, ranks of the convention, functions offered."""
+    """Return the cases that apply: formats asked for and offered, ranks of the convention, functions offered.
+
+    What happens where a formula is undefined is told by running statistics: without them, it is not asked.
+    """
     accepted = formats_of(implementation)
+    keeps = "running mean" not in getattr(implementation, "without", ())
     kinds = tuple(k for k in kinds if accepted is None or k in accepted)
     training = hasattr(implementation, "train")
     inference = hasattr(implementation, "infer") or hasattr(implementation, "frozen")
@@ -36,6 +40,7 @@ def selected(implementation: Any, row: Convention, kinds: tuple[str, ...]) -> li
         and (case.kind == case.parameters or getattr(implementation, "mixed", True))
         and case.x.ndim in row.ranks
         and (training if case.operation == "training" else inference)
+        and (keeps or not case.undefined)
     ]
 
 

@@ -87,11 +87,12 @@ def _errors(box: Box, dtype: str, ratio: float) -> dict[str, float | None]:
     if box.trains:
         try:
             y, _, var = box.train(x, 0.5, dtype=dtype, mean=0.0, var=0.0)
-            weight = 1 - float((box.train(x * 0, 0.5, dtype=dtype, mean=1.0)[1])[0])
-            factor = np.asarray(var, float) / weight / forward.var.rounded()
-            counted = 256 / 255 if np.all(abs(factor - 256 / 255) < abs(factor - 1)) else 1.0
             found["y"] = _units(forward.y.error_of(y), forward.y.rounded(), dtype)
-            found["variance"] = _units((factor / counted - 1) * forward.var.rounded(), forward.var.rounded(), dtype)
+            if box.keeps:
+                weight = 1 - float((box.train(x * 0, 0.5, dtype=dtype, mean=1.0)[1])[0])
+                factor = np.asarray(var, float) / weight / forward.var.rounded()
+                counted = 256 / 255 if np.all(abs(factor - 256 / 255) < abs(factor - 1)) else 1.0
+                found["variance"] = _units((factor / counted - 1) * forward.var.rounded(), forward.var.rounded(), dtype)
         except Refused:
             pass
     if box.infers:
