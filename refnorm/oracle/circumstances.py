@@ -173,3 +173,17 @@ def circumstances(failed: Sequence[Case], passed: Sequence[Case]) -> list[tuple[
 
 def _both(a: Circumstance, b: Circumstance) -> Circumstance:
     return Circumstance(f"{a.name}+{b.name}", f"{a.words}, {b.words}", lambda case: a.holds(case) and b.holds(case))
+
+
+def how_often(quantity: str, ratios: Sequence[float], passed: int) -> str:
+    """Say in how many cases a quantity is wrong, whose errors are ``ratios`` of their bounds.
+
+    Examples
+    --------
+    >>> how_often("dx", [2.0, 4.5], 8)
+    'dx is wrong in 2 of 10 cases: up to 4.5 times its bound'
+    """
+    worst = max(ratios)
+    share = "in every case" if not passed else f"in {len(ratios)} of {len(ratios) + passed} cases"
+    size = f"up to {worst:.3g} times its bound" if np.isfinite(worst) else "not finite where it should be"
+    return f"{quantity} is wrong {share}: {size}"

@@ -13,7 +13,7 @@ from refnorm.formats import rounded, unit_roundoff
 from refnorm.golden.sized import NAME as SIZED
 from refnorm.golden.truth import NotHeld, truth
 from refnorm.oracle.ask.answers import Kind
-from refnorm.oracle.circumstances import Circumstance, circumstances
+from refnorm.oracle.circumstances import Circumstance, circumstances, how_often
 from refnorm.oracle.finding import Cause, Finding, finding
 from refnorm.oracle.judge import RESOLVED, Observation, bound_of
 from refnorm.oracle.matching import explained, smooth
@@ -111,7 +111,12 @@ def _numbers(quantity: str, seen: Sequence[Observation], row: Convention, found:
     failed = [o for o in all_failed if o.case.situation.name != SIZED] or all_failed
     large = [o for o in all_failed if o not in failed]
     causes = _reasons(quantity, seen, failed, row, found, all_failed)
-    return [*causes[:-1], (causes[-1][0], [*causes[-1][1], *large])] if causes else []
+    for cause, those in causes[-1:]:
+        those += large
+        if cause.name == "unknown" and large:
+            title = how_often(quantity, [o.ratio for o in those], sum(o.passed for o in seen))
+            causes[-1] = replace(cause, title=title), those
+    return causes
 
 
 def _reasons(
@@ -303,11 +308,8 @@ def _unexplained(
         title = f"{quantity} is wrong in the situation {situations[0]!r}"
         effect = f"What it tests: {failed[0].case.situation.why}."
         return Cause("wrong", f"only-{situations[0]}", title, effect)
-    worst = max(o.ratio for o in failed)
-    share = "in every case" if not passed else f"in {len(failed)} of {len(failed) + len(passed)} cases"
-    size = f"up to {worst:.3g} times its bound" if np.isfinite(worst) else "not finite where it should be"
-    effect = "No formula that was tried predicts the numbers."
-    return Cause("wrong", "unknown", f"{quantity} is wrong {share}: {size}", effect)
+    title = how_often(quantity, [o.ratio for o in failed], len(passed))
+    return Cause("wrong", "unknown", title, "No formula that was tried predicts the numbers.")
 
 
 def is_flushed(o: Observation) -> bool:
