@@ -50,12 +50,12 @@ def averaged(rng: np.random.Generator) -> tuple[Any, float]:
 
 check = Lesson(
     Number(
-        lag(0.01),
+        lag(0.05),
         "the lag",
         {
-            "0.99 was taken for the weight of the new batch": 0.01 / 0.99,
-            "this is over how many batches it averages": 199,
-            "this is 1/a; the batch that has just come counts already": 100,
+            "0.95 was taken for the weight of the new batch": 0.05 / 0.95,
+            "this is over how many batches it averages": 39,
+            "this is 1/a; the batch that has just come counts already": 20,
         },
     ),
     Function(
@@ -72,11 +72,11 @@ check = Lesson(
         },
     ),
     Number(
-        batches_until(0.01, 0.1),
+        batches_until(0.01, 0.05),
         "the number of batches",
         {
-            "after so many batches slightly more than 1 % is left": 43,
-            "0.1 was taken for the old value's weight": 2,
+            "after so many batches slightly more than 1 % is left": 89,
+            "0.95 was taken for the weight of the new batch": 2,
         },
     ),
     Function(
@@ -91,8 +91,8 @@ check = Lesson(
         },
     ),
     Number(
-        batches_until(0.01, 0.003),
+        batches_until(0.5, 0.003),
         "the number of batches",
-        {"this is the lag, after which 37 % are left": 332, "this is 1/a": 333},
+        {"this is the lag, after which 37 % are left": 332, "after so many 1 % is left": 1533},
     ),
 )
