@@ -64,7 +64,7 @@ def truth(case: Case, row: Convention, quantity: str) -> Exact | Enclosure | Spr
 
 
 @lru_cache(maxsize=8192)
-def nearest(case: Case, row: Convention, quantity: str, kind: str) -> Floats:
+def rounded_truth(case: Case, row: Convention, quantity: str, kind: str) -> Floats:
     """Return the numbers of a format that one quantity of a case is rounded to; see `truth`. Not to be written to."""
     result = truth(case, row, quantity).rounded(kind)
     result.flags.writeable = False
