@@ -15,7 +15,8 @@ A framework that cannot be installed, crashes, or gives no answer keeps its row,
 JSON file per framework, matrix.md and matrix.html, written as they come; history.jsonl keeps what each run changed.
 Environments take about 12 GB and are kept for the next run; uv makes them faster, where it is installed. Caffe is
 compiled from its sources: that needs g++, protoc and the development packages of protobuf, glog, gflags, Boost,
-OpenBLAS and HDF5.
+OpenBLAS and HDF5. TensorFlow.js and ONNX Runtime Web need Node.js and npm; nnabla and MegEngine need Python 3.10, which
+is looked for by uv, among what pyenv keeps, and on the path.
 
 example:
   refnorm matrix
