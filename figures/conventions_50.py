@@ -19,8 +19,8 @@ STEPS, COUNT, CHANNELS, VARIANCE, MOMENTUM = 50, 8, 20_000, 4.0, 0.1
 ALT = (
     "Mean running variance over 50 steps, batches of 8 values of variance 4, started at 1. With momentum = 0.1 in "
     "every framework: 3.98 where it weighs the new batch, 3.48 in TVM, which stores the biased one; about 3.5 or 4.0 "
-    "from the second step on where it weighs the old value. With the number that gives the new batch the weight 0.1: 3.98 where the unbiased variance is "
-    "stored, 3.48, an eighth less, where the biased one is."
+    "from the second step on where it weighs the old value. With the number that gives the new batch the weight 0.1: "
+    "3.98 where the unbiased variance is stored, 3.48, an eighth less, where the biased one is."
 )
 
 
