@@ -21,6 +21,7 @@ ADAPTERS: dict[str, str] = {
     "haiku": "refnorm.frameworks.haiku",
     "equinox": "refnorm.frameworks.equinox",
     "xla": "refnorm.frameworks.xla",
+    "iree": "refnorm.frameworks.iree",
     "tvm": "refnorm.frameworks.tvm",
     "tensorflow": "refnorm.frameworks.tensorflow",
     "tf-keras": "refnorm.frameworks.tf_keras",

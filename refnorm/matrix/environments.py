@@ -46,6 +46,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("haiku", "jax"),
     Entry("equinox", "jax"),
     Entry("xla", "jax"),
+    Entry("iree", "iree"),
     Entry("tvm", "tvm"),
     Entry("tensorflow", "tensorflow"),
     Entry("tf-keras", "tensorflow"),
