@@ -18,6 +18,7 @@ import subprocess
 import sys
 import venv
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -166,7 +167,13 @@ def test_a_baseline_that_is_no_report_gives_no_badge_that_conforms(project):
 def report_of(*kinds, cells=True, lacking=()):
     """Return a report with a finding of each kind."""
     findings = tuple(Finding(kind, "cause", "title", "effect", ("y",), ("a case",), "a case", "y") for kind in kinds)
-    path = Judged("", ("cell",) if cells else (), findings, dict.fromkeys(lacking, "not offered"), 7)
+    path = Judged(
+        "",
+        (SimpleNamespace(quantity="y, training"),) if cells else (),
+        findings,
+        dict.fromkeys(lacking, "not offered"),
+        7,
+    )
     return Report("mine", "keras", (path,), {}, ("float32",))
 
 

@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ import pytest
 from command import called
 
 import refnorm
+from refnorm.conventions import ROWS
 from refnorm.golden.inputs import case
 from refnorm.oracle.ask.doors.declared import reading
 from refnorm.oracle.ask.doors.leaves import leaves
@@ -26,6 +28,7 @@ from refnorm.oracle.ask.doors.names import gradient_of, role_of
 from refnorm.oracle.ask.doors.own import own_functions
 from refnorm.oracle.ask.envelope import Envelope, envelope_of, fitted
 from refnorm.oracle.ask.target import TargetError, as_target, load_target
+from refnorm.oracle.measure.weights import SENSES
 from refnorm.oracle.report import Report
 from refnorm.oracle.shown import text
 
@@ -212,7 +215,11 @@ def test_cases_are_fitted_without_a_change_to_what_they_ask():
     assert fitted(images, Envelope(momentum=0.1), old_weighs=True).momentum == 0.9
 
 
-def test_a_mixture_of_rows_is_described_and_not_wrong():
+def test_there_is_a_row_for_whatever_is_measured():
+    assert {(row.momentum, row.correction) for row in ROWS.values()} >= set(product(SENSES, (0, 1)))
+
+
+def test_the_biased_variance_moved_by_a_new_weight_is_not_wrong():
     def batch_norm(x, gamma, beta, running_mean, running_var, momentum, eps, training):
         mean, var = (x.mean(0), x.var(0)) if training else (running_mean, running_var)
         if training:
@@ -222,8 +229,8 @@ def test_a_mixture_of_rows_is_described_and_not_wrong():
 
     report = refnorm.check(batch_norm, dtypes=["float64"])
     assert report.conforms, str(report)
-    assert report.convention == "measured"
-    assert "a mixture of rows, which is not wrong" in " ".join(str(report).split())
+    assert report.convention == "tvm"
+    assert "the biased variance is stored, as in tvm" in " ".join(str(report).split())
     assert not refnorm.check(batch_norm, "torch", dtypes=["float64"]).conforms
 
 

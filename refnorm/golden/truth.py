@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from refnorm.conventions.row import Convention
-from refnorm.formats import Floats
 from refnorm.golden.contents import CONTENT
 from refnorm.golden.directions import SECOND_ORDER, directions
 from refnorm.golden.frozen import Enclosure, held
@@ -61,14 +60,6 @@ def truth(case: Case, row: Convention, quantity: str) -> Exact | Enclosure | Spr
     if kept is None:
         raise NotHeld(f"{quantity} of {case.id} is not in the frozen set; pip install python-flint")
     return kept
-
-
-@lru_cache(maxsize=8192)
-def rounded_truth(case: Case, row: Convention, quantity: str, kind: str) -> Floats:
-    """Return the numbers of a format that one quantity of a case is rounded to; see `truth`. Not to be written to."""
-    result = truth(case, row, quantity).rounded(kind)
-    result.flags.writeable = False
-    return result
 
 
 @cache

@@ -84,10 +84,7 @@ def _measured(implementation: Any, envelope: Envelope) -> Followed:
     alike = [r for r in ROWS.values() if (r.momentum, r.correction) == (sense, correction) and r.name != "paper"]
     alike = [r for r in alike if r.attributes == "float64" and r.normalises == "batch" and not r.momentum_as] or alike
     words = f"{weighs} and {STORES[int(correction)]}"
-    if alike:
-        return Followed(replace(alike[0], **free), f"measured: {words}, as in {alike[0].name}", True)
-    row = replace(ROWS["torch"], name="measured", momentum=sense, correction=int(correction), **free)
-    return Followed(row, f"measured: {words}: a mixture of rows, which is not wrong", True)
+    return Followed(replace(alike[0], **free), f"measured: {words}, as in {alike[0].name}", True)
 
 
 def _sense_and_correction(implementation: Any) -> tuple[str, float | int]:

@@ -13,7 +13,7 @@ from refnorm.conventions.row import Convention
 from refnorm.formats import FORMATS, Floats, numpy_dtype, unit_roundoff
 from refnorm.golden.inputs import Case
 from refnorm.golden.repeats import Repeats
-from refnorm.golden.truth import NotHeld, rounded_truth, truth
+from refnorm.golden.truth import NotHeld, truth
 from refnorm.oracle.ask.answers import Answer, Kind, NoArray, Result, Trouble
 from refnorm.oracle.bounds import bounds
 from refnorm.oracle.quantities import FURTHER, RETURNS, absent, kind_of, shape_of
@@ -150,7 +150,7 @@ def compared(case: Case, row: Convention, quantity: str, result: Result, limit: 
     whole = values = np.asarray(array, dtype=np.float64)
     repeats = case.table if values.shape == case.x.shape else None
     if repeats is None:
-        expected, difference = rounded_truth(case, row, quantity, kind), exact.error_of(values)
+        expected, difference = exact.rounded(kind), exact.error_of(values)
     else:  # each pair once, by the extremes of what came back for it
         expected, values, difference = _of_pairs(repeats, exact, kind, whole)
 
