@@ -258,9 +258,19 @@ def left(tag: str) -> list[int]:
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if f"{TAG}={tag}".encode() in (folder / "environ").read_bytes().split(b"\0"):
+            if f"{TAG}={tag}".encode() in _environment(folder).split(b"\0"):
                 found.append(int(folder.name))
     return [pid for pid in found if pid != os.getpid()]
+
+
+def _environment(process: Path) -> bytes:
+    """Return the environment of a process; one that has just begun its program has none for a moment."""
+    for _ in range(5):
+        environment = (process / "environ").read_bytes()
+        if environment or not os.readlink(process / "exe"):
+            break
+        time.sleep(0.01)
+    return environment
 
 
 def tried(number: int, seed: int) -> tuple[int, str, str, float]:

@@ -23,7 +23,8 @@ from refnorm.golden.inputs import cases
 from refnorm.golden.truth import expected as all_expected
 from refnorm.oracle.ask.target import as_target, load_target
 from refnorm.oracle.check_gradients import cause_of, check_gradients, pairs
-from refnorm.oracle.measure.double_backward import RIGHT, SECOND_ORDER_DEVIATIONS
+from refnorm.oracle.measure.known_second import seen_in
+from refnorm.oracle.measure.second_order import RIGHT
 from refnorm.oracle.observe import observed
 from refnorm.oracle.plan import planned
 from refnorm.oracle.quantities import FURTHER
@@ -251,7 +252,7 @@ def test_products_rounded_to_half_are_named_and_those_in_full_precision_pass():
 
 def test_every_name_has_its_mutant():
     named = {cause for _, causes in by_name.MUTANTS.values() for cause in causes} | {"double-backward-products-rounded"}
-    assert {deviation.name for deviation in SECOND_ORDER_DEVIATIONS} <= named
+    assert {known.name for known, _ in seen_in()} <= named
 
 
 def test_a_mistake_and_the_forward_it_sits_on_are_told_apart():

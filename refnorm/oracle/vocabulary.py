@@ -14,10 +14,10 @@ from refnorm.oracle.circumstances import CIRCUMSTANCES, MEASURES, SIZES
 from refnorm.oracle.diagnose import ALONE
 from refnorm.oracle.measure import known_gradients as gradients
 from refnorm.oracle.measure import known_maps as maps
+from refnorm.oracle.measure import known_second as second
 from refnorm.oracle.measure import known_updates as updates
-from refnorm.oracle.measure.double_backward import SECOND_ORDER_DEVIATIONS
 from refnorm.oracle.measure.known import OTHER, Known, eps_fixed_at
-from refnorm.oracle.quantities import QUANTITIES
+from refnorm.oracle.quantities import FURTHER, QUANTITIES
 
 
 class Word(NamedTuple):
@@ -38,7 +38,6 @@ def vocabulary() -> dict[str, Word]:
     """
     causes: dict[str, Word] = {}
     formulas = [(k.kind, k.name, k.sentence, seen_in) for k, seen_in in known_formulas()]
-    formulas += [(d.kind, d.name, d.sentence, tuple(d.values)) for d in SECOND_ORDER_DEVIATIONS]
     for kind, name, sentence, seen_in in formulas:
         before = causes.get(name, Word(kind, sentence, ()))
         causes[name] = before._replace(seen_in=tuple(dict.fromkeys((*before.seen_in, *seen_in))))
@@ -84,7 +83,11 @@ def known_formulas() -> Iterator[tuple[Known, tuple[str, ...]]]:
         *((stored, entry) for entry in (updates.ROUNDED, *updates.JOINT)),
         *((stored[1:], entry) for entry in (updates.BIASED, updates.UNBIASED, updates.STD_AVERAGED)),
         *((backward, entry) for entry in (gradients.UPSTREAM, gradients.WITHOUT_EPS)),
-        *(((part,) if part in QUANTITIES else of_y, entry) for part, entry in OTHER.items()),
+        *((quantities, entry) for entry, quantities in second.seen_in()),
+        *(
+            (FURTHER if part == "second order" else (part,) if part in QUANTITIES else of_y, entry)
+            for part, entry in OTHER.items()
+        ),
     )
     for seen_in, table in tables:
         yield from ((entry, seen_in) for entry in table.values())

@@ -142,24 +142,6 @@ def mean_and_var(x: Values, axes: tuple[int, ...]) -> tuple[Values, Values]:
     return mean, ((x - mean) ** 2).mean(axes, keepdims=True)
 
 
-@dataclass(frozen=True)
-class Deviation:
-    """One way to differ.
-
-    Attributes
-    ----------
-    name : stable, for machines. sentence, effect : for people.
-    values : quantity -> what it would be.
-    kind : "wrong", "convention" where some framework means it so, "numerics" where only digits are lost.
-    """
-
-    name: str
-    sentence: str
-    effect: str
-    values: dict[str, Callable[[World], Values]]
-    kind: str = "wrong"
-
-
 def given(w: World) -> tuple[Values, Values]:
     """Return the running statistics that the last batch meets: those of the case, moved by the batches before it."""
     shape = (1, -1) + (1,) * (w.x.ndim - 2)

@@ -8,20 +8,22 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from refnorm.conventions.row import Convention
+from refnorm.formats import rounded
 from refnorm.oracle.circumstances import Circumstance
 from refnorm.oracle.finding import Cause
 from refnorm.oracle.measure.clipped import clipped_maps, clipped_result
-from refnorm.oracle.measure.double_backward import RIGHT, SECOND_ORDER_DEVIATIONS
-from refnorm.oracle.measure.known_gradients import ZEROS
 from refnorm.oracle.measure.known_maps import LAST_AXIS
+from refnorm.oracle.measure.known_second import PRODUCTS_ROUNDED, SWAPPED, second_order_causes
 from refnorm.oracle.measure.naming import cause, forward_causes, running_causes
 from refnorm.oracle.measure.naming_gradients import dx_causes, parameter_causes
 from refnorm.oracle.measure.read_dx import read_dx
 from refnorm.oracle.measure.read_forward import ForwardMap, Seen, read_y
 from refnorm.oracle.measure.read_parameters import read_parameter
 from refnorm.oracle.measure.read_running import Running, defined_update, read_update
+from refnorm.oracle.measure.read_second import read_second
 from refnorm.oracle.measure.region import STANDARD, Region
-from refnorm.oracle.quantities import FURTHER, elementwise
+from refnorm.oracle.measure.second_order import RIGHT
+from refnorm.oracle.quantities import FURTHER
 from refnorm.oracle.worlds import Values, World
 
 Value = Callable[[World], Values]
@@ -92,22 +94,30 @@ def explanations(
             yield Explanation(e.causes, _in(e.change, _defined(quantity, row)))
         for value in _following(quantity, e.forward):
             yield Explanation(e.causes, e.guarded(value, _defined(quantity, row)))
+    if quantity in FURTHER:
+        yield from _on_top_of(maps, seen, lambda again, _: _second_order(quantity, again, []))
+        yield from _second_order(quantity, seen, [c.name for e in given for c in e.causes])
+        return
     yield from _read(quantity, seen, row)
     yield from _cut_off(quantity, seen, row)
-    if quantity in FURTHER:
-        yield from _second_order(quantity, [c.name for e in given for c in e.causes])
     if quantity in FORWARD:
         yield Explanation((cause(LAST_AXIS),), _cycling)
+    elif quantity.split()[-1] in ("dx", "dgamma", "dbeta"):
+        yield from _on_top_of(maps, seen, lambda again, regions: _read(quantity, again, row, regions))
+
+
+def _on_top_of(
+    maps: Sequence[Explanation],
+    seen: Sequence[Seen],
+    read: Callable[[Sequence[Seen], Sequence[Region]], Iterator[Explanation]],
+) -> Iterator[Explanation]:
+    """Yield what is read off a quantity in the worlds of maps that were found."""
     for e in maps:
         change = e.change
-        if quantity in FURTHER:
-            for second in _second_order(quantity, []):
-                yield replace(second, value=_in(change, second.value))
-        elif quantity.split()[-1] in ("dx", "dgamma", "dbeta"):
-            with np.errstate(all="ignore"):
-                changed = [(change(w), array) for w, array in seen]
-            for second in _read(quantity, changed, row, e.forward.regions() if e.forward else ()):
-                yield replace(second, value=_in(change, second.value))
+        with np.errstate(all="ignore"):
+            changed = [(change(w), array) for w, array in seen]
+        for second in read(changed, e.forward.regions() if e.forward else ()):
+            yield replace(second, value=_in(change, second.value))
 
 
 def _in(change: Callable[[World], World], value: Value) -> Value:
@@ -219,15 +229,22 @@ def _cut_off(quantity: str, seen: Sequence[Seen], row: Convention) -> Iterator[E
             yield Explanation((found,), value)
 
 
-def _second_order(quantity: str, before: Sequence[str]) -> Iterator[Explanation]:
-    """Yield the known mistakes of forward mode and double backward: what was found before comes first."""
-    known = [d for d in SECOND_ORDER_DEVIATIONS if quantity in d.values]
-    seen = [Explanation((Cause(d.kind, d.name, d.sentence, d.effect),), d.values[quantity]) for d in known]
-    shape = elementwise(quantity)
-    zeros = Explanation((cause(ZEROS),), lambda w: np.zeros(w.x.shape if shape else w.x.shape[1]))
-    yield from (e for e in seen if e.causes[0].name in before)
-    yield zeros
-    yield from (e for e in seen if e.causes[0].name not in before)
+def _second_order(quantity: str, seen: Sequence[Seen], before: Sequence[str]) -> Iterator[Explanation]:
+    """Yield what is read off forward mode or double backward; of its names one that was found before comes first."""
+    for found in read_second(quantity, seen):
+        if causes := second_order_causes(found, before):
+            yield Explanation(tuple(causes), found.value)
+    swapped = {"ddy": "dx", "dx": "ddy"}
+    front, _, last = quantity.rpartition(" ")
+    if last in swapped:
+        yield Explanation((cause(SWAPPED),), RIGHT[f"{front} {swapped[last]}"])
+    if quantity == "frozen double backward dgamma":
+        yield Explanation((cause(PRODUCTS_ROUNDED),), _rounded_products)
+
+
+def _rounded_products(w: World) -> Values:
+    products = rounded(np.asarray(w.ddx * w.upstream, dtype=np.float64), w.case.kind)
+    return (products * w.inv).sum(w.axes)
 
 
 def _cycling(w: World) -> Values:

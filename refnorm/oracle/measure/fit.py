@@ -118,11 +118,23 @@ def _sums(
     within = len(wanted) / float((wanted**2).sum())  # what noise in every row leaves
     likely = np.flatnonzero(left <= max(SCREENED, within))
     for k in likely[np.lexsort((left[likely], odd[likely]))][:LOOKED_AT]:
-        yield from _exactly(index[k], scaled, wanted)
+        yield from exactly(index[k], scaled, wanted)
 
 
-def _exactly(terms: Rows, scaled: Rows, wanted: Rows) -> Iterator[Weighed]:
-    """Yield a sum with constants as simple as they can be, if it meets every row."""
+def exactly(terms: Rows, scaled: Rows, wanted: Rows) -> Iterator[Weighed]:
+    """Yield a sum with constants as simple as they can be, if it meets every row.
+
+    Parameters
+    ----------
+    terms : numbers of the rows that are summed.
+    scaled, wanted : rows of terms, and what they must give, each divided by the noise of its equation.
+
+    Examples
+    --------
+    >>> var, eps = np.array([1.0, 4.0, 9.0]), np.array([0.5, 0.25, 0.125])
+    >>> [found.terms for found in exactly(np.array([1, 0]), np.stack([eps, var]) / 1e-9, (var + 2 * eps) / 1e-9)]
+    [((1, 1.0), (0, 2.0))]
+    """
     columns = scaled[terms].T
     constants = _solved(columns, wanted)
     if np.abs(columns @ constants - wanted).max() > 1:

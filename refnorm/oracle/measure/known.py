@@ -3,7 +3,7 @@
 A formula is looked up part by part, in words in which `mean` and `var` stand for the statistics that the map should
 use (the running ones in inference), `batch mean`, `running mean` and so on for those that it should not. What is not
 known is printed as it was measured. The tables: `known_maps` for y, `known_updates` for running statistics,
-`known_gradients` for dx, dgamma and dbeta.
+`known_gradients` for dx, dgamma and dbeta, `known_second` for forward mode and double backward.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ OTHER = {
         "shift",
         *("running mean", "running variance"),
         *("dx", "dgamma", "dbeta"),
+        "second order",
     )
 }
 
