@@ -24,7 +24,7 @@ from refnorm.golden.truth import expected as all_expected
 from refnorm.oracle.ask.target import as_target, load_target
 from refnorm.oracle.check_gradients import cause_of, check_gradients, pairs
 from refnorm.oracle.measure.known_second import seen_in
-from refnorm.oracle.measure.second_order import RIGHT
+from refnorm.oracle.measure.second_terms import RIGHT
 from refnorm.oracle.observe import observed
 from refnorm.oracle.plan import planned
 from refnorm.oracle.quantities import FURTHER

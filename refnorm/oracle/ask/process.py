@@ -314,7 +314,7 @@ def _end_marked(mark: bytes) -> None:
         left = False
         for folder in Path("/proc").glob("[0-9]*"):
             try:
-                if mark in (folder / "environ").read_bytes().split(b"\0"):
+                if mark in _environment(folder).split(b"\0"):
                     os.kill(int(folder.name), signal.SIGKILL)
                     left = True
             except OSError as error:
@@ -322,3 +322,14 @@ def _end_marked(mark: bytes) -> None:
                     raise
         with contextlib.suppress(InterruptedError):
             time.sleep(0.002 if left else 0)
+
+
+def _environment(process: Path) -> bytes:
+    """Return the environment of a process; one that has just begun its program has none for a moment."""
+    environment = b""
+    for _ in range(5):
+        environment = (process / "environ").read_bytes()
+        if environment or not os.readlink(process / "exe"):
+            break
+        time.sleep(0.002)
+    return environment

@@ -22,7 +22,7 @@ from refnorm.oracle.measure.read_parameters import read_parameter
 from refnorm.oracle.measure.read_running import Running, defined_update, read_update
 from refnorm.oracle.measure.read_second import read_second
 from refnorm.oracle.measure.region import STANDARD, Region
-from refnorm.oracle.measure.second_order import RIGHT
+from refnorm.oracle.measure.second_terms import RIGHT
 from refnorm.oracle.quantities import FURTHER
 from refnorm.oracle.worlds import Values, World
 

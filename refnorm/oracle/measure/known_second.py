@@ -12,7 +12,7 @@ from refnorm.oracle.finding import Cause
 from refnorm.oracle.measure.known import OTHER, Known
 from refnorm.oracle.measure.known_gradients import ZEROS
 from refnorm.oracle.measure.naming import cause
-from refnorm.oracle.measure.second_order import Combination, defined
+from refnorm.oracle.measure.second_terms import Combination, defined_second
 from refnorm.oracle.quantities import FURTHER
 
 SAME = "Gradient penalties, Hessian-vector products and influence functions follow another function than the layer."
@@ -81,7 +81,7 @@ TIMES_GAMMA = Known(
     "double-backward-dgamma-times-gamma", "the double backward's dgamma is sum(ddx dx), gamma included", SAME
 )
 
-# the constants of the terms, in the order of `second_order.DEFINED` -> what they may be called
+# the constants of the terms, in the order of `second_terms.DEFINED` -> what they may be called
 OF_JVP: dict[str, tuple[Known, ...]] = {
     "1 0 0 1 1": (CONSTANT,),
     "1 0 -1 1 1": (MEAN_CONSTANT,),
@@ -133,15 +133,15 @@ def second_order_causes(found: Combination, before: Sequence[str]) -> list[Cause
 
     Examples
     --------
-    >>> [c.name for c in second_order_causes(defined("jvp"), [])]
+    >>> [c.name for c in second_order_causes(defined_second("jvp"), [])]
     []
     """
-    right, which = defined(found.quantity), found.quantity.replace("double backward ", "")
+    right, which = defined_second(found.quantity), found.quantity.replace("double backward ", "")
     if found.key == right.key:
         return []
     names = KNOWN[which].get(" ".join(found.key), ())
     frozen = which.startswith("frozen")
-    if frozen and found.key == defined(found.quantity.removeprefix("frozen ")).key:
+    if frozen and found.key == defined_second(found.quantity.removeprefix("frozen ")).key:
         names = (IN_FROZEN,)
     elif not any(c != "0" for c in found.key):
         names = names or (ZEROS,)

@@ -11,11 +11,11 @@ from refnorm.oracle.measure.fit import Rows, exactly
 from refnorm.oracle.measure.formula import Table
 from refnorm.oracle.measure.products import COUNTS, far
 from refnorm.oracle.measure.read_forward import Seen, noise_in
-from refnorm.oracle.measure.second_order import DEFINED, FRONTS, Combination, Term, changes
+from refnorm.oracle.measure.second_terms import DEFINED, FRONTS, Combination, Summand, variations
 from refnorm.oracle.quantities import elementwise
 from refnorm.oracle.worlds import World
 
-SCREENED = 240  # equations by which most changes are refuted
+SCREENED = 240  # equations by which most variations are refuted
 EQUATIONS = 2000
 MODERATE = 1e9  # of std, or of its inverse
 LEFT = 64  # times its noise: what a screening may leave of an equation
@@ -25,7 +25,7 @@ def read_second(quantity: str, seen: Sequence[Seen]) -> Iterator[Combination]:
     """Yield what a quantity of second order may be: the terms of its definition, each times a constant of its own.
 
     If no constants do, each term stands beside one that has another gamma, count or power of std, that takes its means
-    over other values, or has another std (`changes`).
+    over other values, or has another std (`variations`).
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def read_second(quantity: str, seen: Sequence[Seen]) -> Iterator[Combination]:
         target = columns.picked(np.concatenate([v.ravel() for _, v in plain]))
         first = [columns(t) for t in own]
         u = max(noise_in(w.case.kind) for w, _ in plain)
-        noise = np.maximum(columns.sizes(first) * u, 1e-300)
+        noise = np.maximum(columns.sizes([*first, target]) * u, 1e-300)
         wanted = target / noise
         rows = np.stack(first) / noise
         found = _fitted(rows, wanted)
@@ -48,7 +48,7 @@ def read_second(quantity: str, seen: Sequence[Seen]) -> Iterator[Combination]:
             yield _named(quantity, own, own, found, "")
             return
         best = None
-        for words, change in changes():
+        for words, change in variations():
             others = [change(t) for t in own]
             both = np.concatenate([rows, np.stack([columns(t) for t in others]) / noise])
             for k, (t, other) in enumerate(zip(own, others, strict=True)):
@@ -88,14 +88,14 @@ class _Columns:
             self._known[key] = self.picked(self._table(value))  # type: ignore[arg-type]
         return self._known[key]
 
-    def __call__(self, t: Term) -> Rows:
+    def __call__(self, t: Summand) -> Rows:
         """Return a term in the chosen equations."""
         front, count = self._of(t.front, FRONTS[t.front]), self._of(("count", t.count), COUNTS[t.count])
         inverse = self._of(("inverse", t.std), t.inverse)
         return front * count * inverse**t.power * self._of((t.words, t.region, t.std), t.follows)
 
     def sizes(self, rows: Sequence[Rows]) -> Rows:
-        """Return how large the terms are in the channel of each equation, with what a far mean costs."""
+        """Return how large rows are at most in the world of each equation, with what a far mean costs."""
         total = np.sum(np.abs(rows), axis=0)
         starts = np.cumsum([0, *(v.size for _, v in self._seen)])
         for a, b in pairwise(starts):
@@ -138,7 +138,7 @@ def _without_one(rows: Rows, used: Rows, wanted: Rows) -> Rows:
 
 
 def _named(
-    quantity: str, own: Sequence[Term], others: Sequence[Term], found: dict[int, float], changed: str
+    quantity: str, own: Sequence[Summand], others: Sequence[Summand], found: dict[int, float], changed: str
 ) -> Combination:
     parts, key = [], []
     for k, (t, other) in enumerate(zip(own, others, strict=True)):

@@ -38,7 +38,7 @@ AXES = ("N", "NCSL", "SL", "NS", "CSL", "C", "NC")
 
 
 @dataclass(frozen=True)
-class Term:
+class Summand:
     """What stands in front, counts, 1 / std^power, and what follows.
 
     Attributes
@@ -72,23 +72,23 @@ class Term:
 
 
 JVP = {
-    Term("gamma", 1, "ddx", lambda w, avg: w.ddx): (1, 1),  # the constant in training, and in a frozen layer
-    Term("gamma", 1, "mean{}(ddx)", lambda w, avg: avg(w.ddx)): (-1, 0),
-    Term("gamma", 1, "x_hat mean{}(ddx x_hat)", lambda w, avg: w.x_hat * avg(w.ddx * w.x_hat)): (-1, 0),
-    Term("ddgamma", 0, "x_hat", lambda w, avg: w.x_hat): (1, 1),
-    Term("ddbeta", 0, "", lambda w, avg: np.ones_like(w.x)): (1, 1),
+    Summand("gamma", 1, "ddx", lambda w, avg: w.ddx): (1, 1),  # the constant in training, and in a frozen layer
+    Summand("gamma", 1, "mean{}(ddx)", lambda w, avg: avg(w.ddx)): (-1, 0),
+    Summand("gamma", 1, "x_hat mean{}(ddx x_hat)", lambda w, avg: w.x_hat * avg(w.ddx * w.x_hat)): (-1, 0),
+    Summand("ddgamma", 0, "x_hat", lambda w, avg: w.x_hat): (1, 1),
+    Summand("ddbeta", 0, "", lambda w, avg: np.ones_like(w.x)): (1, 1),
 }
 DX = {  # of the double backward: the derivative of dx = gamma / std (dy - mean(dy) - x_hat mean(dy x_hat))
-    Term("ddgamma", 1, "dy", lambda w, avg: w.upstream): (1, 1),
-    Term("ddgamma", 1, "mean{}(dy)", lambda w, avg: avg(w.upstream)): (-1, 0),
-    Term("ddgamma", 1, "x_hat mean{}(dy x_hat)", lambda w, avg: w.x_hat * avg(w.upstream * w.x_hat)): (-1, 0),
-    Term("gamma", 2, "dy mean{}(ddx x_hat)", lambda w, avg: w.upstream * avg(w.ddx * w.x_hat)): (-1, 0),
-    Term("gamma", 2, "mean{}(dy) mean{}(ddx x_hat)", lambda w, avg: avg(w.upstream) * avg(w.ddx * w.x_hat)): (1, 0),
-    Term("gamma", 2, "ddx mean{}(dy x_hat)", lambda w, avg: w.ddx * avg(w.upstream * w.x_hat)): (-1, 0),
-    Term("gamma", 2, "mean{}(ddx) mean{}(dy x_hat)", lambda w, avg: avg(w.ddx) * avg(w.upstream * w.x_hat)): (1, 0),
-    Term("gamma", 2, "x_hat mean{}(dy ddx)", lambda w, avg: w.x_hat * avg(w.upstream * w.ddx)): (-1, 0),
-    Term("gamma", 2, "x_hat mean{}(dy) mean{}(ddx)", lambda w, avg: w.x_hat * avg(w.upstream) * avg(w.ddx)): (1, 0),
-    Term(
+    Summand("ddgamma", 1, "dy", lambda w, avg: w.upstream): (1, 1),
+    Summand("ddgamma", 1, "mean{}(dy)", lambda w, avg: avg(w.upstream)): (-1, 0),
+    Summand("ddgamma", 1, "x_hat mean{}(dy x_hat)", lambda w, avg: w.x_hat * avg(w.upstream * w.x_hat)): (-1, 0),
+    Summand("gamma", 2, "dy mean{}(ddx x_hat)", lambda w, avg: w.upstream * avg(w.ddx * w.x_hat)): (-1, 0),
+    Summand("gamma", 2, "mean{}(dy) mean{}(ddx x_hat)", lambda w, avg: avg(w.upstream) * avg(w.ddx * w.x_hat)): (1, 0),
+    Summand("gamma", 2, "ddx mean{}(dy x_hat)", lambda w, avg: w.ddx * avg(w.upstream * w.x_hat)): (-1, 0),
+    Summand("gamma", 2, "mean{}(ddx) mean{}(dy x_hat)", lambda w, avg: avg(w.ddx) * avg(w.upstream * w.x_hat)): (1, 0),
+    Summand("gamma", 2, "x_hat mean{}(dy ddx)", lambda w, avg: w.x_hat * avg(w.upstream * w.ddx)): (-1, 0),
+    Summand("gamma", 2, "x_hat mean{}(dy) mean{}(ddx)", lambda w, avg: w.x_hat * avg(w.upstream) * avg(w.ddx)): (1, 0),
+    Summand(
         "gamma",
         2,
         "x_hat mean{}(dy x_hat) mean{}(ddx x_hat)",
@@ -96,16 +96,16 @@ DX = {  # of the double backward: the derivative of dx = gamma / std (dy - mean(
     ): (3, 0),
 }
 DGAMMA = {
-    Term("", 1, "sum(dy ddx)", lambda w, avg: w.m * w.average(w.upstream * w.ddx)): (1, 1),
-    Term("", 1, "sum(dy) mean{}(ddx)", lambda w, avg: w.m * w.mean_dy * avg(w.ddx)): (-1, 0),
-    Term(
+    Summand("", 1, "sum(dy ddx)", lambda w, avg: w.m * w.average(w.upstream * w.ddx)): (1, 1),
+    Summand("", 1, "sum(dy) mean{}(ddx)", lambda w, avg: w.m * w.mean_dy * avg(w.ddx)): (-1, 0),
+    Summand(
         "",
         1,
         "sum(dy x_hat) mean{}(ddx x_hat)",
         lambda w, avg: w.m * w.mean_dy_x_hat * avg(w.ddx * w.x_hat),
     ): (-1, 0),
 }
-DEFINED: dict[str, dict[Term, tuple[int, int]]] = {
+DEFINED: dict[str, dict[Summand, tuple[int, int]]] = {
     "jvp": JVP,
     "double backward ddy": JVP,
     "double backward dx": DX,
@@ -122,11 +122,11 @@ class Combination:
     quantity : what it is.
     parts : constants and terms.
     key : the constants of the definition's terms, in words; one with a star is of a term that is changed.
-    changed : how, in the words of `changes`.
+    changed : how, in the words of `variations`.
     """
 
     quantity: str
-    parts: tuple[tuple[float, Term], ...]
+    parts: tuple[tuple[float, Summand], ...]
     key: tuple[str, ...] = ()
     changed: str = ""
 
@@ -144,6 +144,7 @@ class Combination:
             powers = {0: "", 1: f"/ {t.std}"}.get(t.power, f"/ {t.std}^{t.power}" if t.power > 0 else "")
             powers = f"{t.std}{'' if t.power == -1 else f'^{-t.power}'}" if t.power < 0 else powers
             front = " ".join(word for word in (t.count if t.count != "1" else "", t.front, powers) if word)
+            front = f"1 {front}" if front.startswith("/") else front
             over = t.region.words + (" " if t.region.words else "")
             fronts.setdefault(front, []).append((c, t.words.format(*[over] * 2)))
         text = ""
@@ -168,15 +169,17 @@ def _sum(terms: list[tuple[float, str]], more: bool = False) -> str:
     return text
 
 
-def defined(quantity: str) -> Combination:
+def defined_second(quantity: str) -> Combination:
     """Return what a quantity is by definition.
 
     Examples
     --------
-    >>> defined("frozen jvp").words()
+    >>> defined_second("frozen jvp").words()
     'jvp = gamma / std ddx + ddgamma x_hat + ddbeta'
-    >>> defined("jvp").words()
+    >>> defined_second("jvp").words()
     'jvp = gamma / std (ddx - mean(ddx) - x_hat mean(ddx x_hat)) + ddgamma x_hat + ddbeta'
+    >>> defined_second("frozen double backward dgamma").words()
+    'dgamma = 1 / std sum(dy ddx)'
     """
     frozen = quantity.startswith("frozen ")
     terms = DEFINED[quantity.removeprefix("frozen ")]
@@ -185,11 +188,11 @@ def defined(quantity: str) -> Combination:
 
 
 RIGHT: dict[str, Value] = {  # quantity -> what it is in a world, be it the definition's or one that deviates
-    quantity: defined(quantity).value for which in DEFINED for quantity in (which, f"frozen {which}")
+    quantity: defined_second(quantity).value for which in DEFINED for quantity in (which, f"frozen {which}")
 }
 
 
-def changes() -> Iterator[tuple[str, Callable[[Term], Term]]]:
+def variations() -> Iterator[tuple[str, Callable[[Summand], Summand]]]:
     """Yield what a term may have that its definition has not: another gamma, std, count, or means of other values."""
     yield "no gamma", lambda t: replace(t, front="") if t.front == "gamma" else t
     yield "gamma", lambda t: replace(t, front=ONCE_MORE[t.front])
@@ -200,9 +203,9 @@ def changes() -> Iterator[tuple[str, Callable[[Term], Term]]]:
     yield from ((std, _with(std=std)) for std in STDS)
 
 
-def _with(**fields: Any) -> Callable[[Term], Term]:
+def _with(**fields: Any) -> Callable[[Summand], Summand]:
     return lambda t: replace(t, **fields)
 
 
-def _times_power(power: int) -> Callable[[Term], Term]:
+def _times_power(power: int) -> Callable[[Summand], Summand]:
     return lambda t: replace(t, power=t.power + power)
