@@ -17,10 +17,13 @@ import mutants
 import numpy as np
 import pytest
 from mutants import Correct
+from test_cli import GOOD
 
 import refnorm
 from refnorm import golden
 from refnorm.conventions import CONVENTIONS, POLICIES, differences
+from refnorm.golden.inputs import case as case_of
+from refnorm.oracle.apart import check_apart
 from refnorm.oracle.ask.target import TargetError, load_target
 from refnorm.oracle.bounds import bounds
 from refnorm.oracle.quantities import FURTHER, QUANTITIES
@@ -377,6 +380,41 @@ def test_results_that_change_from_call_to_call_are_found():
             return y * np.asarray(1.001 if Mutant.calls % 2 else 1, y.dtype), mean, var, saved
 
     assert "not-repeatable" in causes(refnorm.check(Mutant(), dtypes=("float32",)))
+
+
+SECOND = """
+
+rank, calls = {rank}, 0
+
+
+def second(array):
+    \"\"\"Once in two calls for one rank of x: other numbers.\"\"\"
+    global calls
+    calls += array.ndim == rank
+    return array * {factor} if array.ndim == rank and calls % 2 == 0 else array
+
+
+right_{name} = {name}
+
+
+def {name}(*arguments):
+    result = right_{name}(*arguments)
+    return second(result) if "{name}" == "infer" else (second(result[0]), *result[1:])
+"""
+
+
+@pytest.mark.parametrize("name", ["train", "backward", "infer"])
+@pytest.mark.parametrize("rank", [2, 5])
+def test_every_function_is_called_twice_in_every_case(tmp_path, name, rank):
+    target = tmp_path / "second.py"
+    target.write_text(GOOD + SECOND.format(rank=rank, name=name, factor=1.001))
+    first, *_ = check_apart(str(target), "torch", dtypes=("float64",)).findings
+    assert first.cause == "not-repeatable"
+    assert {len(built.x.shape) for built in map(case_of, first.cases)} == {rank}
+    target.write_text(GOOD + SECOND.format(rank=rank, name=name, factor="(1 + 2.0**-52)"))
+    report = check_apart(str(target), "torch", dtypes=("float64",))
+    assert "not-repeatable" not in causes(report)
+    assert any("another order each time" in remark for remark in report.paths[0].remarks)
 
 
 def test_a_wrong_layout_is_named_by_its_circumstance():

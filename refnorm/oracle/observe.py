@@ -12,12 +12,12 @@ import numpy as np
 from refnorm.conventions.row import Convention
 from refnorm.golden.inputs import Case, cases
 from refnorm.golden.truth import NotHeld, truth
-from refnorm.oracle.ask.answers import Answer, Kind, ask, kept_aside
+from refnorm.oracle.ask.answers import Answer, Kind, Trouble, ask, kept_aside
 from refnorm.oracle.ask.interface import formats_of
 from refnorm.oracle.ask.repetition import disturbance, same
 from refnorm.oracle.behaviours import poisoned, policy
 from refnorm.oracle.bounds import bounds
-from refnorm.oracle.judge import Observation, judged_numbers
+from refnorm.oracle.judge import Observation, bound_of, judged_numbers
 from refnorm.oracle.tiers import PAIRWISE, WORST, Tier
 
 REORDERED = "a call that is repeated gives other digits, within the bound: sums are taken in another order each time"
@@ -103,7 +103,18 @@ def judged(case: Case, row: Convention, answer: Answer, limit: Tier = WORST) -> 
     if case.undefined:
         accepted = row.one_value if case.undefined.startswith("one") else row.empty
         return [*seen, policy(case, row, answer, accepted)]
-    return [*seen, *judged_numbers(case, row, answer, limit)]
+    return [*seen, *_repeated(case, row, answer), *judged_numbers(case, row, answer, limit)]
+
+
+def _repeated(case: Case, row: Convention, answer: Answer) -> Iterator[Observation]:
+    """Judge what a second call with the same arguments gave otherwise than the first."""
+    alike = Alike(case, row)
+    differs = [q for q, again in answer.again.items() if not alike(q, answer.results.get(q), again)]
+    if differs:
+        text = f"{' and '.join(differs)} of a call that is repeated: other numbers for the same arguments"
+        yield Observation("repeatability", case, trouble=Trouble(Kind.DISTURBED, text))
+    elif alike.reordered:
+        yield Observation("repeatability", case, policy=REORDERED)
 
 
 def ordinary(chosen: list[Case]) -> list[Case]:
@@ -113,24 +124,33 @@ def ordinary(chosen: list[Case]) -> list[Case]:
     return list({c.kind: c for c in reversed(found)}.values())[::-1]
 
 
-def disturbed(implementation: Any, row: Convention, case: Case) -> Observation:
-    """Judge what calls do to each other, and to arrays that they were given before.
+class Alike:
+    """Say whether two results of one call may stand for the same; ``reordered``: some do that are not equal."""
 
-    Two results of one call may differ by what both may be off: sums in another order, as atomic additions give them.
-    """
-    reordered = []
+    def __init__(self, case: Case, row: Convention) -> None:
+        self.case, self.row, self.reordered = case, row, False
 
-    def alike(quantity: str, one: Any, two: Any) -> bool:
+    def __call__(self, quantity: str, one: Any, two: Any) -> bool:
+        """Return whether two results of a quantity differ by no more than both may be off."""
         if same(one, two):
             return True
         arrays = [np.asarray(each) for each in (one, two)]
         if arrays[0].shape != arrays[1].shape:
             return False
-        difference = np.abs(np.subtract(*(a.astype(float) for a in arrays)))
-        reordered.append(quantity)
-        return bool(np.all(difference <= 2 * bounds(case, row, WORST)[quantity]))
+        first, second = (a.astype(float) for a in arrays)
+        with np.errstate(all="ignore"):
+            near = np.abs(first - second) <= 2 * bound_of(self.case, self.row, quantity)
+        self.reordered = True
+        return bool(np.all(near | (first == second) | (np.isnan(first) & np.isnan(second))))
 
+
+def disturbed(implementation: Any, row: Convention, case: Case) -> Observation:
+    """Judge what calls do to each other, and to arrays that they were given before.
+
+    Two results of one call may differ by what both may be off: sums in another order, as atomic additions give them.
+    """
+    alike = Alike(case, row)
     trouble = disturbance(implementation, case, alike)
     written = trouble is not None and trouble.kind is Kind.WRITTEN
-    noted = REORDERED if reordered and trouble is None else ""
+    noted = REORDERED if alike.reordered and trouble is None else ""
     return Observation("arguments unchanged" if written else "repeatability", case, trouble=trouble, policy=noted)

@@ -17,6 +17,7 @@ from refnorm.golden.directions import SECOND_ORDER, directions
 from refnorm.golden.inputs import Case, arranged
 from refnorm.oracle.ask.interface import ARGUMENTS, TWICE
 from refnorm.oracle.ask.troubled import where_of
+from refnorm.oracle.ask.twice import twice
 from refnorm.oracle.quantities import FROZEN_BACKWARD, RETURNS
 
 SECOND_ORDER_OPERATIONS = {"jvp", "double_backward", "frozen_jvp", "frozen_double_backward"}
@@ -69,9 +70,11 @@ class Answer:
     results : what came back, by the names of quantities.
     failed : by function, what it raised, or why what it returned cannot be taken apart.
     written : arguments that were written to.
+    again : what came back from a second call with the same arguments, where it is not what came from the first.
     """
 
     results: dict[str, Result] = field(default_factory=dict)
+    again: dict[str, Result] = field(default_factory=dict)
     failed: dict[str, Trouble] = field(default_factory=dict)
     written: list[Trouble] = field(default_factory=list)
 
@@ -96,8 +99,8 @@ def kept_aside(implementation: Any) -> bool:
 
 
 def ask(implementation: Any, case: Case) -> Answer:
-    """Call whatever an implementation offers for a case."""
-    asked = Asking(implementation, case)
+    """Call whatever an implementation offers for a case; where there is a formula, twice."""
+    asked = Asking(implementation, case, repeated=case.finite and not case.undefined)
     if case.operation == "training":
         asked.training()
     else:
@@ -106,10 +109,11 @@ def ask(implementation: Any, case: Case) -> Answer:
 
 
 class Asking:
-    """One implementation, one case, and the answer so far."""
+    """One implementation, one case, and the answer so far; ``repeated``: each call is made twice, with one answer."""
 
-    def __init__(self, implementation: Any, case: Case) -> None:
-        self.implementation, self.case, self.answer = implementation, case, Answer()
+    def __init__(self, implementation: Any, case: Case, repeated: bool = False) -> None:
+        self.implementation, self.case, self.answer, self.repeated = implementation, case, Answer(), repeated
+        self.second: Any = None  # what the second of the latest calls returned, if it is not the same
 
     def call(self, name: str, *arguments: Any) -> Any:
         """Call a function of the implementation, watching its arguments; `Unanswered` if it raises."""
@@ -117,7 +121,8 @@ class Asking:
         try:
             with warnings.catch_warnings(), np.errstate(all="ignore"):
                 warnings.simplefilter("ignore")
-                result = getattr(self.implementation, name)(*arguments)
+                function = getattr(self.implementation, name)
+                result, self.second = twice(function, arguments) if self.repeated else (function(*arguments), None)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # whatever foreign code raises, sys.exit included
@@ -219,3 +224,7 @@ class Asking:
                 self.answer.results[quantity] = None if value is None else np.array(value)
             else:
                 self.answer.results[quantity] = NoArray(type(value).__name__)
+        again = self.second if isinstance(self.second, tuple | list) else (self.second,)
+        for quantity, value in zip(quantities, again, strict=False):
+            if isinstance(value, np.ndarray):
+                self.answer.again[quantity] = np.array(value)

@@ -7,7 +7,8 @@ of its own. What a call there writes to, an argument or an earlier result, is wr
 from __future__ import annotations
 
 import weakref
-from functools import lru_cache, partial
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,22 @@ CALLS = (*ARGUMENTS, *TWICE, "begin", "forward")
 
 class Remote:
     """An implementation that another process runs: what it offers there are attributes here."""
+
+
+class Function:
+    """A function of a path there."""
+
+    def __init__(self, caller: Caller, path: int, name: str) -> None:
+        self._caller, self._path, self._name = caller, path, name
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Call it; return what it returns, raise what it raises."""
+        return self._caller.call(self._path, self._name, arguments, False)[0]
+
+    def twice(self, *arguments: Any) -> tuple[Any, Any]:
+        """Call it twice, as `refnorm.oracle.ask.twice` does."""
+        first, second = self._caller.call(self._path, self._name, arguments, True)
+        return first, second
 
 
 class Unknown:
@@ -86,7 +103,7 @@ class Caller:
         paths: dict[str, Any] = {}
         for number, (path, offer) in enumerate(said["paths"].items()):
             remote = paths[wire.words(path)] = Remote()
-            given: dict[str, Any] = {name: partial(self.call, number, name) for name in CALLS if name in offer["calls"]}
+            given: dict[str, Any] = {name: Function(self, number, name) for name in CALLS if name in offer["calls"]}
             given["mixed"] = offer["mixed"] is True
             if "dtypes" in offer:
                 given["dtypes"] = tuple(kind for kind in FORMATS if kind in offer["dtypes"])
@@ -106,18 +123,19 @@ class Caller:
         notes = tuple(wire.words(note, 2000) for note in said["notes"])
         return Target(self.line.target, *words, paths, (imported, expression), declared, array, notes)
 
-    def call(self, path: int, name: str, *arguments: Any) -> Any:
-        """Call a function of a path there; return what it returns, raise what it raises."""
+    def call(self, path: int, name: str, arguments: Sequence[Any], twice: bool) -> tuple[Any, Any]:
+        """Call a function of a path there; return what it returns, and what a second call returned otherwise."""
         self.new: list[tuple[list[Any], bytes]] = []
         packed = [wire.packed(a, self._packed) for a in arguments]
-        request = {"call": name, "path": path, "arguments": packed}
+        request = {"call": name, "path": path, "arguments": packed, "twice": twice}
         answer, arrays = self._ask(request, [spec for spec, _ in self.new], [content for _, content in self.new])
         try:
             if "raised" in answer:
                 kind, text = answer["raised"]
                 error: Exception = _named(wire.words(kind), Exception)(wire.words(text, 2000))
             else:
-                return self._value(wire.unpacked(answer["value"], arrays))
+                second = self._value(wire.unpacked(answer["again"], arrays)) if "again" in answer else None
+                return self._value(wire.unpacked(answer["value"], arrays)), second
         except (KeyError, ValueError, TypeError, RecursionError) as garbled:
             self.line.garbled(garbled)
         raise error

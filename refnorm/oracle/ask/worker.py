@@ -20,6 +20,7 @@ from refnorm.oracle.ask.doors.through import LISTS, WORDS, Through
 from refnorm.oracle.ask.interface import ARGUMENTS, TWICE, formats_of
 from refnorm.oracle.ask.target import Target, TargetError, adapters, load_gradient_target, load_target
 from refnorm.oracle.ask.troubled import where_of
+from refnorm.oracle.ask.twice import twice
 
 CACHES = {"train": 3, "frozen": 1, "forward": 1}  # where a function returns what only its backward understands
 CALLED = (*ARGUMENTS, *TWICE, "begin", "forward")
@@ -108,13 +109,11 @@ class Worker:
         try:
             with warnings.catch_warnings(), np.errstate(all="ignore"):
                 warnings.simplefilter("ignore")
-                result = getattr(self.paths[request["path"]], name)(*arguments)
-            if name in CACHES and type(result) in (tuple, list):
-                at = CACHES[name]
-                items = [self._opaque(v) if k == at else self._value(v) for k, v in enumerate(result)]
-                answer: dict[str, Any] = {"value": {type(result).__name__: items}}
-            else:
-                answer = {"value": self._value(result)}
+                function = getattr(self.paths[request["path"]], name)
+                result, second = twice(function, arguments) if request["twice"] else (function(*arguments), None)
+            answer = {"value": self._returned(name, result)}
+            if second is not None:
+                answer["again"] = self._returned(name, second)
         except BaseException as error:  # whatever foreign code raises, sys.exit included
             answer = {"raised": [str(type(error).__name__)[: wire.WORDS], _text(error) + where_of(error)]}
         for number, before in self.known.items():
@@ -122,6 +121,14 @@ class Worker:
                 self.known[number] = now
                 self.answered.append(wire.spec_of(number, self.held[number]))
         return answer
+
+    def _returned(self, name: str, result: Any) -> Any:
+        """Return a result as the judge may read it; what only its backward understands by a number."""
+        if name not in CACHES or type(result) not in (tuple, list):
+            return self._value(result)
+        at = CACHES[name]
+        items = [self._opaque(v) if k == at else self._value(v) for k, v in enumerate(result)]
+        return {type(result).__name__: items}
 
     def _argument(self, value: Any) -> Any:
         """Return what an argument stands for: what the judge had of us is what we gave it."""
