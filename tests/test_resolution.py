@@ -13,13 +13,17 @@ import refnorm
 from refnorm import exact
 from refnorm.conventions import CONVENTIONS
 from refnorm.formats import unit_roundoff
+from refnorm.frameworks.reference import Reference
 from refnorm.golden import cases
 from refnorm.golden.inputs import case as case_of
-from refnorm.golden.settings import setting_ids
+from refnorm.golden.settings import product_ids, setting_ids
 from refnorm.golden.sized import SHAPES, drawn_shapes, sized, sized_ids, thorough_shapes
 from refnorm.golden.truth import truth
+from refnorm.oracle.ask.target import as_target
 from refnorm.oracle.bounds import bounds
+from refnorm.oracle.diagnose import diagnose
 from refnorm.oracle.observe import observed
+from refnorm.oracle.plan import Depth, planned
 from refnorm.oracle.tiers import NARROW, SUMMED
 
 SAMPLED = True  # see conftest.py
@@ -259,3 +263,27 @@ def test_sums_in_another_order_at_each_call_are_noted_and_not_wrong():
         report = refnorm.check(algorithm, "torch", dtypes=("float64", "float32"))
     assert not any(f.cause == "not-repeatable" for f in report.findings), str(report)
     assert any("another order each time" in remark for remark in report.paths[0].remarks)
+
+
+@pytest.mark.parametrize("kind", ["float64", "float32", "bfloat16"])
+def test_products_that_overflow_in_one_order_alone_are_told_apart(kind):
+    class Literal(Reference):
+        def infer(self, x, gamma, beta, mean, var, eps):
+            shape = (1, -1) + (1,) * (x.ndim - 2)
+            gamma, beta, mean, var = (None if a is None else a.reshape(shape) for a in (gamma, beta, mean, var))
+            with np.errstate(all="ignore"):
+                centred = (x.astype(mean.dtype) - mean) * (1 if gamma is None else gamma)
+                return (centred / np.sqrt(var + eps) + (0 if beta is None else beta)).astype(x.dtype)
+
+    (id,) = product_ids(kind)
+    assert all(o.passed for o in observed(Reference(), TORCH, case_of(id)))
+    failed = [o for o in observed(Literal(), TORCH, case_of(id)) if not o.passed]
+    assert [o.quantity for o in failed] == ["y, inference", "frozen y"]
+    usual = [c for c in cases("inference", kind) if c.finite and c.situation.layout == "ordinary"]
+    with np.errstate(all="ignore"):
+        (found,) = diagnose([o for c in [*usual, case_of(id)] for o in observed(Literal(), TORCH, c)], TORCH)
+    assert (found.kind, found.cause) == ("numerics", "product-overflow")
+    target = as_target(Literal())
+    for thorough in (False, True):
+        plan = planned(target, next(iter(target.paths)), "torch", (kind,), depth=Depth(thorough=thorough))
+        assert (id in plan.unstored) == thorough

@@ -300,8 +300,9 @@ def _parameters(situation: Situation, channels: int, seed: int) -> tuple[Floats,
 def arranged(array: Array, layout: str) -> Array:
     """Lay an array out in memory; values stay what they are.
 
-    "fortran", "channels-last" (a view of NHWC memory), "sliced" (every second value of a buffer of NaN), "reversed"
-    (negative strides), "broadcast" (stride 0 along the first axis), "read-only"; anything else: C order.
+    "fortran", "channels-last" (a view of NHWC memory), "sliced" (every second value of a buffer of NaN, from the second
+    on), "reversed" (negative strides), "broadcast" (stride 0 along the first axis), "read-only"; anything else: C
+    order.
     """
     array = np.array(array, order="C")
     if array.ndim < 2 and layout not in ("read-only", "sliced"):
@@ -312,7 +313,7 @@ def arranged(array: Array, layout: str) -> Array:
         return np.moveaxis(np.ascontiguousarray(np.moveaxis(array, 1, -1)), -1, 1)
     if layout == "sliced":
         buffer = np.full(tuple(2 * n for n in array.shape), np.nan, dtype=array.dtype)
-        view = buffer[(slice(None, None, 2),) * array.ndim]
+        view = buffer[(slice(1, None, 2),) * array.ndim]
         view[...] = array
         return view
     if layout == "reversed":

@@ -353,7 +353,10 @@ SITUATIONS: tuple[Situation, ...] = (
     Situation("fortran-order", "the first index runs fastest in memory", (3, 2, 4), layout="fortran"),
     Situation("channels-last", "an NCHW view of NHWC memory", (2, 3, 4, 2), layout="channels-last"),
     Situation(
-        "sliced", "every second value of a larger buffer; what lies between is not data", (4, 3, 5), layout="sliced"
+        "sliced",
+        "every second value of a larger buffer, from the second on; what lies before and between is not data",
+        (4, 3, 5),
+        layout="sliced",
     ),
     Situation("reversed", "negative strides", (4, 3, 3), layout="reversed"),
     Situation(

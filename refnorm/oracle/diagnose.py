@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 
 from refnorm.conventions.row import Convention
-from refnorm.conventions.rows import ROWS
 from refnorm.formats import rounded, unit_roundoff
+from refnorm.golden.settings import OVERFLOWS, PRODUCTS
 from refnorm.golden.sized import NAME as SIZED
-from refnorm.golden.truth import NotHeld, truth
+from refnorm.golden.truth import truth
 from refnorm.oracle.ask.answers import Kind
 from refnorm.oracle.circumstances import Circumstance, circumstances, how_often
 from refnorm.oracle.finding import Cause, Finding, finding
@@ -295,6 +295,10 @@ def _unexplained(
     likely: Sequence[tuple[Circumstance, int]],
 ) -> Cause:
     """Name the circumstance of what no formula explains; "unknown" if there is none."""
+    situations = list(dict.fromkeys(o.case.situation.name for o in failed))
+    if situations == [PRODUCTS] and not any(np.all(np.isfinite(o.actual)) for o in failed):
+        title = f"not finite where {OVERFLOWS}: the products are taken in another order"
+        return Cause("numerics", "product-overflow", title, "Results that the format holds are lost, far out.")
     if likely:
         circumstance, exceptions = likely[0]
         some = " (not in every such case)" if exceptions else ""
@@ -303,7 +307,6 @@ def _unexplained(
     if all(map(is_flushed, failed)):
         effect = "Values below the smallest normal number are lost; some hardware modes and compilers do this."
         return Cause("numerics", "subnormals-flushed", "subnormal numbers are flushed to 0", effect)
-    situations = list(dict.fromkeys(o.case.situation.name for o in failed))
     if len(situations) == 1 and passed:
         title = f"{quantity} is wrong in the situation {situations[0]!r}"
         effect = f"What it tests: {failed[0].case.situation.why}."
@@ -315,26 +318,3 @@ def _unexplained(
 def is_flushed(o: Observation) -> bool:
     """Whether what failed are subnormal numbers that came back as 0."""
     return o.trouble is None and o.case.situation.name == "subnormal-values" and bool(np.any(o.actual == 0))
-
-
-def nearest(observations: Sequence[Observation], declared: Convention) -> str | None:
-    """Name the row under which the running statistics and policies that were seen conform; None if there is none."""
-    policies = [o for o in observations if o.policy and o.case.undefined]
-    moving = [o for o in observations if o.quantity in ("running mean", "running variance") and o.actual is not None]
-    for row in sorted(ROWS.values(), key=lambda row: row.name == "paper"):  # a framework says more
-        if row.name == declared.name or not moving:
-            continue
-        accepted = {"one value per channel": row.one_value, "empty batch": row.empty}
-        if all(o.policy in accepted[o.quantity] for o in policies) and all(_conforms(o, row) for o in moving):
-            return row.name
-    return None
-
-
-def _conforms(o: Observation, row: Convention) -> bool:
-    try:
-        exact = truth(o.case, row, o.quantity)
-    except NotHeld:
-        return True  # nothing contradicts
-    with np.errstate(all="ignore"):
-        error = np.abs(exact.error_of(o.actual))
-        return bool(np.all((error <= bound_of(o.case, row, o.quantity)) | ~np.isfinite(exact.hi)))

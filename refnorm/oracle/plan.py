@@ -10,7 +10,7 @@ from typing import Any
 
 from refnorm.conventions.row import Convention
 from refnorm.golden.inputs import Case, cases, in_shape
-from refnorm.golden.settings import setting_ids
+from refnorm.golden.settings import product_ids, setting_ids
 from refnorm.golden.sized import NAME as SIZED
 from refnorm.golden.sized import drawn_shapes, sized_ids, thorough_shapes
 from refnorm.golden.truth import can_compute
@@ -39,7 +39,7 @@ class Depth:
     Attributes
     ----------
     limit : the class of algorithms that conform.
-    thorough : whether sizes are tried that take long.
+    thorough : whether sizes are tried that take long, and products that overflow in one order alone.
     seed : of shapes that no one has chosen, part of a thorough trial.
     """
 
@@ -51,6 +51,7 @@ class Depth:
         """Return the ids of the cases of a format that the set does not hold."""
         ids = [*setting_ids(kind), *sized_ids(kind)]
         if self.thorough:
+            ids += product_ids(kind)
             most = math.inf if kind == "float32" else MOST_ELEMENTS
             ids += sized_ids(kind, [s for s in (*thorough_shapes(), *drawn_shapes(self.seed)) if math.prod(s) <= most])
         return list(dict.fromkeys(ids))

@@ -10,8 +10,9 @@ import numpy as np
 from refnorm.conventions.row import POLICIES, Convention
 from refnorm.conventions.rows import ROWS as CONVENTIONS_BY_NAME
 from refnorm.golden.inputs import case as case_of
+from refnorm.oracle.alternative import nearest
 from refnorm.oracle.ask.answers import Kind, ask
-from refnorm.oracle.diagnose import diagnose, is_flushed, nearest
+from refnorm.oracle.diagnose import diagnose, is_flushed
 from refnorm.oracle.finding import Cause, Finding, finding
 from refnorm.oracle.judge import DECLINED, RESOLVED, Observation, judged_numbers
 from refnorm.oracle.measure.known import eps_fixed_at

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from refnorm.conventions import POLICIES
-from refnorm.golden.settings import WHY
+from refnorm.golden.settings import OVERFLOWS, WHY
 from refnorm.golden.situations import SITUATIONS
 from refnorm.oracle.circumstances import CIRCUMSTANCES, MEASURES, SIZES
 from refnorm.oracle.diagnose import ALONE
@@ -52,6 +52,8 @@ def vocabulary() -> dict[str, Word]:
     for name, (words, _) in MEASURES.items():
         causes.setdefault(name, Word("wrong", "wrong " + words.partition("{")[0] + "some value on, and right below"))
     causes["only-setting"] = Word("wrong", f"wrong only here: {WHY}")
+    causes["product-overflow"] = Word("numerics", f"not finite where {OVERFLOWS}")
+    causes["only-products"] = Word("wrong", f"wrong only here: {OVERFLOWS}")
     causes["only-sized"] = Word("wrong", "wrong only here: a size at which kernels break")
     for situation in SITUATIONS:
         causes.setdefault(f"only-{situation.name}", Word("wrong", f"wrong only here: {situation.why}"))

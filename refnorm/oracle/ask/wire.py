@@ -200,14 +200,14 @@ def values(specs: list[Spec], content: bytearray) -> list[np.ndarray[Any, Any]]:
 
 
 def laid_out(spec: Spec, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Lay an array out in memory as its spec says; what lies between its values is NaN."""
+    """Lay an array out in memory as its spec says; what lies before and between its values is NaN."""
     if array.flags.c_contiguous and spec.strides == array.strides:
         result = array.copy()
     else:
         ends = [(n - 1) * s for n, s in zip(spec.shape, spec.strides, strict=True) if n]
         low, high = sum(min(0, end) for end in ends), sum(max(0, end) for end in ends)
-        buffer = np.full(high - low + array.itemsize, 255, np.uint8)
-        result = np.ndarray(spec.shape, array.dtype, buffer, -low, spec.strides)
+        buffer = np.full(high - low + 2 * array.itemsize, 255, np.uint8)
+        result = np.ndarray(spec.shape, array.dtype, buffer, array.itemsize - low, spec.strides)
         result[...] = array
     result.flags.writeable = spec.writeable
     return result
