@@ -122,7 +122,11 @@ Three things keep these numbers small whatever m is.
 
 What is not resolved is said: a cell of the report reads "not resolved" where every bound is above a tenth of the
 result, and the row "resolution" gives the smallest relative error that would have been found in every quantity.
-`refnorm check --thorough` tries more sizes, and shapes that no one has chosen; `--seed` draws others.
+`refnorm check --thorough` tries more sizes, and shapes that no one has chosen; `--seed` draws others. Beyond 2^31
+values an index of 32 bits is too small, and whoever counts with one writes to the wrong place or not at all. Such a
+case takes some 100 bytes for each value of x, 215 GB, and is tried only by who asks for it:
+`python tests/huge.py TARGET` puts 2^31 + 64 values on trial if the memory is there, and says so if it is not; it
+takes a number of samples, of channels, and a format, so that any size below can be tried too.
 
 Made by `python -m figures resolution` (about ten minutes on two cores); the picture is `figures/resolution.svg`.
 That nobody right is convicted is shown by `pytest -n 0 -s -m slow tests/test_resolution.py`, which composes 1,500
