@@ -287,3 +287,32 @@ def test_products_that_overflow_in_one_order_alone_are_told_apart(kind):
     for thorough in (False, True):
         plan = planned(target, next(iter(target.paths)), "torch", (kind,), depth=Depth(thorough=thorough))
         assert (id in plan.unstored) == thorough
+
+
+class MeanInHalf(Reference):
+    """Two passes, but the mean is rounded to float16 in between, and dy is added up in it."""
+
+    mixed = False
+
+    def train(self, x, gamma, beta, mean, var, momentum, eps):
+        y, new_mean, new_var, cache = super().train(x, gamma, beta, mean, var, momentum, eps)
+        if x.dtype == np.float16:
+            axes, m = tuple(a for a in range(x.ndim) if a != 1), x.size // x.shape[1]
+            own = x.mean(axes, dtype=np.float32, keepdims=True).astype(np.float16)
+            squares = ((x - own) ** 2).mean(axes, dtype=np.float32) * np.float32(m / max(m - 1, 1))
+            new_var = ((1 - momentum) * var + momentum * squares.astype(np.float16)).astype(var.dtype)
+        return y, new_mean, new_var, cache
+
+    def backward(self, dy, cache):
+        dx, dgamma, dbeta = super().backward(dy, cache)
+        if dy.dtype == np.float16 and dbeta is not None:
+            dbeta = np.add.accumulate(np.moveaxis(dy, 1, 0).reshape(dy.shape[1], -1), axis=1)[:, -1]
+        return dx, dgamma, dbeta
+
+
+def test_what_sums_in_half_precision_in_one_quantity_does_so_in_others():
+    with np.errstate(all="ignore"):
+        report = refnorm.check(MeanInHalf(), "torch", dtypes=("float16",))
+    found = {f.cause: set(f.quantities) for f in report.findings}
+    assert set(found) == {"accumulates-in-float16", "half-overflow"}, str(report)
+    assert "running variance" in found["accumulates-in-float16"]

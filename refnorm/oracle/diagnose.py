@@ -44,7 +44,7 @@ Explained = list[tuple[Cause, list[Observation]]]
 def diagnose(observations: Sequence[Observation], row: Convention) -> list[Finding]:
     """Group what failed into findings, each with the cause that explains it."""
     causes: dict[Cause, list[Observation]] = {}
-    observations = _without_repetitions(observations)
+    observations = _in_all_quantities(_without_repetitions(observations))
     found: list[Explanation] = []  # in the order of the quantities
     for quantity in (*QUANTITIES, *FURTHER, *BEHAVIOURS):
         seen = [o for o in observations if o.quantity == quantity]
@@ -60,6 +60,15 @@ def diagnose(observations: Sequence[Observation], row: Convention) -> list[Findi
     order = {"wrong": 0, "convention": 1, "numerics": 2}
     findings = [_with_count(finding(cause, own), own, observations) for cause, own in causes.items()]
     return sorted(findings, key=lambda f: (order[f.kind], f.cause != "not-repeatable", f.cause == "unknown"))
+
+
+def _in_all_quantities(observations: Sequence[Observation]) -> list[Observation]:
+    """Let sums in the format of x, which tell in one quantity, explain what else they cover in that format."""
+    kinds = {o.case.kind for o in observations if not o.passed and o.narrow_tells}
+    return [
+        replace(o, narrow_tells=True) if not o.passed and o.case.kind in kinds and NARROW.name in o.tiers else o
+        for o in observations
+    ]
 
 
 def _one_of_two(causes: dict[Cause, list[Observation]]) -> dict[Cause, list[Observation]]:
