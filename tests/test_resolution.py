@@ -1,6 +1,7 @@
 """What the oracle resolves where sizes are large and formats narrow, and that nobody right is called wrong for it.
 
-Not verified here: sizes near 2^31 (`huge.py` asks for them where the memory is); that every right implementation conforms, only that those of `legitimate` do.
+Not verified here: sizes near 2^31 (`huge.py` asks for them where the memory is); that every right implementation
+conforms, only that those of `legitimate` do.
 """
 
 import injected
