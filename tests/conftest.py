@@ -2,6 +2,8 @@
 
 ``pytest`` runs every test function, and of each in a module that says `SAMPLED` the first, eleventh ... of its
 parameters. ``pytest --rest`` runs what that leaves, as `.ci/run` does; whoever names a file gets all of it.
+``pytest --fresh`` leaves out what has passed in this folder since it was made: in an environment to which packages have
+been added, it runs what was skipped before, and what there was not.
 """
 
 from collections import Counter
@@ -9,12 +11,15 @@ from collections import Counter
 import pytest
 
 ONE_IN = 10
+PASSED = "refnorm/passed"  # in pytest's cache
+passed = set()
 collect_ignore = ["conftest.py", "doors"]  # for doctests: the one has none, and what people write is not run here
 
 
 def pytest_addoption(parser):
     parser.addoption("--sampled", action="store_true", help="one in ten parameters of the modules that say SAMPLED")
     parser.addoption("--rest", action="store_true", help="what --sampled leaves out, and what is slow")
+    parser.addoption("--fresh", action="store_true", help="what has not passed in this folder before")
 
 
 def pytest_configure(config):
@@ -28,8 +33,22 @@ def pytest_report_header(config):
     return f"sampled: one in {ONE_IN} parameters of some modules; a module that is named runs whole"
 
 
+def pytest_runtest_logreport(report):
+    if report.when == "call" and report.passed:
+        passed.add(report.nodeid)
+
+
+def pytest_sessionfinish(session):
+    if not hasattr(session.config, "workerinput") and passed:  # the one that hands out the work
+        session.config.cache.set(PASSED, sorted(passed.union(session.config.cache.get(PASSED, []))))
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
+    if config.option.fresh:
+        before = set(config.cache.get(PASSED, []))
+        config.hook.pytest_deselected(items=[item for item in items if item.nodeid in before])
+        items[:] = [item for item in items if item.nodeid not in before]
     if not (config.option.sampled or config.option.rest):
         return
     seen = Counter()

@@ -13,6 +13,7 @@ from refnorm.golden.settings import OVERFLOWS, PRODUCTS
 from refnorm.golden.sized import NAME as SIZED
 from refnorm.golden.truth import truth
 from refnorm.oracle.ask.answers import Kind
+from refnorm.oracle.ask.repetition import OTHERWISE
 from refnorm.oracle.circumstances import Circumstance, circumstances, how_often
 from refnorm.oracle.finding import Cause, Finding, finding
 from refnorm.oracle.judge import RESOLVED, Observation, bound_of
@@ -21,7 +22,7 @@ from refnorm.oracle.measure.explain import Explanation
 from refnorm.oracle.measure.known_gradients import SWAPPED
 from refnorm.oracle.quantities import BEHAVIOURS, FURTHER, QUANTITIES
 from refnorm.oracle.tiers import IN_ONE_FORMAT, NARROW, ONE_PASS, SHIFTED
-from refnorm.oracle.troubles import alike, cause_of_trouble
+from refnorm.oracle.troubles import CAUSES, alike, cause_of_trouble
 
 SEVERAL = 3  # cases in a circumstance: of fewer no formula is read
 TRIED = 4  # circumstances in which a formula is looked for
@@ -37,6 +38,7 @@ ALONE = {  # names and titles, if one of two parameters' gradients is what the o
 }
 
 HALF = ("float16", "bfloat16")
+REPEATED = Cause("wrong", CAUSES[Kind.DISTURBED][0], OTHERWISE, CAUSES[Kind.DISTURBED][1])
 
 Explained = list[tuple[Cause, list[Observation]]]
 
@@ -46,12 +48,18 @@ def diagnose(observations: Sequence[Observation], row: Convention) -> list[Findi
     causes: dict[Cause, list[Observation]] = {}
     observations = _in_all_quantities(_without_repetitions(observations))
     found: list[Explanation] = []  # in the order of the quantities
+    unlike = {(o.case.id, o.trouble.about) for o in observations if o.trouble and o.trouble.kind is Kind.DISTURBED}
     for quantity in (*QUANTITIES, *FURTHER, *BEHAVIOURS):
         seen = [o for o in observations if o.quantity == quantity]
         troubled = [o for o in seen if o.trouble is not None]
         for key in dict.fromkeys(alike(o.trouble) for o in troubled if o.trouble):
             same = [o for o in troubled if o.trouble and alike(o.trouble) == key]
             causes.setdefault(cause_of_trouble(quantity, same, seen, row), []).extend(same)
+        wrong = [o for o in seen if not o.passed and o.trouble is None]
+        if random := [o for o in wrong if (o.case.id, quantity) in unlike]:
+            random = wrong if len(random) >= MOST * len(wrong) else random
+            causes.setdefault(REPEATED, []).extend(random)  # of what changes from call to call no formula is read
+            seen = [o for o in seen if o not in random]
         for cause, own in _numbers(quantity, seen, row, found):
             causes.setdefault(cause, []).extend(own)
     causes = _one_of_two(causes)

@@ -14,7 +14,7 @@ from refnorm.golden.inputs import Case, cases
 from refnorm.golden.truth import NotHeld, truth
 from refnorm.oracle.ask.answers import Answer, Kind, Trouble, ask, kept_aside
 from refnorm.oracle.ask.interface import formats_of
-from refnorm.oracle.ask.repetition import disturbance, same
+from refnorm.oracle.ask.repetition import OTHERWISE, disturbance, same
 from refnorm.oracle.behaviours import poisoned, policy
 from refnorm.oracle.bounds import bounds
 from refnorm.oracle.judge import Observation, bound_of, judged_numbers
@@ -109,12 +109,11 @@ def judged(case: Case, row: Convention, answer: Answer, limit: Tier = WORST) -> 
 def _repeated(case: Case, row: Convention, answer: Answer) -> Iterator[Observation]:
     """Judge what a second call with the same arguments gave otherwise than the first."""
     alike = Alike(case, row)
-    differs = [q for q, again in answer.again.items() if not alike(q, answer.results.get(q), again)]
-    if differs:
-        text = f"{' and '.join(differs)} of a call that is repeated: other numbers for the same arguments"
-        yield Observation("repeatability", case, trouble=Trouble(Kind.DISTURBED, text))
-    elif alike.reordered:
-        yield Observation("repeatability", case, policy=REORDERED)
+    for quantity, again in answer.again.items():
+        if not alike(quantity, answer.results.get(quantity), again):
+            yield Observation("repeatability", case, trouble=Trouble(Kind.DISTURBED, OTHERWISE, quantity))
+        else:
+            yield Observation("repeatability", case, policy=REORDERED)
 
 
 def ordinary(chosen: list[Case]) -> list[Case]:

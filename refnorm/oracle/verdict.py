@@ -187,6 +187,7 @@ def _remarks(observations: Sequence[Observation]) -> tuple[str, ...]:
         tier = next(t for t in TIERS if t is WORST or all(t.name in o.tiers for o in alike))
         lines.setdefault(tier, {}).setdefault(quantity, []).append(kind)
     noted = dict.fromkeys(o.policy for o in observations if o.quantity == "repeatability" and o.policy)
+    noted = {} if "repeatability" in failed else noted
     return (
         *noted,
         *(

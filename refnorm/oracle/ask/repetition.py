@@ -14,6 +14,7 @@ from refnorm.oracle.ask.answers import Asking, Kind, Trouble, Unanswered
 TRAINED = ("y, training", "running mean", "running variance")
 GRADIENTS = ("dx", "dgamma", "dbeta")
 USED = ("y, training", "dx", "running mean", "running variance", "dgamma", "dbeta")
+OTHERWISE = "the same call gives different results when repeated"
 
 
 Alike = Callable[[str, Any, Any], bool]  # of a quantity by its name, and two results of it
@@ -79,7 +80,7 @@ def _between_calls(implementation: Any, case: Case, alike: Alike) -> Trouble | N
         kept = [*map(_copy, first)]
         *again, cache_again = train(x)
         if not all(map(alike, TRAINED, kept, again)):
-            return Trouble(Kind.DISTURBED, "the same call gives different results when repeated")
+            return Trouble(Kind.DISTURBED, OTHERWISE)
         gradients = backward(cache_again) if hasattr(implementation, "backward") else []
         if x.tobytes() != before:
             return Trouble(Kind.WRITTEN, "backward writes into x, which its cache refers to")
