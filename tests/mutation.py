@@ -369,7 +369,8 @@ def tested(folder: Path, tests: Sequence[str], *plugins: object) -> bool:
     import pytest
 
     os.chdir(folder)
-    return pytest.main(["-q", "-x", "-n", "0", "-p", "no:cacheprovider", *tests], plugins=list(plugins)) == 0
+    options = ["-q", "-x", "-n", "0", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
+    return pytest.main([*options, *tests], plugins=list(plugins)) == 0
 
 
 def conforms(folder: Path) -> bool:
