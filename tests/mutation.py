@@ -12,9 +12,9 @@ arrays alone. A mutant of what judges is tried by its own tests, the quickest fi
     python tests/mutation.py --again SESSION      # try what survived an earlier run on what is committed now
     python tests/mutation.py --report SESSION     # the table of an earlier run
 
-With `--sample N` N mutants of each file are drawn (`--seed`, 0 if not given); with `--seconds S` the tests are the
-quickest ones alone, S seconds of them as measured without a mutant: what survives these is tried on all by `--again`.
-A run that was stopped goes on where it was if it is started again with `--resume SESSION`.
+With `--sample N` N mutants of each file are drawn (`--seed`, 0 if not given); with `--first` they are tried by the
+first file of their tests alone, in a fraction of the time, and what survives these is tried by all with `--again`. A
+run that was stopped goes on where it was with `--resume SESSION`.
 
 Not covered: mistakes of more than one place; `_layout`, `_channels`, `_blocks` (their tests have their own mutants).
 """
@@ -324,29 +324,22 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
 }
 
 
-def tests_of(name: str) -> list[str]:
-    """Return the tests of a file, its own examples included."""
+def tests_of(name: str, first: bool) -> list[str]:
+    """Return the tests of a file, its own examples included; or the first file of them alone."""
     wing, own = FILES[name]
-    return [*(f"tests/test_{test}.py" for test in own), f"refnorm/{wing}/{name}.py"]
+    tests = [*(f"tests/test_{test}.py" for test in own), f"refnorm/{wing}/{name}.py"]
+    return tests[:1] if first else tests
 
 
 class Quickest:
-    """A plugin of pytest: tests in the order of their times, so many seconds of them."""
+    """A plugin of pytest: tests in the order of their times."""
 
-    def __init__(self, times: dict[str, float], seconds: float) -> None:
-        self.times, self.seconds = times, seconds
+    def __init__(self, times: dict[str, float]) -> None:
+        self.times = times
 
-    def pytest_collection_modifyitems(self, config, items) -> None:
+    def pytest_collection_modifyitems(self, items) -> None:
         """Sort by measured time; what was not measured comes first."""
         items.sort(key=lambda item: self.times.get(item.nodeid, 0.0))
-        spent, kept = 0.0, len(items)
-        for k, item in enumerate(items):
-            spent += self.times.get(item.nodeid, 0.0)
-            if spent > self.seconds:
-                kept = k
-                break
-        config.hook.pytest_deselected(items=items[kept:])
-        del items[kept:]
 
 
 class Timed:
@@ -398,13 +391,14 @@ def apart(folder: Path, judge: Callable[..., bool], *arguments: object) -> str:
     import scipy.linalg  # noqa: F401
 
     if pid := os.fork():
-        until = time.monotonic() + WAIT
-        while not (done := os.waitpid(pid, os.WNOHANG))[0]:
-            if time.monotonic() > until:
-                break
-            time.sleep(0.02)
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(pid, signal.SIGKILL)  # whatever it started
+        until, done = time.monotonic() + WAIT, (0, 0)
+        try:
+            while not done[0] and time.monotonic() < until:
+                time.sleep(0.02)
+                done = os.waitpid(pid, os.WNOHANG)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)  # it, and whatever it started
         status = done[1] if done[0] else os.waitpid(pid, 0)[1]
         if os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGKILL, signal.SIGXCPU):
             return "no end"
@@ -427,21 +421,22 @@ def apart(folder: Path, judge: Callable[..., bool], *arguments: object) -> str:
         os._exit(status)
 
 
-def trial(folder: Path, name: str, times: dict[str, float], seconds: float) -> str:
+def trial(folder: Path, name: str, times: dict[str, float], first: bool = False) -> str:
     """Judge the mutant of a file in the copy; say what came of it."""
-    if name in REFERENCE and (found := apart(folder, conforms)) != "passed":
+    if name in REFERENCE and not first and (found := apart(folder, conforms)) != "passed":
         return "caught by check" if found == "failed" else found
-    found = apart(folder, tested, tests_of(name), Quickest(times, seconds))
+    found = apart(folder, tested, tests_of(name, first), Quickest(times))
     return {"passed": "survived", "failed": "caught by tests"}.get(found, found)
 
 
 @contextlib.contextmanager
-def copy(names: Sequence[str]) -> Iterator[tuple[Path, dict[str, float]]]:
+def copy(names: Sequence[str], first: bool = False) -> Iterator[tuple[Path, dict[str, float]]]:
     """Make a copy of what is committed, in which the tests of files pass; give its folder, and how long each takes."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "refnorm"
         subprocess.run(["git", "clone", "-q", ROOT, folder], check=True)
-        measured, tests = folder / "times.json", list(dict.fromkeys(test for name in names for test in tests_of(name)))
+        measured = folder / "times.json"
+        tests = list(dict.fromkeys(test for name in names for test in tests_of(name, first)))
         if apart(folder, tested, tests, Timed(measured)) != "passed":
             sys.exit(f"without a mutant, one fails of {' '.join(tests)}")
         for name in names:  # a mutant as long as its original, made in the same second, must not be taken for it
@@ -451,7 +446,7 @@ def copy(names: Sequence[str]) -> Iterator[tuple[Path, dict[str, float]]]:
         yield folder, json.loads(measured.read_text())
 
 
-def run(session: Path, seconds: float) -> None:
+def run(session: Path, first: bool) -> None:
     """Try the mutants of a session of which no outcome is known, in a copy of what is committed."""
     from cosmic_ray.mutating import apply_mutation
     from cosmic_ray.plugins import get_operator
@@ -460,7 +455,7 @@ def run(session: Path, seconds: float) -> None:
 
     with use_db(session, WorkDB.Mode.open) as database:
         waiting = list(database.pending_work_items)
-        with copy(sorted({item.mutations[0].module_path.stem for item in waiting})) as (folder, times):
+        with copy(sorted({item.mutations[0].module_path.stem for item in waiting}), first) as (folder, times):
             for item in waiting:
                 (mutation,) = item.mutations
                 operator = get_operator(mutation.operator_name)(**mutation.operator_args)
@@ -468,7 +463,7 @@ def run(session: Path, seconds: float) -> None:
                 original, _ = apply_mutation(file, operator, mutation.occurrence)
                 shown = ["git", "diff", "-U0", "--no-color"]
                 diff = subprocess.run(shown, cwd=folder, capture_output=True, text=True, check=True).stdout
-                outcome = trial(folder, file.stem, times, seconds) if diff else "no mutant"
+                outcome = trial(folder, file.stem, times, first) if diff else "no mutant"
                 file.write_text(original)
                 result = WorkResult(output=outcome, worker_outcome=WorkerOutcome.NORMAL, diff=diff)
                 database.set_result(item.job_id, result)
@@ -514,7 +509,7 @@ def again(session: Path) -> None:
                 applied = subprocess.run(
                     ["git", "apply", "--unidiff-zero", "-"], cwd=folder, input=result.diff, text=True, check=False
                 )
-                outcome = "no longer there" if applied.returncode else trial(folder, name, times, WAIT)
+                outcome = "no longer there" if applied.returncode else trial(folder, name, times)
                 database.set_result(
                     job, WorkResult(output=outcome, worker_outcome=result.worker_outcome, diff=result.diff)
                 )
@@ -563,10 +558,10 @@ def main() -> int:
     parser.add_argument("names", nargs="*", choices=[*FILES, []], metavar="NAME", help=", ".join(FILES))
     parser.add_argument("--sample", type=int, metavar="N", help="mutants of each file")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--seconds", type=float, default=WAIT, help="of tests, the quickest first")
-    for verb in ("again", "report", "resume"):
+    for verb in ("first", "again", "report", "resume"):
         parser.add_argument(f"--{verb}", action="store_true")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     session = options.session.resolve()
     if options.again:
         again(session)
@@ -577,7 +572,7 @@ def main() -> int:
         names = options.names or REFERENCE
         if not options.resume:
             prepare(session, names, options.sample, options.seed)
-        run(session, options.seconds)
+        run(session, options.first)
     return report(session)
 
 
