@@ -48,7 +48,7 @@ FILES = dict.fromkeys(REFERENCE, ("reference", TESTS)) | {  # name: wing, tests
     "number": ("exact", ("number", "exact")),
     "affine": ("exact", ("affine", "nearest", "exact")),
     "nearest": ("exact", ("nearest", "exact")),
-    "definition": ("exact", ("exact",)),
+    "definition": ("exact", ("definition", "exact")),
     "series": ("exact", ("series", "second_order")),
     "conversion": ("conventions", ("conversion",)),
     "reading": ("oracle/ask", ("reading", "recorded", "export")),
@@ -77,6 +77,8 @@ ONE_PART = "of one part the first is the last"
 NARROW = "narrow = lo == 0 or math.frexp(hi)[1] - math.frexp(lo)[1] > bits - 56"
 MORE_BITS = "more bits than are needed do no harm"
 SLOW_WAY = "the second float is computed anew more often, with the same result"
+FORMATS_FIRST = 'of the names of formats "bfloat16" comes first'
+ROWS_MEAN = 'of the three, "new" comes first, before "old" and "sums"'
 TRIED = "for bits in (64 << k for k in range(24)):"
 ANY_GROWING = "any number of bits decides in the end that grows; the last is beyond any memory"
 NO_BITS = "n, d, bits = int(self.p.p), int(self.p.q), 0"
@@ -194,7 +196,7 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "bounds",
         'off_old, off_new = (1, w_new) if convention.momentum == "new" else (w_old, 1)',
         'off_old, off_new = (1, w_new) if convention.momentum <= "new" else (w_old, 1)',
-    ): 'of the three, "new" comes first, before "old" and "sums"',
+    ): ROWS_MEAN,
     (
         "second_bounds",
         'frozen = case.operation == "inference"',
@@ -321,6 +323,17 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("population", SOUND, SOUND.replace("len(mean) ==", "len(mean) is")): SMALL,
     ("population", SOUND, SOUND.replace("len(count) ==", "len(count) is")): SMALL,
     ("population", SOUND, SOUND.replace("> 0", "!= 0")): "a length is not negative",
+    (
+        "reading",
+        'wide = array.astype(np.float64) if kind == "bfloat16" and array.dtype == np.float32 else None',
+        'wide = array.astype(np.float64) if kind <= "bfloat16" and array.dtype == np.float32 else None',
+    ): FORMATS_FIRST,
+    (
+        "reading",
+        'written.defects |= dict.fromkeys(left_out, MISSING if not files or files[0].endswith(".npy") else ABSENT)',
+        'written.defects |= dict.fromkeys(left_out, MISSING if not files or files[ -1].endswith(".npy") else ABSENT)',
+    ): "all files of a case end alike: otherwise none is read",
+    ("conversion", 'if b.momentum == "new":', 'if b.momentum <= "new":'): ROWS_MEAN,
 }
 
 

@@ -208,6 +208,7 @@ def test_a_file_may_have_some_room_and_forty_bytes_a_number(tmp_path, spaces, fi
         ({"shape": [True], "data": [1]}, "shape must hold non-negative integers"),
         ({"shape": [2**48 + 1, 0], "data": []}, "shape must hold non-negative integers"),
         ({"shape": [2, 2], "data": [1, 2, 3]}, "3 numbers where shape [2, 2] has 4: data is flat and whole"),
+        ({"shape": [2], "data": [1, 2, 3]}, "3 numbers where shape [2] has 2: data is flat and whole"),
         (tensor([1, None]), 'element 1 is null: write a number, or "NaN", "Infinity", "-Infinity"'),
         (tensor([False]), "element 0 is False: write a number"),
         (tensor(["nan"]), "element 0 is 'nan': write a number"),
@@ -251,6 +252,11 @@ def header(dtype, shape, rest=b"", fortran=False):
     file = io.BytesIO()
     np.lib.format.write_array_header_1_0(file, {"descr": dtype, "fortran_order": fortran, "shape": shape})
     return file.getvalue() + rest
+
+
+def test_npy_files_have_any_number_of_values_and_axes():
+    for array in (np.array(2.5), np.arange(400.0), np.zeros((0,)), np.ones((1,) * 20)):
+        assert npy(npy_file(array)).tolist() == array.tolist()
 
 
 def test_of_npy_files_numbers_alone_are_read():
