@@ -375,7 +375,8 @@ def tested(folder: Path, tests: Sequence[str], *plugins: object) -> bool:
     import pytest
 
     os.chdir(folder)
-    options = ["-q", "-x", "-n", "0", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
+    options = ["--disable-plugin-autoload", "-p", "xdist.plugin", "-n", "0", "-p", "no:cacheprovider", "-q", "-x"]
+    options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
     return pytest.main([*options, *tests], plugins=list(plugins)) == 0
 
 
@@ -402,6 +403,7 @@ def apart(folder: Path, judge: Callable[..., bool], *arguments: object) -> str:
     import numpy  # noqa: F401
     import pytest  # noqa: F401
     import scipy.linalg  # noqa: F401
+    import xdist.plugin  # noqa: F401
 
     if pid := os.fork():
         until, done = time.monotonic() + WAIT, (0, 0)
