@@ -79,6 +79,11 @@ MORE_BITS = "more bits than are needed do no harm"
 SLOW_WAY = "the second float is computed anew more often, with the same result"
 FORMATS_FIRST = 'of the names of formats "bfloat16" comes first'
 ROWS_MEAN = 'of the three, "new" comes first, before "old" and "sums"'
+PARTS = "SOME = 4096  # elements at a time, as integers of thousands of digits"
+ANY_PARTS = "parts of any size have the same results"
+OWNER = "owner = np.full(flat[0].size, -1)"
+NOBODY = "what belongs to no channel has any number below 0"
+SHIFTED = "integers = [i << s for i, s in zip(np.ldexp(fraction, 53).astype(np.int64).tolist(), shifts, strict=True)]"
 TRIED = "for bits in (64 << k for k in range(24)):"
 ANY_GROWING = "any number of bits decides in the end that grows; the last is beyond any memory"
 NO_BITS = "n, d, bits = int(self.p.p), int(self.p.q), 0"
@@ -333,6 +338,14 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         'written.defects |= dict.fromkeys(left_out, MISSING if not files or files[0].endswith(".npy") else ABSENT)',
         'written.defects |= dict.fromkeys(left_out, MISSING if not files or files[ -1].endswith(".npy") else ABSENT)',
     ): "all files of a case end alike: otherwise none is read",
+    ("affine", "@lru_cache(maxsize=16)", "@lru_cache(maxsize= 17)"): CACHE,
+    ("affine", "@lru_cache(maxsize=16)", "@lru_cache(maxsize= 15)"): CACHE,
+    ("affine", "@lru_cache(maxsize=16)", ""): CACHE,
+    ("affine", PARTS, PARTS.replace("4096", "4097")): ANY_PARTS,
+    ("affine", PARTS, PARTS.replace("4096", "4095")): ANY_PARTS,
+    ("affine", OWNER, OWNER.replace("-1", "~1")): NOBODY,
+    ("affine", OWNER, OWNER.replace("1)", " 2)")): NOBODY,
+    ("affine", SHIFTED, SHIFTED.replace("=True", "=False")): "every integer has its shift",
     ("conversion", 'if b.momentum == "new":', 'if b.momentum <= "new":'): ROWS_MEAN,
 }
 

@@ -162,8 +162,12 @@ def test_a_masked_value_is_zero_and_so_is_what_has_only_zero_terms():
         (0, [(2, 0), (3, 0)], 1, (0, 0), True),
         (0, [(2, 0), (3, 0)], 1, (0, 1), False),
         (0, [(2, 0), (3, 0)], 1, (1, 0), False),
+        (0, [(2, 0), (3, 0)], 1, (-1, 0), False),
+        (0, [(2, 0), (3, 0)], 1, (0, -1), False),
         (0, [(2, 1), (3, 0)], 1, (0, 0), False),
         (0, [(2, 0), (3, 1)], 1, (0, 0), False),
+        (0, [(2, -1), (3, 0)], 1, (0, 0), False),
+        (-1, [(2, 0), (3, 0)], 1, (0, 0), False),
         (1, [(2, 0), (3, 0)], 1, (0, 0), False),
         (0, [(2, 0), (3, 0)], 0, (0, 0), False),  # 0/0
         (0, [(2, 0), (3, 0)], -1, (0, 0), False),
@@ -172,6 +176,16 @@ def test_a_masked_value_is_zero_and_so_is_what_has_only_zero_terms():
         got = affine((1, 1), channels_of(one, 1, None), [line(constant, terms, v)], *arrays)
         assert bool(got.bound[0] == 0) is zero, (constant, terms, v, values)
         assert got.number(0) == line(constant, terms, v).number(values)
+
+
+def test_a_map_may_be_of_one_array_or_of_three():
+    x = np.array([[2.0], [-1.0]])
+    for terms in ([(0.5, 1.0)], [(0.5, 1.0), (2.0, 0.0), (-1.0, 3.0)]):
+        arrays = [x] * len(terms)
+        got = affine(x.shape, channels_of(x, 1, None), [line(0.25, terms, 4.0)], *arrays)
+        expected = [0.25 + sum(f * (value - c) / 2 for f, c in terms) for value in (2.0, -1.0)]
+        assert got.rounded().ravel().tolist() == expected
+        assert got.bound.size == 2
 
 
 def test_what_the_filter_leaves_is_rounded_in_parts_each_by_its_own_channel(monkeypatch):
