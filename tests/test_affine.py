@@ -4,6 +4,7 @@ Expected values come from fractions, by hand. Whole layers, of hard values, are 
 """
 
 import math
+from dataclasses import FrozenInstanceError
 from fractions import Fraction
 
 import numpy as np
@@ -53,6 +54,12 @@ def test_a_channel_holds_its_values_as_integers_over_one_power_of_two():
     assert (large.integers, large.unit) == ([3 * 2**51, 0], fmpq(2) ** 849)
 
 
+def test_a_channel_is_not_changed_afterwards():
+    (channel,) = channels_of(np.ones((2, 1)), 1, None)
+    with pytest.raises(FrozenInstanceError):
+        channel.unit = fmpq(2)
+
+
 def test_sums_of_a_channel_are_exact():
     x, other = np.array([[1.5], [-2.0], [2.0**-30]]), np.array([[4.0], [0.25], [3.0]])
     (channel,), (second,) = channels_of(x, 1, None), channels_of(other, 1, None)
@@ -83,6 +90,8 @@ def test_what_has_no_channels_is_refused():
 def test_parameters_are_one_rational_a_channel():
     assert parameters(None, 3, 7) == [fmpq(7)] * 3
     assert parameters(np.array([[0.5], [-2.0]]), 2, 7) == [fmpq(1, 2), fmpq(-2)]
+    with pytest.raises(TypeError, match="got None"):
+        parameters(None, 3)
     with pytest.raises(ValueError, match="has 2 values, expected one for each of 3 channels"):
         parameters(np.ones(2), 3, 0)
 

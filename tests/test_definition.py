@@ -3,6 +3,7 @@
 Hard values, every format and the rounding are in test_exact.py.
 """
 
+from dataclasses import FrozenInstanceError
 from fractions import Fraction
 
 import fractions_road as road
@@ -158,3 +159,24 @@ def test_an_upstream_gradient_has_the_shape_of_x():
             like(X, short)
     with pytest.raises(ValueError, match="one for each of 3 channels"):
         exact.inference(X, MEAN[:2], VAR, eps=EPS)
+
+
+def test_statistics_that_are_none_are_refused_and_not_taken_for_0_and_1():
+    batch = exact.statistics(X).mean
+    for call in (
+        lambda: exact.inference(X, None, VAR, eps=EPS),
+        lambda: exact.inference(X, MEAN, None, eps=EPS),
+        lambda: exact.inference_gradients(DY, X, None, VAR, eps=EPS),
+        lambda: exact.inference_gradients(DY, X, MEAN, None, eps=EPS),
+        lambda: exact.inference_jvp(DY, None, None, X, None, VAR, eps=EPS),
+        lambda: exact.inference_double_backward(DY, None, None, DY, X, MEAN, None, eps=EPS),
+        lambda: exact.blend(None, Fraction(1), batch, Fraction(1)),
+    ):
+        with pytest.raises(TypeError, match="a mean or a variance must be an array of one value per channel, got None"):
+            call()
+
+
+def test_what_was_computed_is_not_changed_afterwards():
+    for result, name in ((exact.training(X, eps=EPS), "y"), (exact.statistics(X), "mean")):
+        with pytest.raises(FrozenInstanceError):
+            setattr(result, name, None)
