@@ -86,6 +86,7 @@ NOBODY = "what belongs to no channel has any number below 0"
 SHIFTED = "integers = [i << s for i, s in zip(np.ldexp(fraction, 53).astype(np.int64).tolist(), shifts, strict=True)]"
 NO_ROOT = "root = (v / v[0]).rsqrt() if v[0] else fmpq_series([0], None, 2)  # var + eps = 0: no derivative, NaN"
 A_LINE = "_Line(channel, direction, centre, centre_dx, v, v[0], root, fmpq_series(list(scale), None, 2) * root)"
+CHANNELS = "for channel, grad, g in zip(channels, upstream, parameters(gamma, len(channels), 1), strict=True):"
 ONE_MORE = "of a series two terms are asked for, and it may have more"
 TRIED = "for bits in (64 << k for k in range(24)):"
 ANY_GROWING = "any number of bits decides in the end that grows; the last is beyond any memory"
@@ -354,6 +355,7 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "scales = zip(parameters(gamma, n, 1), parameters(ddgamma, n, 0), parameters(ddbeta, n, 0), strict=True)",
         "scales = zip(parameters(gamma, n, 1), parameters(ddgamma, n, 0), parameters(ddbeta, n, 0), strict=False)",
     ): "each has one value per channel, or is refused",
+    ("definition", CHANNELS, CHANNELS.replace("=True", "=False")): "each has one value per channel, or is refused",
     ("series", NO_ROOT, NO_ROOT.replace("None, 2", "None, 3")): ONE_MORE,
     ("series", A_LINE, A_LINE.replace("None, 2", "None, 3")): ONE_MORE,
     ("conversion", 'if b.momentum == "new":', 'if b.momentum <= "new":'): ROWS_MEAN,
