@@ -358,6 +358,7 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("definition", CHANNELS, CHANNELS.replace("=True", "=False")): "each has one value per channel, or is refused",
     ("series", NO_ROOT, NO_ROOT.replace("None, 2", "None, 3")): ONE_MORE,
     ("series", A_LINE, A_LINE.replace("None, 2", "None, 3")): ONE_MORE,
+    ("conversion", 'elif b.momentum == "sums":', 'elif b.momentum >= "sums":'): 'of the three, "sums" comes last',
     ("conversion", 'if b.momentum == "new":', 'if b.momentum <= "new":'): ROWS_MEAN,
 }
 

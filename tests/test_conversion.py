@@ -5,6 +5,7 @@ have stored itself. Real frameworks: torch, onnx and onnxruntime, where installe
 required). Not verified here: frameworks that cannot share an environment.
 """
 
+from dataclasses import FrozenInstanceError
 from fractions import Fraction
 
 import numpy as np
@@ -137,6 +138,7 @@ def test_nothing_is_written_to():
         ({"weight": 0.0}, "caffe", "torch", {}, "weight=0.0"),
         ({"weight": float("nan")}, "caffe", "torch", {}, "weight=nan"),
         ({"weight": 2.0}, "torch", "keras", {}, "keeps averages and no sums"),
+        ({"weight": 0.5}, "torch", "keras", {}, "keeps averages and no sums"),
         ({}, "torch", "keras", {"count": 1}, "count=1"),
         ({}, "torch", "keras", {"eps": 10.0}, "negative variance, smallest -8.99999; use eps below 1$"),
     ],
@@ -219,6 +221,10 @@ WORDS = {
         "empty batch: keras raises or statistics left or non-finite; mxnet raises",
         "momentum travels: keras as float64; mxnet as float32",
     ],
+    ("mxnet", "keras"): [
+        "empty batch: mxnet raises; keras raises or statistics left or non-finite",
+        "momentum travels: mxnet as float32; keras as float64",
+    ],
     ("keras", "cs231n"): ["ranks of x: keras 2, 3, 4, 5; cs231n 2"],
     ("keras", "keras"): [],
 }
@@ -242,3 +248,8 @@ def test_what_can_just_be_carried_is_carried():
     assert convert(State(np.ones(1), np.ones(1), 0.0, 0.5, weight=1e-3), "caffe", "torch").momentum == 1
     with pytest.raises(ValueError, match="there is no convention"):
         convert(layer, "nowhere", "torch")
+
+
+def test_a_layers_state_is_not_changed_afterwards():
+    with pytest.raises(FrozenInstanceError):
+        state("torch").eps = 1.0
