@@ -39,8 +39,9 @@ def pytest_runtest_logreport(report):
 
 
 def pytest_sessionfinish(session):
-    if not hasattr(session.config, "workerinput") and passed:  # the one that hands out the work
-        session.config.cache.set(PASSED, sorted(passed.union(session.config.cache.get(PASSED, []))))
+    cache = getattr(session.config, "cache", None)  # none with -p no:cacheprovider
+    if cache is not None and not hasattr(session.config, "workerinput") and passed:  # the one that hands out the work
+        cache.set(PASSED, sorted(passed.union(cache.get(PASSED, []))))
 
 
 @pytest.hookimpl(tryfirst=True)

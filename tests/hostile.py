@@ -49,6 +49,10 @@ class Misbehaviour(NamedTuple):
 
 LINES = "for fd in range(3, 64):\n    try: os.write(fd, {})\n    except OSError: pass"
 FRAME = "struct.pack('<4sIQ', b'bn/1', {length}, {size}) + {body}"
+BUSY = (  # a few threads: hundreds, one for each call, only make their own target slow, and eat the machine's memory
+    "if threading.active_count() < 4:\n"
+    "    threading.Thread(target=lambda: all(n == 0 for n in iter(int, 1)), daemon=True).start()"
+)
 OUTSIDE = [  # at import, or before a call computes
     Misbehaviour(NOISE, "print('x' * random.choice([1, 10**6]))"),
     Misbehaviour(
@@ -65,7 +69,7 @@ OUTSIDE = [  # at import, or before a call computes
         NOISE, "if os.fork() == 0:\n    for s in (1, 2, 3, 15): signal.signal(s, signal.SIG_IGN)\n    time.sleep(300)"
     ),
     Misbehaviour(NOISE, "threading.Thread(target=time.sleep, args=(300,)).start()"),
-    Misbehaviour(NOISE, "threading.Thread(target=lambda: [None for _ in iter(int, 1)], daemon=True).start()"),
+    Misbehaviour(NOISE, BUSY),
     Misbehaviour(NOISE, "os.chdir('/')"),
     Misbehaviour(NOISE, "sys.path.clear(); os.environ.clear()"),
     Misbehaviour(SPOIL, "sys.stdout = sys.stderr = None"),

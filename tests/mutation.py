@@ -3,26 +3,37 @@
 cosmic-ray changes operators, numbers, comparisons, conditions, keywords and decorators of the files below, in a copy of
 the repository, one at a time. A mutant of the reference is tried by `refnorm check refnorm`, and, if it conforms, by
 the tests of these files: argument checks, messages, cumulative averages and the like are not for an oracle that sees
-arrays alone. A mutant of what judges is tried by its own tests. What survives must be listed in `EQUIVALENT` with the
-reason why nothing changes.
+arrays alone. A mutant of what judges is tried by its own tests, the quickest first. What survives must be listed in
+`EQUIVALENT` with the reason why nothing changes.
 
     pip install cosmic-ray==8.7.0
     python tests/mutation.py SESSION              # the reference: 40 minutes; exit status 1 if an unlisted one survives
-    python tests/mutation.py SESSION NAME ...     # these files
+    python tests/mutation.py SESSION NAME ...     # these files, one or several
     python tests/mutation.py --again SESSION      # try what survived an earlier run on what is committed now
     python tests/mutation.py --report SESSION     # the table of an earlier run
+
+With `--sample N` N mutants of each file are drawn (`--seed`, 0 if not given); with `--first` they are tried by the
+first file of their tests alone, in a fraction of the time, and what survives these is tried by all with `--again`. A
+run that was stopped goes on where it was with `--resume SESSION`.
 
 Not covered: mistakes of more than one place; `_layout`, `_channels`, `_blocks` (their tests have their own mutants).
 """
 
 from __future__ import annotations
 
+import argparse
 import collections
+import contextlib
+import json
 import os
+import random
+import resource
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -35,9 +46,16 @@ FILES = dict.fromkeys(REFERENCE, ("reference", TESTS)) | {  # name: wing, tests
     "second_bounds": ("oracle", ("bounds_road", "bounds", "threshold", "oracle_second_order")),
     "lint": ("golden", ("lint_small", "lint")),
     "number": ("exact", ("number", "exact")),
+    "affine": ("exact", ("affine", "nearest", "exact")),
+    "nearest": ("exact", ("nearest", "exact")),
+    "definition": ("exact", ("definition", "exact")),
+    "series": ("exact", ("series", "second_order")),
+    "conversion": ("conventions", ("conversion",)),
+    "reading": ("oracle/ask", ("reading", "recorded", "export")),
     "folding": ("reference", ("folding", "messages")),
     "population": ("reference", ("population",)),
 }
+WAIT, CPU, MEMORY = 900.0, 300, 8 << 30  # seconds, seconds of the processor, and bytes that a trial may take
 BITS = ("BitAnd", "BitOr", "BitXor", "LShift", "RShift")  # no floats have these: every such mutant raises TypeError
 
 # file, what stands there, what the mutant makes of it: why nothing changes
@@ -59,6 +77,17 @@ ONE_PART = "of one part the first is the last"
 NARROW = "narrow = lo == 0 or math.frexp(hi)[1] - math.frexp(lo)[1] > bits - 56"
 MORE_BITS = "more bits than are needed do no harm"
 SLOW_WAY = "the second float is computed anew more often, with the same result"
+FORMATS_FIRST = 'of the names of formats "bfloat16" comes first'
+ROWS_MEAN = 'of the three, "new" comes first, before "old" and "sums"'
+PARTS = "SOME = 4096  # elements at a time, as integers of thousands of digits"
+ANY_PARTS = "parts of any size have the same results"
+OWNER = "owner = np.full(flat[0].size, -1)"
+NOBODY = "what belongs to no channel has any number below 0"
+SHIFTED = "integers = [i << s for i, s in zip(np.ldexp(fraction, 53).astype(np.int64).tolist(), shifts, strict=True)]"
+NO_ROOT = "root = (v / v[0]).rsqrt() if v[0] else fmpq_series([0], None, 2)  # var + eps = 0: no derivative, NaN"
+A_LINE = "_Line(channel, direction, centre, centre_dx, v, v[0], root, fmpq_series(list(scale), None, 2) * root)"
+CHANNELS = "for channel, grad, g in zip(channels, upstream, parameters(gamma, len(channels), 1), strict=True):"
+ONE_MORE = "of a series two terms are asked for, and it may have more"
 TRIED = "for bits in (64 << k for k in range(24)):"
 ANY_GROWING = "any number of bits decides in the end that grows; the last is beyond any memory"
 NO_BITS = "n, d, bits = int(self.p.p), int(self.p.q), 0"
@@ -176,7 +205,7 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "bounds",
         'off_old, off_new = (1, w_new) if convention.momentum == "new" else (w_old, 1)',
         'off_old, off_new = (1, w_new) if convention.momentum <= "new" else (w_old, 1)',
-    ): 'of the three, "new" comes first, before "old" and "sums"',
+    ): ROWS_MEAN,
     (
         "second_bounds",
         'frozen = case.operation == "inference"',
@@ -303,104 +332,229 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("population", SOUND, SOUND.replace("len(mean) ==", "len(mean) is")): SMALL,
     ("population", SOUND, SOUND.replace("len(count) ==", "len(count) is")): SMALL,
     ("population", SOUND, SOUND.replace("> 0", "!= 0")): "a length is not negative",
+    (
+        "reading",
+        'wide = array.astype(np.float64) if kind == "bfloat16" and array.dtype == np.float32 else None',
+        'wide = array.astype(np.float64) if kind <= "bfloat16" and array.dtype == np.float32 else None',
+    ): FORMATS_FIRST,
+    (
+        "reading",
+        'written.defects |= dict.fromkeys(left_out, MISSING if not files or files[0].endswith(".npy") else ABSENT)',
+        'written.defects |= dict.fromkeys(left_out, MISSING if not files or files[ -1].endswith(".npy") else ABSENT)',
+    ): "all files of a case end alike: otherwise none is read",
+    ("affine", "@lru_cache(maxsize=16)", "@lru_cache(maxsize= 17)"): CACHE,
+    ("affine", "@lru_cache(maxsize=16)", "@lru_cache(maxsize= 15)"): CACHE,
+    ("affine", "@lru_cache(maxsize=16)", ""): CACHE,
+    ("affine", PARTS, PARTS.replace("4096", "4097")): ANY_PARTS,
+    ("affine", PARTS, PARTS.replace("4096", "4095")): ANY_PARTS,
+    ("affine", OWNER, OWNER.replace("-1", "~1")): NOBODY,
+    ("affine", OWNER, OWNER.replace("1)", " 2)")): NOBODY,
+    ("affine", SHIFTED, SHIFTED.replace("=True", "=False")): "every integer has its shift",
+    (
+        "series",
+        "scales = zip(parameters(gamma, n, 1), parameters(ddgamma, n, 0), parameters(ddbeta, n, 0), strict=True)",
+        "scales = zip(parameters(gamma, n, 1), parameters(ddgamma, n, 0), parameters(ddbeta, n, 0), strict=False)",
+    ): "each has one value per channel, or is refused",
+    ("definition", CHANNELS, CHANNELS.replace("=True", "=False")): "each has one value per channel, or is refused",
+    ("series", NO_ROOT, NO_ROOT.replace("None, 2", "None, 3")): ONE_MORE,
+    ("series", A_LINE, A_LINE.replace("None, 2", "None, 3")): ONE_MORE,
+    ("conversion", 'elif b.momentum == "sums":', 'elif b.momentum >= "sums":'): 'of the three, "sums" comes last',
+    ("conversion", 'if b.momentum == "new":', 'if b.momentum <= "new":'): ROWS_MEAN,
 }
 
 
-def trial() -> int:
-    """Judge the mutant in the current folder: exit status 1 if it is caught; say by whom."""
-    sys.path.insert(0, os.getcwd())
-    changed_files = subprocess.run(["git", "diff", "--name-only"], capture_output=True, text=True, check=True).stdout
-    (name,) = [Path(line).stem for line in changed_files.splitlines() if line.endswith(".py")]
-    if name in REFERENCE and deviates():
-        print("caught by check")
-        return 1
+def tests_of(name: str, first: bool) -> list[str]:
+    """Return the tests of a file, its own examples included; or the first file of them alone."""
     wing, own = FILES[name]
-    tests = [f"tests/test_{test}.py" for test in own] + [f"refnorm/{wing}/{name}.py"]
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-n", "0", "-p", "no:cacheprovider", *tests]
-    if subprocess.run(command, capture_output=True, check=False).returncode:
-        print("caught by tests")
-        return 1
-    print("survived")
-    return 0
+    tests = [*(f"tests/test_{test}.py" for test in own), f"refnorm/{wing}/{name}.py"]
+    return tests[:1] if first else tests
 
 
-def deviates() -> bool:
-    """Whether `refnorm check refnorm` finds anything; it stops at the first that is wrong, to save time."""
+class Quickest:
+    """A plugin of pytest: tests in the order of their times."""
+
+    def __init__(self, times: dict[str, float]) -> None:
+        self.times = times
+
+    def pytest_collection_modifyitems(self, items) -> None:
+        """Sort by measured time; what was not measured comes first."""
+        items.sort(key=lambda item: self.times.get(item.nodeid, 0.0))
+
+
+class Timed:
+    """A plugin of pytest that measures each test, and writes the times to a file."""
+
+    def __init__(self, file: Path) -> None:
+        self.file, self.times = file, collections.Counter[str]()
+
+    def pytest_runtest_logreport(self, report) -> None:
+        """Add what a phase of a test took."""
+        self.times[report.nodeid] += report.duration
+
+    def pytest_sessionfinish(self) -> None:
+        """Write the times."""
+        self.file.write_text(json.dumps(self.times))
+
+
+def tested(folder: Path, tests: Sequence[str], *plugins: object) -> bool:
+    """Run tests in the copy, until the first that fails; return whether all passed."""
+    import pytest
+
+    os.chdir(folder)
+    options = ["--disable-plugin-autoload", "-p", "xdist.plugin", "-n", "0", "-p", "no:cacheprovider", "-q", "-x"]
+    options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
+    return pytest.main([*options, *tests], plugins=list(plugins)) == 0
+
+
+def conforms(folder: Path) -> bool:
+    """Whether `refnorm check refnorm` finds nothing; it stops at the first that is wrong, to save time."""
+    from refnorm.conventions import convention
+    from refnorm.oracle.ask.target import load_target
+    from refnorm.oracle.observe import observe, selected
+
+    os.chdir(folder)
+    target = load_target("refnorm")
+    for path in target.paths.values():
+        for dtypes in (("float64",), ("float32", "float16")):
+            row = convention(getattr(path, "convention", target.convention))
+            if not all(o.passed for o in observe(path, row, selected(path, row, dtypes))):
+                return False
+    return True
+
+
+def apart(folder: Path, judge: Callable[..., bool], *arguments: object) -> str:
+    """Ask in a process of its own, which need not import NumPy and pytest again: passed, failed, or no end."""
+    import flint  # noqa: F401
+    import hypothesis
+    import numpy  # noqa: F401
+    import pytest  # noqa: F401
+    import scipy.linalg  # noqa: F401
+    import xdist.plugin  # noqa: F401
+
+    if pid := os.fork():
+        until, done = time.monotonic() + WAIT, (0, 0)
+        try:
+            while not done[0] and time.monotonic() < until:
+                time.sleep(0.02)
+                done = os.waitpid(pid, os.WNOHANG)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)  # it, and whatever it started
+        status = done[1] if done[0] else os.waitpid(pid, 0)[1]
+        if os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGKILL, signal.SIGXCPU):
+            return "no end"
+        return "passed" if status == 0 else "failed"
+    status = 1
     try:
-        from refnorm.conventions import convention
-        from refnorm.oracle.ask.target import load_target
-        from refnorm.oracle.observe import observe, selected
-
-        target = load_target("refnorm")
-        for path in target.paths.values():
-            for dtypes in (("float64",), ("float32", "float16")):
-                row = convention(getattr(path, "convention", target.convention))
-                if not all(o.passed for o in observe(path, row, selected(path, row, dtypes))):
-                    return True
-    except Exception as error:  # of a mutant that cannot even be imported
-        print(type(error).__name__)
-        return True
-    return False
-
-
-def configuration(folder: Path, names: Sequence[str]) -> str:
-    """Return cosmic-ray's configuration."""
-    modules = ", ".join(f'"refnorm/{FILES[name][0]}/{name}.py"' for name in names)
-    return (
-        f"[cosmic-ray]\nmodule-path = [{modules}]\ntimeout = 600.0\nexcluded-modules = []\n"
-        f'test-command = "{sys.executable} {folder}/tests/mutation.py --trial"\n'
-        '[cosmic-ray.distributor]\nname = "local"\n'
-    )
+        os.setsid()
+        resource.setrlimit(resource.RLIMIT_CPU, (CPU, CPU))
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+        hidden = os.open(os.devnull, os.O_RDWR)
+        for fd in (0, 1, 2):
+            os.dup2(hidden, fd)
+        os.environ |= {"PYTHONPATH": str(folder), "OPENBLAS_NUM_THREADS": "1"}
+        sys.path[0] = str(folder)  # where this file was
+        phases = (hypothesis.Phase.explicit, hypothesis.Phase.reuse, hypothesis.Phase.generate)  # no smaller example
+        hypothesis.settings.register_profile("mutation", phases=phases)
+        hypothesis.settings.load_profile("mutation")
+        status = int(not judge(folder, *arguments))
+    finally:
+        os._exit(status)
 
 
-def run(session: Path, names: Sequence[str]) -> None:
-    """Mutate a copy of what is committed; the session keeps every outcome."""
+def trial(folder: Path, name: str, times: dict[str, float], first: bool = False) -> str:
+    """Judge the mutant of a file in the copy; say what came of it."""
+    if name in REFERENCE and not first and (found := apart(folder, conforms)) != "passed":
+        return "caught by check" if found == "failed" else found
+    found = apart(folder, tested, tests_of(name, first), Quickest(times))
+    return {"passed": "survived", "failed": "caught by tests"}.get(found, found)
+
+
+@contextlib.contextmanager
+def copy(names: Sequence[str], first: bool = False) -> Iterator[tuple[Path, dict[str, float]]]:
+    """Make a copy of what is committed, in which the tests of files pass; give its folder, and how long each takes."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "refnorm"
         subprocess.run(["git", "clone", "-q", ROOT, folder], check=True)
-        (folder / "mutation.toml").write_text(configuration(folder, names))
-        environment = os.environ | {"PYTHONPATH": str(folder)}
-
-        def cosmic_ray(*arguments: str | Path) -> None:
-            subprocess.run(
-                [sys.executable, "-m", "cosmic_ray.cli", *arguments], cwd=folder, env=environment, check=True
-            )
-
-        cosmic_ray("init", "mutation.toml", session)
-        drop_bits(session)
-        cosmic_ray("exec", "mutation.toml", session)
+        measured = folder / "times.json"
+        tests = list(dict.fromkeys(test for name in names for test in tests_of(name, first)))
+        if apart(folder, tested, tests, Timed(measured)) != "passed":
+            sys.exit(f"without a mutant, one fails of {' '.join(tests)}")
+        for name in names:  # a mutant as long as its original, made in the same second, must not be taken for it
+            for compiled in (folder / "refnorm" / FILES[name][0] / "__pycache__").glob(f"{name}.*"):
+                compiled.unlink()
+        sys.dont_write_bytecode, os.environ["PYTHONDONTWRITEBYTECODE"] = True, "1"
+        yield folder, json.loads(measured.read_text())
 
 
-def again(session: Path) -> None:
-    """Try each survivor of a session once more, on what is committed now, and keep the new outcome."""
-    from cosmic_ray.work_db import WorkDB, use_db
-    from cosmic_ray.work_item import WorkResult
-
-    with use_db(session, WorkDB.Mode.open) as database, tempfile.TemporaryDirectory() as place:
-        folder = Path(place) / "refnorm"
-        subprocess.run(["git", "clone", "-q", ROOT, folder], check=True)
-        survivors = [(id, r) for id, r in database.results if r.output.strip().endswith("survived")]
-        for id, result in survivors:
-            patch = result.diff if result.diff.endswith("\n") else result.diff + "\n"
-            subprocess.run(["git", "apply", "--unidiff-zero", "-"], cwd=folder, input=patch, text=True, check=True)
-            command = [sys.executable, folder / "tests" / "mutation.py", "--trial"]
-            environment = os.environ | {"PYTHONPATH": str(folder)}
-            done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-            database.set_result(
-                id, WorkResult(result.worker_outcome, output=done.stdout, test_outcome=None, diff=result.diff)
-            )
-            subprocess.run(["git", "checkout", "-q", "."], cwd=folder, check=True)
-
-
-def drop_bits(session: Path) -> None:
-    """Leave out bit operators: they raise on floats, and in type annotations, which are never evaluated, do nothing."""
+def run(session: Path, first: bool) -> None:
+    """Try the mutants of a session of which no outcome is known, in a copy of what is committed."""
+    from cosmic_ray.mutating import apply_mutation
+    from cosmic_ray.plugins import get_operator
     from cosmic_ray.work_db import WorkDB, use_db
     from cosmic_ray.work_item import WorkerOutcome, WorkResult
 
     with use_db(session, WorkDB.Mode.open) as database:
+        waiting = list(database.pending_work_items)
+        with copy(sorted({item.mutations[0].module_path.stem for item in waiting}), first) as (folder, times):
+            for item in waiting:
+                (mutation,) = item.mutations
+                operator = get_operator(mutation.operator_name)(**mutation.operator_args)
+                file = folder / mutation.module_path
+                original, _ = apply_mutation(file, operator, mutation.occurrence)
+                shown = ["git", "diff", "-U0", "--no-color"]
+                diff = subprocess.run(shown, cwd=folder, capture_output=True, text=True, check=True).stdout
+                outcome = trial(folder, file.stem, times, first) if diff else "no mutant"
+                file.write_text(original)
+                result = WorkResult(output=outcome, worker_outcome=WorkerOutcome.NORMAL, diff=diff)
+                database.set_result(item.job_id, result)
+
+
+def prepare(session: Path, names: Sequence[str], sample: int | None, seed: int) -> None:
+    """List all mutants of files in a new session, those of bit operators left out, and all but a sample if so wished.
+
+    Bit operators raise on floats, and in type annotations, which are never evaluated, do nothing.
+    """
+    from cosmic_ray.commands import init
+    from cosmic_ray.work_db import WorkDB, use_db
+    from cosmic_ray.work_item import WorkerOutcome, WorkResult
+
+    with contextlib.chdir(ROOT), use_db(session, WorkDB.Mode.create) as database:
+        init([Path(f"refnorm/{FILES[name][0]}/{name}.py") for name in names], database, {})
+        found: dict[Path, list[str]] = collections.defaultdict(list)
         for item in list(database.pending_work_items):
-            if any(bits in item.mutations[0].operator_name for bits in BITS):
+            (mutation,) = item.mutations
+            if any(bits in mutation.operator_name for bits in BITS):
                 database.set_result(item.job_id, WorkResult(output="bits", worker_outcome=WorkerOutcome.SKIPPED))
+            else:
+                found[mutation.module_path].append(item.job_id)
+        for jobs in found.values():
+            kept = jobs if sample is None else random.Random(seed).sample(jobs, min(sample, len(jobs)))
+            for job in set(jobs) - set(kept):
+                database.set_result(job, WorkResult(output="not drawn", worker_outcome=WorkerOutcome.SKIPPED))
+
+
+def again(session: Path) -> None:
+    """Try each survivor of a session once more, by all tests of what is committed now, and keep the new outcome."""
+    from cosmic_ray.work_db import WorkDB, use_db
+    from cosmic_ray.work_item import WorkResult
+
+    with use_db(session, WorkDB.Mode.open) as database:
+        survivors = []
+        for item, result in list(database.completed_work_items):
+            name = item.mutations[0].module_path.stem
+            if result.output.strip().endswith("survived") and (name, *changed(result.diff)) not in EQUIVALENT:
+                survivors.append((item.job_id, name, result))
+        with copy(sorted({name for _, name, _ in survivors})) as (folder, times):
+            for job, name, result in survivors:
+                applied = subprocess.run(
+                    ["git", "apply", "--unidiff-zero", "-"], cwd=folder, input=result.diff, text=True, check=False
+                )
+                outcome = "no longer there" if applied.returncode else trial(folder, name, times)
+                database.set_result(
+                    job, WorkResult(output=outcome, worker_outcome=result.worker_outcome, diff=result.diff)
+                )
+                subprocess.run(["git", "checkout", "-q", "."], cwd=folder, check=True)
 
 
 def report(session: Path) -> int:
@@ -410,6 +564,7 @@ def report(session: Path) -> int:
     counts: collections.Counter[tuple[str, str]] = collections.Counter()
     unlisted = 0
     with use_db(session, WorkDB.Mode.open) as database:
+        waiting = len(list(database.pending_work_items))
         for item, result in database.completed_work_items:
             name = item.mutations[0].module_path.stem
             said = result.output.strip().splitlines()
@@ -425,7 +580,9 @@ def report(session: Path) -> int:
     for name in FILES:
         if told := ", ".join(f"{n} {outcome}" for (file, outcome), n in sorted(counts.items()) if file == name):
             print(f"{name:14}{told}")
-    return int(unlisted > 0 or not counts)
+    if waiting:
+        print(f"{waiting} have not been tried: --resume {session}")
+    return int(unlisted > 0 or waiting > 0 or not counts)
 
 
 def changed(diff: str) -> tuple[str, str]:
@@ -435,23 +592,30 @@ def changed(diff: str) -> tuple[str, str]:
     return before, after
 
 
-def main(arguments: list[str]) -> int:
+def main() -> int:
     """Run; return the exit status."""
-    if arguments == ["--trial"]:
-        return trial()
-    if arguments[:1] == ["--report"]:
-        return report(Path(arguments[1]))
-    if arguments[:1] == ["--again"]:
-        again(Path(arguments[1]))
-        return report(Path(arguments[1]))
-    if not arguments or not set(arguments[1:]) <= set(FILES):
-        sys.exit(f"usage: python tests/mutation.py SESSION [NAME ...]; names are {', '.join(FILES)}")
-    session = Path(arguments[0]).resolve()
-    if session.exists():
-        sys.exit(f"{session} exists: --report {session} shows it; remove it to begin anew")
-    run(session, arguments[1:] or REFERENCE)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("session", type=Path, help="a file that keeps every outcome")
+    parser.add_argument("names", nargs="*", choices=[*FILES, []], metavar="NAME", help=", ".join(FILES))
+    parser.add_argument("--sample", type=int, metavar="N", help="mutants of each file")
+    parser.add_argument("--seed", type=int, default=0)
+    for verb in ("first", "again", "report", "resume"):
+        parser.add_argument(f"--{verb}", action="store_true")
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
+    session = options.session.resolve()
+    if options.again:
+        again(session)
+    elif not options.report:
+        if session.exists() != options.resume:
+            state = "exists: --report or --resume it, or remove it" if session.exists() else "is not there"
+            sys.exit(f"{session} {state}")
+        names = options.names or REFERENCE
+        if not options.resume:
+            prepare(session, names, options.sample, options.seed)
+        run(session, options.first)
     return report(session)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

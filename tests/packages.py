@@ -6,7 +6,7 @@
 
 Both are built from what is committed. In an environment with the wheel alone, the command line says its version, the
 golden set is whole, and refnorm conforms; in one with the test extra the README's tests pass in the unpacked sdist.
-Pythons are those that uv finds or fetches, or paths of interpreters. Exit status 1 if anything fails.
+Pythons are those that uv finds, pyenv's among them, or fetches, or paths of interpreters. Exit status 1 if any fails.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ SHOWN = ("numpy", "scipy", "array-api-compat", "python-flint", "matplotlib", "hy
 def run(*command: object, cwd: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
     """Run a command; return what it printed."""
     outside = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")}
+    kept = Path(outside.get("PYENV_ROOT", Path.home() / ".pyenv"), "versions").glob("*/bin")  # not only the chosen one
+    outside.setdefault("UV_PYTHON_SEARCH_PATH", os.pathsep.join([*map(str, kept), outside["PATH"]]))
     done = subprocess.run(list(map(str, command)), cwd=cwd, capture_output=True, text=True, check=False, env=outside)
     if check and done.returncode:
         raise RuntimeError(f"{' '.join(map(str, command))}\n{done.stdout[-3000:]}{done.stderr[-3000:]}")

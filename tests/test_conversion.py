@@ -5,6 +5,7 @@ have stored itself. Real frameworks: torch, onnx and onnxruntime, where installe
 required). Not verified here: frameworks that cannot share an environment.
 """
 
+from dataclasses import FrozenInstanceError
 from fractions import Fraction
 
 import numpy as np
@@ -137,6 +138,7 @@ def test_nothing_is_written_to():
         ({"weight": 0.0}, "caffe", "torch", {}, "weight=0.0"),
         ({"weight": float("nan")}, "caffe", "torch", {}, "weight=nan"),
         ({"weight": 2.0}, "torch", "keras", {}, "keeps averages and no sums"),
+        ({"weight": 0.5}, "torch", "keras", {}, "keeps averages and no sums"),
         ({}, "torch", "keras", {"count": 1}, "count=1"),
         ({}, "torch", "keras", {"eps": 10.0}, "negative variance, smallest -8.99999; use eps below 1$"),
     ],
@@ -184,3 +186,70 @@ def test_the_text_says_every_difference_that_convert_acts_on():
         assert any(line.startswith("momentum:") for line in lines) == (a.momentum != b.momentum)
         assert any(line.startswith("running variance:") for line in lines) == (a.correction != b.correction)
         assert any(line.startswith("eps and momentum:") for line in lines) == (a.attributes != b.attributes)
+
+
+WORDS = {
+    ("torch", "caffe"): [
+        "momentum: torch weighs the new batch, caffe the old sums: pass f = 1 - momentum, the count s = 1/(1 - f), and "
+        "s times the statistics",
+        "one value per channel: torch raises; caffe biased",
+        "eps and momentum: caffe rounds them to float32: add what eps loses to the variance",
+    ],
+    ("keras", "caffe"): [
+        "momentum: keras weighs the old value, caffe the old sums: pass f = momentum, the count s = 1/(1 - f), and s "
+        "times the statistics",
+        "running variance: caffe stores m/(m - 1) times the biased one: carry it as it is for the same inference, or "
+        "times m/(m - 1), 1.03226 at m = 32, to train on without a jump",
+        "empty batch: keras raises or statistics left or non-finite; caffe raises or statistics left",
+        "eps and momentum: caffe rounds them to float32: add what eps loses to the variance",
+    ],
+    ("caffe", "torch"): [
+        "momentum: caffe weighs the old sums, torch the new batch: divide the sums by their count s; each new batch "
+        "weighs 1 - f, pass 1 - f",
+        "one value per channel: caffe biased; torch raises",
+        "eps and momentum: caffe rounds them to float32",
+    ],
+    ("caffe", "keras"): [
+        "momentum: caffe weighs the old sums, keras the old value: divide the sums by their count s; each new batch "
+        "weighs 1 - f, pass f",
+        "running variance: caffe stores m/(m - 1) times the biased one: carry it as it is for the same inference, or "
+        "times (m - 1)/m, 0.96875 at m = 32, to train on without a jump",
+        "empty batch: caffe raises or statistics left; keras raises or statistics left or non-finite",
+        "eps and momentum: caffe rounds them to float32",
+    ],
+    ("keras", "mxnet"): [
+        "empty batch: keras raises or statistics left or non-finite; mxnet raises",
+        "momentum travels: keras as float64; mxnet as float32",
+    ],
+    ("mxnet", "keras"): [
+        "empty batch: mxnet raises; keras raises or statistics left or non-finite",
+        "momentum travels: mxnet as float32; keras as float64",
+    ],
+    ("keras", "cs231n"): ["ranks of x: keras 2, 3, 4, 5; cs231n 2"],
+    ("keras", "keras"): [],
+}
+
+
+@pytest.mark.parametrize(("source", "target"), WORDS)
+def test_what_changes_is_said_word_by_word(source, target):
+    assert differences(ROWS[source], ROWS[target]) == WORDS[source, target]
+
+
+def test_what_can_just_be_carried_is_carried():
+    layer = State(np.array([1.0]), np.array([0.5]), momentum=0.25, eps=0.5)
+    assert convert(layer, "torch", "keras", eps=1.0).running_var == [0.0]
+    assert convert(layer, "torch", "keras", count=2).running_var == [0.25]
+    assert convert(layer, "keras", "torch", count=2).running_var == [1.0]
+    assert convert(layer, "torch", "keras", count=2, eps=1.0).running_var == [0.25]  # a count asks for no eps
+    for momentum in (0.0, 1.0):
+        moved = convert(State(np.ones(1), np.ones(1), momentum, 0.5), "torch", "keras")
+        assert moved.momentum == 1 - momentum
+    assert convert(State(np.ones(1), np.ones(1), 1.0, 0.5), "torch", "caffe").weight == 1
+    assert convert(State(np.ones(1), np.ones(1), 0.0, 0.5, weight=1e-3), "caffe", "torch").momentum == 1
+    with pytest.raises(ValueError, match="there is no convention"):
+        convert(layer, "nowhere", "torch")
+
+
+def test_a_layers_state_is_not_changed_afterwards():
+    with pytest.raises(FrozenInstanceError):
+        state("torch").eps = 1.0

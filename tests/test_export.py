@@ -19,12 +19,14 @@ import pytest
 from installed import framework
 
 import refnorm
-from refnorm.conventions import CONVENTIONS
+from refnorm.conventions import CONVENTIONS, ROWS
 from refnorm.formats import numpy_dtype
 from refnorm.frameworks.reference import Reference
+from refnorm.golden import case as case_of
 from refnorm.golden import cases
 from refnorm.golden.export import export, exported_cases, outputs
 from refnorm.golden.safetensors import pack
+from refnorm.golden.truth import expected
 from refnorm.oracle import outputs as judging
 from refnorm.oracle.ask import folder, reading, recorded
 from refnorm.oracle.ask.interface import FUNCTIONS
@@ -186,6 +188,55 @@ def test_a_right_program_conforms_in_every_format(tmp_path, form, writes, dtypes
     assert (report.cases, report.dtypes) == (count, tuple(dtypes))
     assert set(report.paths[0].not_judged) == {"jvp", "double backward"}
     assert refnorm.check("refnorm", dtypes=dtypes).conforms
+
+
+ALIKE = {(r.momentum, r.correction, r.attributes, r.one_value[0], r.empty[0]): name for name, r in ROWS.items()}
+
+
+def exactly(case, row):
+    """Return what is listed for a case, from exact values; None where the row has an error raised."""
+    listed = {name: how for name, how in outputs(case).items() if not name.startswith(("jvp", "double_backward"))}
+    asked = {name: np.dtype(numpy_dtype(kind)) for name, (kind, _) in listed.items()}
+    if case.undefined:
+        policy = (row.empty if case.count == 0 else row.one_value)[0]
+        y = np.zeros(case.x.shape) + (0 if case.beta is None else case.beta.reshape(1, -1, *[1] * (case.x.ndim - 2)))
+        mean, var = case.running_mean, case.running_var
+        if policy == "biased":
+            old, new = map(float, row.weights(case.momentum))
+            mean, var = old * mean + new * case.x.reshape(case.x.shape[1]), old * var
+        elif policy in ("non-finite", "other"):
+            mean, var = (values + (np.nan if policy == "non-finite" else 5) for values in (mean, var))
+        found = None if policy == "raises" else {"y": y, "running_mean": mean, "running_var": var}
+    elif not np.isfinite(case.x).all() or not np.isfinite(case.dy).all():
+        return None  # written by the client: there is no exact value
+    else:
+        results = expected(case, row)
+        names = {"running_mean": "running mean", "running_var": "running variance"}
+        prefix = "" if case.operation == "training" else "frozen "
+        names |= {n: f"{prefix}{n}" for n in ("dx", "dgamma", "dbeta")} | {"y": f"y, {case.operation}"}
+        found = {n: results[names[n]].rounded(kind) for n, (kind, _) in listed.items()}
+    return found and {name: values.astype(asked[name]) for name, values in found.items() if name in listed}
+
+
+@pytest.mark.parametrize("name", ALIKE.values())
+def test_who_writes_exactly_what_is_listed_from_exact_values_conforms_under_every_row(tmp_path, name):
+    """One row of each kind; the formats of export and outputs take turns."""
+    row, turn = ROWS[name], list(ALIKE.values()).index(name)
+    form, writes = list(zip(READERS, WRITERS, strict=True))[turn % 3]
+    export(tmp_path, form, dtypes=["bfloat16"])
+    (tmp_path / "outputs" / "program.json").write_text(json.dumps({"convention": name}))
+    for entry in json.loads((tmp_path / "export.json").read_text())["cases"]:
+        case = case_of(entry["id"])
+        results = exactly(case, row)
+        if results is None and case.undefined:
+            (tmp_path / "outputs" / f"{case.id}.json").write_text('{"raises": "there are too few values"}')
+            continue
+        if results is None:
+            results = computed(entry, READERS[form](tmp_path / entry["file"], entry), False)
+        WRITERS[writes](tmp_path / "outputs", case.id, results)
+    report = judge(tmp_path)
+    assert report.conforms, str(report)
+    assert report.convention == name
 
 
 def test_the_report_is_that_of_check(right):

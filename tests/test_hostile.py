@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from test_cli import GOOD, alone, altered, refnorm
 
 import refnorm as package
 from refnorm.oracle.apart import loaded_apart
+from refnorm.oracle.ask.process import Line
 
 SAMPLED = True  # see conftest.py
 
@@ -117,7 +119,11 @@ def test_a_limit_of_time_holds_for_what_a_target_starts_too(tmp_path, tag):
     assert gone(tag)
 
 
-def test_what_the_judge_does_meanwhile_is_neither_the_targets_time_nor_its_fault(tmp_path, tag):
+def test_what_the_judge_does_meanwhile_is_neither_the_targets_time_nor_its_fault(tmp_path, tag, monkeypatch):
+    """The judge's clock is put forward, so that no wait is needed, and none on a slow machine is too long."""
+    later, clock = [0.0], time.monotonic
+    put = SimpleNamespace(monotonic=lambda: clock() + later[0], sleep=time.sleep)
+    monkeypatch.setattr("refnorm.oracle.ask.process.time", put)
     (tmp_path / "slow.py").write_text(
         "import time\ndef train(x, gamma, beta, running_mean, running_var, momentum, eps):\n"
         "    time.sleep(0.5)\n    return x, running_mean, running_var, None\n"
@@ -126,12 +132,12 @@ def test_what_the_judge_does_meanwhile_is_neither_the_targets_time_nor_its_fault
 
     def work():
         for piece in range(2):
-            time.sleep(1.2)
+            later[0] += 700
             done.append(piece)
             yield piece
         raise ValueError("the judge's own")
 
-    with loaded_apart(str(tmp_path / "slow.py"), 2.0, lambda *_: None, {}) as (target, step, line):
+    with loaded_apart(str(tmp_path / "slow.py"), 600.0, lambda *_: None, {}) as (target, step, line):
         step(0, 1, "a case")
         line.meanwhile(work())
         (implementation,) = target.paths.values()
@@ -140,6 +146,13 @@ def test_what_the_judge_does_meanwhile_is_neither_the_targets_time_nor_its_fault
             assert np.array_equal(implementation.train(np.ones((2, 3)), row, row, row, row, 0.1, 1e-5)[1], row)
     assert done == [0, 1]
     assert gone(tag)
+
+
+def test_a_process_that_cannot_be_started_leaves_nothing_open(tmp_path):
+    before = sorted(os.listdir("/proc/self/fd"))
+    with pytest.raises(FileNotFoundError):
+        Line("target.py", 1.0, folder=str(tmp_path / "gone"))
+    assert sorted(os.listdir("/proc/self/fd")) == before
 
 
 def test_a_target_that_ends_its_guard_leaves_nothing(tmp_path, tag):

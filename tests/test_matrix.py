@@ -5,6 +5,7 @@ those: they are whole, the table is made from them, and every declared framework
 """
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -190,6 +191,43 @@ def test_every_adapter_is_in_the_matrix_and_has_pinned_requirements():
         lines = (environments.REQUIREMENTS / f"{entry.requirements}.txt").read_text().split()
         assert lines, entry
         assert all("==" in line for line in lines), entry
+
+
+def pins_of(file):
+    lines = [line for line in file.read_text().splitlines() if not line.startswith(" ")]
+    return {re.sub("[-_.]+", "-", line.removesuffix(" \\")).lower() for line in lines}
+
+
+def test_files_with_hashes_pin_the_same_and_have_a_digest_for_each():
+    """Made by `uv pip compile --generate-hashes --no-deps --no-header --no-annotate --only-binary :all: NAME.txt`."""
+    hashed = sorted(environments.REQUIREMENTS.glob("*-hashes.txt"))
+    assert hashed
+    for file in hashed:
+        assert pins_of(file) == pins_of(file.with_name(file.name.replace("-hashes", ""))), file
+        for block in re.split(r"\n(?! )", file.read_text().strip()):
+            assert re.fullmatch(r"[\w.-]+==[\w.]+( \\\n    --hash=sha256:[0-9a-f]{64})+", block), block
+
+
+@pytest.mark.parametrize("uv", [None, "uv"])
+def test_what_has_hashes_is_installed_by_them_alone(tmp_path, monkeypatch, uv):
+    steps = []
+
+    def run(step, **_):
+        steps.append(step)
+        if "venv" in step:
+            Path(step[-1]).mkdir(parents=True)
+
+    monkeypatch.setattr(environments, "REQUIREMENTS", tmp_path)
+    monkeypatch.setattr(environments.shutil, "which", lambda _: uv)
+    monkeypatch.setattr(environments.subprocess, "run", run)
+    (tmp_path / "one.txt").write_text("one==1.0\nsetuptools==1.0\n")
+    plain = environments.environment("one", tmp_path / "environments")
+    assert ([step[-1] for step in steps[1:]], len(steps)) == (["setuptools==1.0", str(tmp_path / "one.txt")], 3)
+    steps.clear()
+    (tmp_path / "one-hashes.txt").write_text("one==1.0 \\\n    --hash=sha256:0\n")
+    assert environments.environment("one", tmp_path / "environments") != plain
+    _, install = steps
+    assert install[-5:] == ["--require-hashes", "--only-binary", ":all:", "-r", str(tmp_path / "one-hashes.txt")]
 
 
 def test_the_committed_results_are_whole():

@@ -93,9 +93,11 @@ def _channels(content: bytes, shape: tuple[int, ...], kept: tuple[int, ...], mas
     return tuple(found)
 
 
-def parameters(array: Array | None, channels: int, default: int) -> list[fmpq]:
-    """Return one rational per channel, ``default`` where the array is None."""
+def parameters(array: Array | None, channels: int, default: int | None = None) -> list[fmpq]:
+    """Return one rational per channel, ``default`` where the array is None; TypeError if there is no default."""
     if array is None:
+        if default is None:
+            raise TypeError("a mean or a variance must be an array of one value per channel, got None")
         return [fmpq(default)] * channels
     values = np.asarray(array, dtype=np.float64).reshape(-1).tolist()
     if len(values) != channels:

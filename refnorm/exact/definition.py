@@ -163,7 +163,7 @@ def inference(
     lines = [
         Affine(b, ((g, m),), v + rational(eps))
         for m, v, g, b in zip(
-            parameters(mean, n, 0), parameters(var, n, 1), parameters(gamma, n, 1), parameters(beta, n, 0), strict=True
+            parameters(mean, n), parameters(var, n), parameters(gamma, n, 1), parameters(beta, n, 0), strict=True
         )
     ]
     return affine(x.shape, channels, lines, x)
@@ -177,7 +177,7 @@ def inference_gradients(
     n, kept = len(channels), tuple(x.shape[a] for a in kept_axes(axis, x.ndim))
     lines, dgamma, dbeta = [], [], []
     for channel, grad, m, v, g in zip(
-        channels, upstream, parameters(mean, n, 0), parameters(var, n, 1), parameters(gamma, n, 1), strict=True
+        channels, upstream, parameters(mean, n), parameters(var, n), parameters(gamma, n, 1), strict=True
     ):
         v = v + rational(eps)
         lines.append(Affine(fmpq(0), ((g, fmpq(0)),), v))
@@ -192,7 +192,7 @@ def blend(old: Array | Exact, old_weight: Fraction | fmpq, batch: Exact, batch_w
     Every convention is a choice of the two weights; m/(m - 1), where a convention has it, is part of the batch's.
     """
     if not isinstance(old, Exact):
-        old = rationals(batch.shape, parameters(old, len(batch.hi), 0))
+        old = rationals(batch.shape, parameters(old, len(batch.hi)))
     before, now = rational(old_weight), rational(batch_weight)
     return rationals(batch.shape, [before * old.number(i).p + now * batch.number(i).p for i in range(len(batch.hi))])
 

@@ -197,7 +197,7 @@ def _lines(
     channels, directions = channels_of(x, axis, where), channels_of(like(x, dx), axis, where)
     n, lines = len(channels), []
     scales = zip(parameters(gamma, n, 1), parameters(dgamma, n, 0), strict=True)
-    given = None if statistics is None else [parameters(array, n, 0) for array in statistics]
+    given = None if statistics is None else [parameters(array, n) for array in statistics]
     for c, (channel, direction, scale) in enumerate(zip(channels, directions, scales, strict=True)):
         if given is None:
             m = len(channel.integers)

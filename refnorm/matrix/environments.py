@@ -69,7 +69,8 @@ def environment(name: str, environments: Path) -> str | TargetError:
     file = REQUIREMENTS / f"{name}.txt"
     source = REQUIREMENTS / f"{name}-source.txt"  # an sdist that its adapter compiles a part of
     packages = REQUIREMENTS / f"{name}-npm.json"  # the lock file of what its adapter asks Node.js for
-    content = "".join(f.read_text() for f in (file, source, packages) if f == file or f.exists())
+    hashes = REQUIREMENTS / f"{name}-hashes.txt"  # the pins again, with the digests of all wheels that they may be
+    content = "".join(f.read_text() for f in (file, source, packages, hashes) if f == file or f.exists())
     environments = environments.absolute()  # what is measured runs in another folder
     root = environments / f"{name}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
     python = root / ("Scripts" if os.name == "nt" else "bin") / "python"
@@ -86,6 +87,8 @@ def environment(name: str, environments: Path) -> str | TargetError:
         make = [_interpreter(name), "-m", "venv", "--clear", str(root)]
         install = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-deps"]
     steps = [make, *([[*install, *builders]] if builders else []), [*install, "--no-build-isolation", "-r", str(file)]]
+    if hashes.exists():  # nothing is built then, so that every byte is one that was seen before
+        steps = [make, [*install, "--require-hashes", "--only-binary", ":all:", "-r", str(hashes)]]
     if source.exists():
         fetch = [str(python), "-m", "pip", "download", "-q", "--no-deps", "--no-binary", ":all:", "-r", str(source)]
         steps.append([*fetch, "-d", str(root / "source")])

@@ -97,20 +97,25 @@ class Line:
         self._printed = _Printed()
         worker = [python, "-c", START, str(PACKAGE), str(theirs.fileno())]
         command = [sys.executable, "-I", "-S", guard.__file__, str(theirs.fileno()), *worker]
-        with theirs:
-            self._guard = subprocess.Popen(
-                command,
-                env={**os.environ, **variables, MARK: self._mark},
-                cwd=folder,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._printed.sink,
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,
-            )
+        with theirs, contextlib.ExitStack() as in_vain:
+            in_vain.callback(self._line.close)
+            in_vain.callback(self._printed.close)
+            try:
+                self._guard = subprocess.Popen(
+                    command,
+                    env={**os.environ, **variables, MARK: self._mark},
+                    cwd=folder,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=self._printed.sink,
+                    pass_fds=[theirs.fileno()],
+                    start_new_session=True,
+                )
+            finally:
+                self._printed.started()
+            in_vain.pop_all()
         assert self._guard.stdout is not None
         self._report = self._guard.stdout
-        self._printed.started()
         self._line.setblocking(False)
 
     def __enter__(self) -> Line:
