@@ -38,6 +38,8 @@ class Entry(NamedTuple):
 ENTRIES: tuple[Entry, ...] = (
     Entry("refnorm", "onnx"),
     Entry("torch", "torch"),
+    Entry("torch-compile", "torch", seconds=300.0),
+    Entry("executorch", "executorch"),
     Entry("onnx", "onnx"),
     Entry("onnxruntime", "onnx"),
     Entry("onnxruntime-web", "onnxruntime-web"),
