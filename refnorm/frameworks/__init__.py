@@ -15,6 +15,7 @@ ADAPTERS: dict[str, str] = {
     "torch": "refnorm.frameworks.torch",
     "torch-compile": "refnorm.frameworks.torch_compile",
     "executorch": "refnorm.frameworks.executorch",
+    "litert": "refnorm.frameworks.litert",
     "onnx": "refnorm.frameworks.onnx",
     "onnxruntime": "refnorm.frameworks.onnxruntime",
     "onnxruntime-web": "refnorm.frameworks.onnxruntime_web",
@@ -45,4 +46,5 @@ ADAPTERS: dict[str, str] = {
     "mnn": "refnorm.frameworks.mnn",
     "ncnn": "refnorm.frameworks.ncnn",
     "caffe": "refnorm.frameworks.caffe",
+    "dlib": "refnorm.frameworks.dlib",
 }

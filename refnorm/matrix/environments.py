@@ -40,6 +40,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("torch", "torch"),
     Entry("torch-compile", "torch", seconds=300.0),
     Entry("executorch", "executorch"),
+    Entry("litert", "litert"),
     Entry("onnx", "onnx"),
     Entry("onnxruntime", "onnx"),
     Entry("onnxruntime-web", "onnxruntime-web"),
@@ -62,7 +63,7 @@ ENTRIES: tuple[Entry, ...] = (
     *(Entry(n, n) for n in ("paddle", "mindspore", "mxnet", "chainer", "tinygrad", "mlx", "numpy-ml")),
     Entry("mnn", "mnn"),
     *(Entry(n, n) for n in ("nnabla", "megengine")),
-    *(Entry(n, n) for n in ("opencv", "openvino", "ncnn", "caffe")),
+    *(Entry(n, n) for n in ("opencv", "openvino", "ncnn", "caffe", "dlib")),
 )
 
 
@@ -89,7 +90,8 @@ def environment(name: str, environments: Path) -> str | TargetError:
         install = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-deps"]
     steps = [make, *([[*install, *builders]] if builders else []), [*install, "--no-build-isolation", "-r", str(file)]]
     if source.exists():
-        fetch = [str(python), "-m", "pip", "download", "-q", "--no-deps", "--no-binary", ":all:", "-r", str(source)]
+        whole = ",".join(line.partition("==")[0] for line in source.read_text().split())
+        fetch = [str(python), "-m", "pip", "download", "-q", "--no-deps", "--no-binary", whole, "-r", str(source)]
         steps.append([*fetch, "-d", str(root / "source")])
     if packages.exists():
         steps.append(["npm", "ci", "--prefix", str(root), "--ignore-scripts", "--no-audit", "--no-fund"])
