@@ -5,6 +5,7 @@ those: they are whole, the table is made from them, and every declared framework
 """
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -12,9 +13,11 @@ import pytest
 
 from refnorm.conventions import ROWS
 from refnorm.frameworks import ADAPTERS
-from refnorm.matrix import ENTRIES, Entry, changes, environments, history, read, write
+from refnorm.matrix import ENTRIES, GROUPS, Entry, changes, environments, history, read, write
 from refnorm.matrix import frameworks as measuring
-from refnorm.matrix.table import MODELLED, html_page, in_few_words, markdown_page, rows
+from refnorm.matrix.page import html_page, markdown_page
+from refnorm.matrix.sentence import sentence
+from refnorm.matrix.table import COLUMNS, NOT_RUN, grouped, in_few_words, rows
 
 RESULTS = Path(__file__).parent.parent / "figures" / "matrix"
 
@@ -167,7 +170,7 @@ def test_a_run_that_changes_results_is_in_the_history_and_on_the_pages(tmp_path)
 
 def test_the_page_escapes_what_a_framework_says():
     results = {"torch": {"target": "torch", "date": "2026-01-01", "error": "<script>alert(1)</script>"}}
-    assert "<script>" not in html_page(results)
+    assert "<script>alert" not in html_page(results)
 
 
 def test_an_interpreter_is_found_from_any_folder(tmp_path, monkeypatch):
@@ -210,7 +213,50 @@ def test_the_committed_results_are_whole():
     assert (RESULTS / "matrix.md").read_text() == markdown_page(ordered, history(RESULTS))
     assert (RESULTS / "matrix.html").read_text() == html_page(ordered, history(RESULTS))
     assert sum(len(result.get("paths", {})) for result in results.values()) >= 30
-    assert {name for name, _ in MODELLED} <= set(ROWS)
+    assert set(NOT_RUN) <= set(GROUPS)
+    assert not {name for kept in NOT_RUN.values() for name, _ in kept} & set(results)
+
+
+def test_every_row_stands_in_one_group_and_says_in_a_sentence_what_to_know():
+    results = read(RESULTS)
+    table = [(group, row) for group, rows in grouped(results) for row in rows]
+    names = [row[0].partition(",")[0] for _, row in table]
+    assert {name for name, result in results.items() if result.get("paths") or "error" in result} <= set(names)
+    assert {group for group, _ in table} == set(GROUPS)
+    assert all(len(row) == len(COLUMNS) for _, row in table)
+    assert all(row[1][0].isupper() and row[1].endswith(".") and "\n" not in row[1] for _, row in table)
+    page = html_page(results)
+    assert page.count("<tbody class=rows") == len(GROUPS)
+    assert all(f"## {group[:1].upper()}{group[1:]}\n" in markdown_page(results) for group in GROUPS)
+    assert not re.search(r"(src|href)=|https?://|@import|url\(", page)  # nothing is asked of a network
+
+
+def test_what_is_not_run_keeps_a_row_with_the_reason():
+    (name, why), *_ = NOT_RUN["training frameworks"]
+    assert why in markdown_page(read(RESULTS))
+    ((_, kept),) = grouped({"torch": {"target": "torch", "error": "it was killed", "date": "2030-01-01"}})
+    assert [row[:2] for row in kept] == [("torch", "Not measured: it was killed."), (name, why)]
+
+
+def test_the_sentence_tells_the_worst_first_and_nothing_that_was_not_measured():
+    numbers = {"ratios": [0, 1e3, 1e6], "y": [0.6, 9.0, 9.0], "inference": [0.6, 9.0, 9.0]}
+    right = {"conforms": True, "cases": 7, "findings": [], "lost": []}
+    data = {"measurements": [], "differs": [], "numerics": numbers, "check": right}
+    assert sentence(data) == "Conforms in all 7 cases that it takes."
+    found = [{"kind": "numerics", "title": "subnormal numbers are flushed to 0", "cases": 9}]
+    found.append({"kind": "wrong", "title": "double_backward raised RuntimeError: no", "cases": 2})
+    wrong = {**right, "conforms": False, "findings": found}
+    said = sentence({**data, "check": wrong})
+    assert said == "Double backward raises RuntimeError (2 of 7 cases), and 1 more, listed below."
+    half = {"key": "half-sums", "name": "", "value": "overflows", "note": ""}
+    one = {"key": "one-value", "name": "", "value": "non-finite", "note": ""}
+    lost = ["was killed by SIGABRT in case bn.training.float64.empty-batch.1: cases like it were left out"]
+    data |= {"measurements": [half, one], "check": {**wrong, "lost": lost}}
+    data["numerics"] = {**numbers, "y": [0.6, None, None]}
+    killed, digits, stored = sentence(data).split("; ")
+    assert killed == "It is killed by SIGABRT on an empty batch"
+    assert digits == "no digit of y in training is right in float32 from mean/std = 1e3 on"
+    assert stored.startswith("one value per channel stores")
 
 
 def test_paths_that_contradict_their_row_are_those_on_the_page_of_findings():

@@ -35,36 +35,37 @@ class Entry(NamedTuple):
         return f"{self.target}-{self.backend}" if self.backend else self.target
 
 
-ENTRIES: tuple[Entry, ...] = (
-    Entry("refnorm", "onnx"),
-    Entry("torch", "torch"),
-    Entry("torch-compile", "torch", seconds=300.0),
-    Entry("executorch", "executorch"),
-    Entry("litert", "litert"),
-    Entry("onnx", "onnx"),
-    Entry("onnxruntime", "onnx"),
-    Entry("onnxruntime-web", "onnxruntime-web"),
-    Entry("tract", "tract"),
-    Entry("flax", "jax"),
-    Entry("haiku", "jax"),
-    Entry("equinox", "jax"),
-    Entry("xla", "jax"),
-    Entry("iree", "iree"),
-    Entry("tvm", "tvm"),
-    Entry("tensorflow", "tensorflow"),
-    Entry("tf-keras", "tensorflow"),
-    Entry("keras", "tensorflow", "tensorflow"),
-    Entry("keras", "torch", "torch"),
-    *(Entry("keras", "jax", backend) for backend in ("jax", "numpy")),  # numpy's backend imports jax
-    Entry("keras", "openvino", "openvino"),
-    Entry("tfjs", "tfjs"),
-    Entry("tf-slim", "tf-slim"),
-    Entry("tensorlayer", "tensorlayer"),
-    *(Entry(n, n) for n in ("paddle", "mindspore", "mxnet", "chainer", "tinygrad", "mlx", "numpy-ml")),
-    Entry("mnn", "mnn"),
-    *(Entry(n, n) for n in ("nnabla", "megengine")),
-    *(Entry(n, n) for n in ("opencv", "openvino", "ncnn", "caffe", "dlib")),
-)
+# What people look for, each with its frameworks.
+GROUPS: dict[str, tuple[Entry, ...]] = {
+    "training frameworks": (
+        Entry("torch", "torch"),
+        Entry("flax", "jax"),
+        Entry("haiku", "jax"),
+        Entry("equinox", "jax"),
+        Entry("tensorflow", "tensorflow"),
+        Entry("tf-keras", "tensorflow"),
+        Entry("keras", "tensorflow", "tensorflow"),
+        Entry("keras", "torch", "torch"),
+        *(Entry("keras", "jax", backend) for backend in ("jax", "numpy")),  # numpy's backend imports jax
+        Entry("keras", "openvino", "openvino"),
+        *(Entry(n, n) for n in ("tfjs", "tf-slim", "tensorlayer", "paddle", "mindspore", "mxnet", "chainer")),
+        *(Entry(n, n) for n in ("nnabla", "megengine", "tinygrad", "mlx", "caffe", "dlib")),
+    ),
+    "compilers": (
+        Entry("torch-compile", "torch", seconds=300.0),
+        Entry("xla", "jax"),
+        *(Entry(n, n) for n in ("iree", "tvm")),
+    ),
+    "inference engines": (
+        Entry("onnxruntime", "onnx"),
+        *(
+            Entry(n, n)
+            for n in ("onnxruntime-web", "tract", "openvino", "opencv", "ncnn", "mnn", "litert", "executorch")
+        ),
+    ),
+    "references and teaching code": (Entry("refnorm", "onnx"), Entry("onnx", "onnx"), Entry("numpy-ml", "numpy-ml")),
+}
+ENTRIES: tuple[Entry, ...] = tuple(entry for group in GROUPS.values() for entry in group)
 
 
 def environment(name: str, environments: Path) -> str | TargetError:

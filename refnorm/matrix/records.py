@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from refnorm.matrix.environments import ENTRIES
-from refnorm.matrix.table import html_page, markdown_page
+from refnorm.matrix.page import html_page, markdown_page
 
 HISTORY = "history.jsonl"  # a line for each framework whose results a run has changed, the newest last
 
