@@ -45,7 +45,8 @@ class Functions:
     ) -> Any:
         """Call the function for training; ``averaging_factor`` is momentum."""
         scale, shift = _pair(x, gamma, beta)
-        mean, var, means, invstds = *map(np.array, (running_mean, running_var)), *np.empty((2, x.shape[1]), np.float32)
+        mean, var = np.array(running_mean), np.array(running_var)
+        means, invstds = np.empty((2, x.shape[1]), np.float32)
         y, x = np.empty(x.shape, np.float32), np.ascontiguousarray(x)
         settings = ctypes.c_double(momentum), ctypes.c_double(eps)
         self._call("train", x, x, scale, shift, mean, var, *settings, y, means, invstds)
@@ -53,14 +54,15 @@ class Functions:
 
     def infer(self, x: Any, gamma: Any, beta: Any, running_mean: Any, running_var: Any, eps: float) -> Any:
         """Call the function for inference."""
-        y, mean, var = np.empty(x.shape, np.float32), *map(np.array, (running_mean, running_var))
+        y, mean, var = np.empty(x.shape, np.float32), np.array(running_mean), np.array(running_var)
         self._call("infer", x, np.ascontiguousarray(x), *_pair(x, gamma, beta), mean, var, ctypes.c_double(eps), y)
         return y
 
     def backward(self, dy: Any, cache: Any) -> tuple[Any, ...]:
         """Call the function for gradients."""
         x, scale, means, invstds, eps, with_gamma, with_beta = cache
-        dx, dgamma, dbeta = np.empty(x.shape, np.float32), *np.empty((2, x.shape[1]), np.float32)
+        dx = np.empty(x.shape, np.float32)
+        dgamma, dbeta = np.empty((2, x.shape[1]), np.float32)
         given = np.ascontiguousarray(dy), means, invstds, x, scale, ctypes.c_double(eps)
         self._call("back", x, *given, dx, dgamma, dbeta)
         return dx, dgamma if with_gamma else None, dbeta if with_beta else None

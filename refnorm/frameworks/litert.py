@@ -1,4 +1,4 @@
-"""LiteRT on batch normalization that TensorFlow's converter made its operations of: the fused kernel, and Keras's layer.
+"""LiteRT on what TensorFlow's converter makes of batch normalization: the fused kernel, and Keras's layer.
 
 Measured: NHWC, a model for each shape, whose parameters and statistics go in and come out as tensors. The kernel is
 converted for inference alone: in training its statistics are no outputs that the converter takes. The gradients of the

@@ -17,6 +17,7 @@ from refnorm.oracle.ask.target import TargetError
 
 REQUIREMENTS = Path(refnorm.__file__).parent / "frameworks" / "requirements"
 PYTHONS = {"nnabla": "3.10", "megengine": "3.10"}  # what has no wheel for the running one
+NOT_INSTALLED = "could not be installed"
 INSTALL = 1200.0  # seconds that a step of an installation may take
 QUIET: dict[str, Any] = {"capture_output": True, "text": True, "stdin": subprocess.DEVNULL}
 
@@ -58,10 +59,8 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
     ),
     "inference engines": (
         Entry("onnxruntime", "onnx"),
-        *(
-            Entry(n, n)
-            for n in ("onnxruntime-web", "tract", "openvino", "opencv", "ncnn", "mnn", "litert", "executorch")
-        ),
+        *(Entry(n, n) for n in ("onnxruntime-web", "tract", "openvino", "opencv")),
+        *(Entry(n, n) for n in ("ncnn", "mnn", "litert", "executorch")),
     ),
     "references and teaching code": (Entry("refnorm", "onnx"), Entry("onnx", "onnx"), Entry("numpy-ml", "numpy-ml")),
 }
@@ -87,7 +86,7 @@ def environment(name: str, environments: Path) -> str | TargetError:
         if "PIP_FIND_LINKS" in variables:  # wheels at hand, a build of torch without CUDA among them
             variables.setdefault("UV_FIND_LINKS", variables["PIP_FIND_LINKS"])
     else:
-        make = [_interpreter(name), "-m", "venv", "--clear", str(root)]
+        make = [interpreter(name), "-m", "venv", "--clear", str(root)]
         install = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-deps"]
     steps = [make, *([[*install, *builders]] if builders else []), [*install, "--no-build-isolation", "-r", str(file)]]
     if source.exists():
@@ -99,7 +98,7 @@ def environment(name: str, environments: Path) -> str | TargetError:
     try:
         for step in steps:
             if step[0] == "npm":
-                _write_package(packages, root)
+                write_package(packages, root)
             subprocess.run(step, check=True, timeout=INSTALL, env=variables, **QUIET)
         for archive in (root / "source").glob("*.tar.gz"):
             shutil.unpack_archive(archive, root / "source", filter="data")
@@ -109,12 +108,12 @@ def environment(name: str, environments: Path) -> str | TargetError:
             subprocess.run(compiling, check=True, timeout=INSTALL, env=variables, **QUIET)
     except (subprocess.SubprocessError, OSError) as error:
         said = [line for line in str(getattr(error, "stderr", "") or error).splitlines() if line.strip()]
-        return TargetError(f"could not be installed: {said[-1][:200] if said else error}")
+        return TargetError(f"{NOT_INSTALLED}: {said[-1][:200] if said else error}")
     (root / "complete").touch()
     return str(python)
 
 
-def _interpreter(name: str) -> str:
+def interpreter(name: str) -> str:
     """Return the running interpreter, or that of another version, from among those that pyenv keeps if it does."""
     if name not in PYTHONS:
         return sys.executable
@@ -123,7 +122,7 @@ def _interpreter(name: str) -> str:
     return str(found[-1]) if found else f"python{PYTHONS[name]}"
 
 
-def _write_package(lock: Path, root: Path) -> None:
+def write_package(lock: Path, root: Path) -> None:
     """Write a lock file, and the package that it locks, where npm looks for them."""
     content = lock.read_text()
     (root / "package-lock.json").write_text(content)

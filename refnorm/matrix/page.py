@@ -1,4 +1,4 @@
-"""The matrix as pages: Markdown for a code host, and one file of HTML that filters, folds on a phone, and needs no net."""
+"""The matrix as pages: Markdown for a code host, and one file of HTML that filters, and folds on a phone."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ tbody.rows tr.open td:not(:empty){display:block}
 tbody.rows td:not(:nth-of-type(1))::before{content:attr(data-column) ": ";font-weight:600}}
 """
 SCRIPT = """
-const text = document.getElementById("text"), kind = document.getElementById("kind"), shown = document.getElementById("shown");
+const [text, kind, shown] = ["text", "kind", "shown"].map(id => document.getElementById(id));
 const bodies = [...document.querySelectorAll("tbody.rows")];
 function filter() {
   const words = text.value.toLowerCase().split(/\\s+/).filter(Boolean);
@@ -109,8 +109,9 @@ def html_page(results: dict[str, dict[str, Any]], history: Sequence[dict[str, An
     """
     head = "".join(f"<th scope=col>{html.escape(c)}</th>" for c in COLUMNS)
     bodies = "".join(
-        f'<tbody class=rows data-group="{html.escape(group)}"><tr class=group><th scope=rowgroup colspan={len(COLUMNS)}>'
-        f"<span>{html.escape(_title(group))}</span></th></tr>\n{''.join(map(_html_row, rows))}</tbody>\n"
+        f'<tbody class=rows data-group="{html.escape(group)}"><tr class=group>'
+        f"<th scope=rowgroup colspan={len(COLUMNS)}><span>{html.escape(_title(group))}</span></th></tr>\n"
+        f"{''.join(map(_html_row, rows))}</tbody>\n"
         for group, rows in grouped(results)
     )
     lists, past = (
@@ -137,8 +138,8 @@ def html_page(results: dict[str, dict[str, Any]], history: Sequence[dict[str, An
         f"<title>Conventions, measured</title><style>{STYLE}</style></head><body>\n"
         f"<h1>Conventions, measured</h1>\n<p>{intro}</p>\n"
         f'<div id=filter><input id=text type=search aria-label="Show rows with these words" '
-        f'placeholder="words: keras float16"><select id=kind aria-label="Show rows with this verdict">{choices}</select>'
-        f"<output id=shown></output></div>\n"
+        f'placeholder="words: keras float16"><select id=kind aria-label="Show rows with this verdict">{choices}'
+        f"</select><output id=shown></output></div>\n"
         f"<div class=scroll><table><thead><tr>{head}</tr></thead>\n{bodies}</table></div>\n"
         f"<h2>What refnorm check finds</h2>\n{lists}{past}"
         f"<h2>Versions and commands</h2>\n<div class=scroll><table><tbody>{runs}</tbody></table></div>\n"

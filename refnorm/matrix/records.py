@@ -80,6 +80,19 @@ def changes(old: dict[str, dict[str, Any]], new: dict[str, dict[str, Any]]) -> l
     return lines
 
 
+def seconds(results: dict[str, dict[str, Any]]) -> str:
+    """Say how long each took to be measured, the longest first, and all together.
+
+    Examples
+    --------
+    >>> seconds({"torch": {"seconds": 40}, "flax": {"seconds": 55}, "onnx": {"error": "it was killed"}})
+    'seconds: flax 55, torch 40; together 95'
+    """
+    spent = {name: result["seconds"] for name, result in results.items() if "seconds" in result}
+    ordered = sorted(spent, key=lambda name: spent[name], reverse=True)
+    return f"seconds: {', '.join(f'{name} {spent[name]}' for name in ordered)}; together {sum(spent.values())}"
+
+
 def _flat(result: dict[str, Any]) -> dict[str, str]:
     """Return everything that was measured of a framework as text by name, to be compared."""
     found: dict[str, str] = {key: str(result[key]) for key in ("error", "declared") if key in result}
