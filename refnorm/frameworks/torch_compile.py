@@ -12,14 +12,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
+NAME = "torch-compile"
+CONVENTION = "torch"
+os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # in this process: a pool takes longer to start than it saves
+os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(sys.prefix, "inductor")))  # what is compiled serves all runs
+
 import torch
 import torch._dynamo
 
 from refnorm.oracle.ask.doors.in_torch import InTorch
 
-NAME = "torch-compile"
-CONVENTION = "torch"
-os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(sys.prefix, "inductor")))  # what is compiled serves all runs
+torch._dynamo.config.force_parameter_static_shapes = False  # or each number of channels would be compiled for
+torch._dynamo.config.specialize_float = False  # or each eps and momentum
 torch._dynamo.config.recompile_limit = 10_000  # as many as there are formats, ranks, modes and absent parameters
 torch._dynamo.config.accumulated_recompile_limit = 10_000  # beyond it, plain torch would run instead, in silence
 

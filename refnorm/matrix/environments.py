@@ -60,7 +60,8 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
     "inference engines": (
         Entry("onnxruntime", "onnx"),
         *(Entry(n, n) for n in ("onnxruntime-web", "tract", "openvino", "opencv")),
-        *(Entry(n, n) for n in ("ncnn", "mnn", "litert", "executorch")),
+        *(Entry(n, n) for n in ("ncnn", "mnn")),
+        *(Entry(n, n, seconds=300.0) for n in ("litert", "executorch")),
     ),
     "references and teaching code": (Entry("refnorm", "onnx"), Entry("onnx", "onnx"), Entry("numpy-ml", "numpy-ml")),
 }

@@ -41,8 +41,8 @@ def matrix(
     -------
     dict
         By name: target, versions, date, command, seconds that it took and, for each path, what `refnorm identify` and
-        `refnorm check` measured, and the accuracy; or ``error``, for a framework that could not be installed or loaded, or that
-        hangs or dies.
+        `refnorm check` measured, and the accuracy; or ``error``, for a framework that could not be installed or
+        loaded, or that hangs or dies.
     """
     entries = tuple(entries)
     results: dict[str, dict[str, Any]] = {}
