@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+import refnorm.matrix
+from refnorm.cli import main
 from refnorm.conventions import ROWS
 from refnorm.frameworks import ADAPTERS
-from refnorm.matrix import ENTRIES, GROUPS, Entry, changes, environments, history, read, write
+from refnorm.matrix import ENTRIES, GROUPS, Entry, changes, environments, history, read, update, write
 from refnorm.matrix import frameworks as measuring
 from refnorm.matrix.page import html_page, markdown_page
 from refnorm.matrix.sentence import sentence
@@ -166,6 +168,90 @@ def test_a_run_that_changes_results_is_in_the_history_and_on_the_pages(tmp_path)
     assert f"{first['date']}, onnx, 9.9 to {first['versions']['target']}," in page
     assert read(tmp_path)["onnx"] == first
     assert set(read(tmp_path)) == {"onnx", "refnorm"}  # the history is no framework
+
+
+INDEX = {"numpy": "2.4.7", "scipy": "1.17.1", "new-need": "1.0", "cuda-bits": "13"}
+
+
+@pytest.fixture
+def index(tmp_path, monkeypatch):
+    """Requirements of two frameworks that share an environment, and an index that has a newer NumPy."""
+    (tmp_path / "shared.txt").write_text("numpy==2.4.6\nscipy==1.17.1\n")
+    monkeypatch.setattr(environments, "REQUIREMENTS", tmp_path)
+
+    def answer(command):
+        wanted = [word for word in command if word.partition("==")[0] in INDEX]
+        needs = {"cuda-bits"} if any("==" in word for word in wanted) else {"new-need", "cuda-bits"}
+        names = dict.fromkeys([word.partition("==")[0] for word in wanted] + sorted(needs))
+        given = dict(word.split("==") for word in wanted if "==" in word)
+        items = [{"metadata": {"name": n, "version": given.get(n, INDEX[n] + "+cpu")}} for n in names]
+        return json.dumps({"install": items})
+
+    monkeypatch.setattr(update, "_output", answer)
+    return tmp_path / "shared.txt"
+
+
+def test_the_newest_versions_are_pinned_what_was_left_out_stays_out_and_new_needs_come_in(index):
+    ((path, text),) = update.repin("shared").items()
+    assert path == index
+    assert text == "new-need==1.0\nnumpy==2.4.7\nscipy==1.17.1\n"
+    assert update.moved(path, text) == ["numpy 2.4.6 -> 2.4.7", "new-need absent -> 1.0"]
+    index.write_text(text)
+    assert update.repin("shared") == {}
+
+
+def test_versions_that_the_index_cannot_give_say_why(monkeypatch):
+    with pytest.raises(OSError, match="could not be asked: no such thing"):
+        update._output([sys.executable, "-c", "import sys; sys.exit('no such thing')"])
+
+
+def updated(monkeypatch, index, directory, result, *options):
+    """Run `refnorm matrix --update torch`, where measuring gives a result for all that share the environment."""
+    shared = (Entry("torch", "shared"), Entry("onnx", "shared"), Entry("flax", "other"))
+    monkeypatch.setattr(refnorm.matrix, "ENTRIES", shared)
+    monkeypatch.setattr(refnorm.matrix, "matrix", lambda entries, *_: {e.name: result for e in entries})
+    return main(["matrix", "--update", "torch", "--output", str(directory), *options])
+
+
+def test_an_update_measures_all_that_share_the_environment_and_says_what_changed(index, tmp_path, monkeypatch, capsys):
+    before = {"target": "torch", "date": "2030-01-01", "declared": "torch", "versions": {"target": "1"}, "paths": {}}
+    write({"torch": before, "onnx": before}, tmp_path / "matrix")
+    after = {**before, "versions": {"target": "2"}, "seconds": 7}
+    assert updated(monkeypatch, index, tmp_path / "matrix", after) == 1
+    said = capsys.readouterr().out.splitlines()
+    assert said[:2] == ["shared.txt: numpy 2.4.6 -> 2.4.7", "shared.txt: new-need absent -> 1.0"]
+    assert said[2:] == [
+        "torch: version of target: 1 -> 2",
+        "onnx: version of target: 1 -> 2",
+        "seconds: torch 7, onnx 7; together 14",
+    ]
+    assert "numpy==2.4.7" in index.read_text()
+    assert [entry["framework"] for entry in history(tmp_path / "matrix")] == ["torch", "onnx"]
+    assert updated(monkeypatch, index, tmp_path / "matrix", after) == 0
+    assert "those that are pinned" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("error", ["could not be installed: no wheel", "gave no answer for 180 s"])
+def test_newer_versions_that_cannot_be_measured_are_not_kept(index, tmp_path, monkeypatch, capsys, error):
+    pins = index.read_text()
+    fails = {"target": "torch", "date": "2030-01-01", "error": error}
+    assert updated(monkeypatch, index, tmp_path / "matrix", fails) == 2
+    assert error in capsys.readouterr().err
+    assert index.read_text() == pins
+    assert not (tmp_path / "matrix").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["nonsense"], "there is no framework 'nonsense'; use some of torch"),
+        ([], "--update needs the names of frameworks"),
+        (["torch", "--check"], "and no --check"),
+    ],
+)
+def test_an_update_of_nothing_known_says_what_to_do(options, said, capsys):
+    assert main(["matrix", "--update", *options]) == 2
+    assert said in capsys.readouterr().err
 
 
 def test_the_page_escapes_what_a_framework_says():

@@ -15,7 +15,7 @@ Measure every framework, each in a virtual environment made from its pinned requ
 A framework that cannot be installed, crashes, or gives no answer keeps its row, which says so. The results are one
 JSON file per framework, matrix.md and matrix.html, written as they come; history.jsonl keeps what each run changed.
 At the end the seconds that each took are printed. --update NAME looks for the newest versions of what the framework
-needs, pins them if they can be installed, measures all that share its environment, and says what changed.
+needs, pins them, measures all that share its environment, and says what changed; what fails then is not kept.
 Environments take about 12 GB and are kept for the next run; uv makes them faster, where it is installed. Caffe is
 compiled from its sources: that needs g++, protoc and the development packages of protobuf, glog, gflags, Boost,
 OpenBLAS and HDF5; dlib, and what torch.compile makes, need g++. TensorFlow.js and ONNX Runtime Web need Node.js and
@@ -45,7 +45,7 @@ def add(subparsers: Subparsers) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Measure every framework at hand, each in its own environment."""
-    from refnorm.matrix import ENTRIES, changes, matrix, read, seconds, write
+    from refnorm.matrix import ENTRIES, changes, matrix, read, time_spent, write
 
     known = [entry.name for entry in ENTRIES]
     if unknown := [name for name in options.names if name not in known]:
@@ -68,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
         return failed(error)
     errors = [f"{name}: {result['error']}" for name, result in results.items() if "error" in result]
     print("\n".join([*errors, f"{len(results)} frameworks in {options.output}; {len(errors)} could not be measured"]))
-    print(seconds(results))
+    print(time_spent(results))
     spent = os.times()
     print(f"{spent.elapsed - start:.0f} s, of processor time {spent.children_user + spent.children_system:.0f} s")
     return CONFORMS
@@ -76,7 +76,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _updated(options: argparse.Namespace, requirements: Iterable[str]) -> int:
     """Pin the newest versions, measure what they are of, and say what changed; versions that fail are not kept."""
-    from refnorm.matrix import ENTRIES, NOT_INSTALLED, changes, matrix, read, seconds, write
+    from refnorm.matrix import ENTRIES, changes, matrix, read, time_spent, write
     from refnorm.matrix.update import moved, repin
 
     changed = False
@@ -94,16 +94,17 @@ def _updated(options: argparse.Namespace, requirements: Iterable[str]) -> int:
                 path.write_text(text, encoding="utf-8")
             with shown_progress() as progress:
                 results = matrix(sharing, options.environments, progress, options.jobs)
-            refused = [r["error"] for r in results.values() if r.get("error", "").startswith(NOT_INSTALLED)]
-            if refused:
+            recorded = read(options.output)
+            fresh = [n for n, r in results.items() if "error" in r and "error" not in recorded.get(n, {})]
+            if fresh:
                 for path, text in before.items():
                     path.write_text(text, encoding="utf-8")
-                return failed(f"{name}: the newest versions {refused[0]}; the old pins were put back")
-            lines = changes(read(options.output), results)
+                return failed(f"{fresh[0]}, newest versions: {results[fresh[0]]['error']}; the old pins were put back")
+            lines = changes(recorded, results)
             write(results, options.output)
         except (OSError, ValueError) as error:
             return failed(f"{name}: {error}")
         changed = True
         print("\n".join(lines) or f"{', '.join(results)}: measured as recorded in {options.output}")
-        print(seconds(results))
+        print(time_spent(results))
     return DEVIATES if changed else CONFORMS

@@ -49,7 +49,7 @@ class Delegated:
         return _run(_lowered(module, batch, [XnnpackPartitioner()]), batch)
 
 
-class _Functional(torch.nn.Module):
+class _Functional(torch.nn.Module):  # type: ignore[misc]
     def __init__(self, with_gamma: bool, with_beta: bool, eps: float) -> None:
         super().__init__()
         self._given, self._eps = (with_gamma, with_beta), eps

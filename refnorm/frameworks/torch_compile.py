@@ -2,6 +2,7 @@
 
 Measured: one function, compiled for sizes that may change (``dynamic=True``), in training and evaluation mode, with the
 running statistics that it moves and gradients by autograd through the compiled backward. A C++ compiler must be there.
+float32 alone: each format, rank, eps, momentum, mode and absent parameter is a program of its own, some seconds long.
 Compiled functions are not differentiated twice, as aot_autograd says when asked, and have no forward mode.
 """
 
@@ -12,18 +13,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
-NAME = "torch-compile"
-CONVENTION = "torch"
-os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # in this process: a pool takes longer to start than it saves
-os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(sys.prefix, "inductor")))  # what is compiled serves all runs
-
 import torch
 import torch._dynamo
+import torch._inductor.config
 
 from refnorm.oracle.ask.doors.in_torch import InTorch
 
+NAME = "torch-compile"
+CONVENTION = "torch"
+os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(sys.prefix, "inductor")))  # what is compiled serves all runs
+torch._inductor.config.compile_threads = 1  # a pool takes longer to start than it saves
 torch._dynamo.config.force_parameter_static_shapes = False  # or each number of channels would be compiled for
-torch._dynamo.config.specialize_float = False  # or each eps and momentum
 torch._dynamo.config.recompile_limit = 10_000  # as many as there are formats, ranks, modes and absent parameters
 torch._dynamo.config.accumulated_recompile_limit = 10_000  # beyond it, plain torch would run instead, in silence
 
@@ -41,6 +41,7 @@ class Compiled(InTorch):
     """``torch.compile`` of ``torch.nn.functional.batch_norm``."""
 
     sparing = True
+    dtypes = ("float32",)
     jvp = None  # type: ignore[assignment]
     double_backward = None  # type: ignore[assignment]
 

@@ -11,8 +11,8 @@ One file each::
     page           the rows as one page, in Markdown and HTML
 """
 
-from refnorm.matrix.environments import ENTRIES, GROUPS, NOT_INSTALLED, Entry
+from refnorm.matrix.environments import ENTRIES, GROUPS, Entry
 from refnorm.matrix.frameworks import matrix
-from refnorm.matrix.records import changes, history, read, seconds, write
+from refnorm.matrix.records import changes, history, read, time_spent, write
 
-__all__ = ["ENTRIES", "GROUPS", "NOT_INSTALLED", "Entry", "changes", "history", "matrix", "read", "seconds", "write"]
+__all__ = ["ENTRIES", "GROUPS", "Entry", "changes", "history", "matrix", "read", "time_spent", "write"]

@@ -17,7 +17,6 @@ from refnorm.oracle.ask.target import TargetError
 
 REQUIREMENTS = Path(refnorm.__file__).parent / "frameworks" / "requirements"
 PYTHONS = {"nnabla": "3.10", "megengine": "3.10"}  # what has no wheel for the running one
-NOT_INSTALLED = "could not be installed"
 INSTALL = 1200.0  # seconds that a step of an installation may take
 QUIET: dict[str, Any] = {"capture_output": True, "text": True, "stdin": subprocess.DEVNULL}
 
@@ -109,7 +108,7 @@ def environment(name: str, environments: Path) -> str | TargetError:
             subprocess.run(compiling, check=True, timeout=INSTALL, env=variables, **QUIET)
     except (subprocess.SubprocessError, OSError) as error:
         said = [line for line in str(getattr(error, "stderr", "") or error).splitlines() if line.strip()]
-        return TargetError(f"{NOT_INSTALLED}: {said[-1][:200] if said else error}")
+        return TargetError(f"could not be installed: {said[-1][:200] if said else error}")
     (root / "complete").touch()
     return str(python)
 

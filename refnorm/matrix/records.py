@@ -80,12 +80,12 @@ def changes(old: dict[str, dict[str, Any]], new: dict[str, dict[str, Any]]) -> l
     return lines
 
 
-def seconds(results: dict[str, dict[str, Any]]) -> str:
+def time_spent(results: dict[str, dict[str, Any]]) -> str:
     """Say how long each took to be measured, the longest first, and all together.
 
     Examples
     --------
-    >>> seconds({"torch": {"seconds": 40}, "flax": {"seconds": 55}, "onnx": {"error": "it was killed"}})
+    >>> time_spent({"torch": {"seconds": 40}, "flax": {"seconds": 55}, "onnx": {"error": "it was killed"}})
     'seconds: flax 55, torch 40; together 95'
     """
     spent = {name: result["seconds"] for name, result in results.items() if "seconds" in result}
