@@ -359,8 +359,8 @@ ROWS: Mapping[str, Convention] = _table(
         empty=("raises",),
         ranks=(2, 3, 4),
         zero_eps=False,
-        note="averaging_factor is 1/(1 + steps) in the layers bn_con and bn_fc until 100 steps are done, eps 1e-4. A "
-        "batch of one sample is refused, of images too; the layers take it as a call for inference.",
+        note="The layers bn_con and bn_fc pass 1/(1 + steps), at most 100 steps, and eps 1e-4. A batch of one sample is "
+        "refused, of images too: the layers take it as a call for inference, and any other as one for training.",
     ),
     Convention(
         "numpy-ml",

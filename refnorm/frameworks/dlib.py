@@ -78,7 +78,8 @@ class Functions:
             with tempfile.NamedTemporaryFile(suffix=".so") as fresh:
                 shutil.copy(LIBRARY, fresh.name)
                 self._loaded = ctypes.CDLL(fresh.name)
-            raise ValueError(" ".join(said.decode().split()))
+            expression = " ".join(said.decode().partition("Failing expression was ")[2].split())
+            raise ValueError(f"dlib asks that {expression}")
 
 
 def _pair(x: Any, gamma: Any, beta: Any) -> tuple[Any, Any]:
