@@ -359,8 +359,8 @@ ROWS: Mapping[str, Convention] = _table(
         empty=("raises",),
         ranks=(2, 3, 4),
         zero_eps=False,
-        note="The layers bn_con and bn_fc pass 1/(1 + steps), at most 100 steps, and eps 1e-4. A batch of one sample is "
-        "refused, of images too: the layers take it as a call for inference, and any other as one for training.",
+        note="The layers bn_con and bn_fc pass 1/(1 + steps), at most 100 steps, and eps 1e-4. A batch of one sample "
+        "is refused, of images too: the layers take it as a call for inference, and any other as one for training.",
     ),
     Convention(
         "numpy-ml",

@@ -52,7 +52,6 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
         *(Entry(n, n) for n in ("nnabla", "megengine", "tinygrad", "mlx", "caffe", "dlib")),
     ),
     "compilers": (
-        Entry("torch-compile", "torch", seconds=300.0),
         Entry("xla", "jax"),
         *(Entry(n, n) for n in ("iree", "tvm")),
     ),
@@ -60,7 +59,6 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
         Entry("onnxruntime", "onnx"),
         *(Entry(n, n) for n in ("onnxruntime-web", "tract", "openvino", "opencv")),
         *(Entry(n, n) for n in ("ncnn", "mnn")),
-        *(Entry(n, n, seconds=300.0) for n in ("litert", "executorch")),
     ),
     "references and teaching code": (Entry("refnorm", "onnx"), Entry("onnx", "onnx"), Entry("numpy-ml", "numpy-ml")),
 }
