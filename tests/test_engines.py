@@ -101,12 +101,12 @@ def test_an_environment_is_another_when_the_lock_file_of_its_packages_changes(tm
 def test_an_interpreter_of_another_version_is_looked_for_where_pyenv_keeps_it(tmp_path, monkeypatch):
     monkeypatch.setenv("PYENV_ROOT", str(tmp_path))
     monkeypatch.setattr(environments, "PYTHONS", {"old": "3.10"})
-    assert environments._interpreter("torch") == sys.executable
-    assert environments._interpreter("old") == "python3.10"
+    assert environments.interpreter("torch") == sys.executable
+    assert environments.interpreter("old") == "python3.10"
     kept = tmp_path / "versions" / "3.10.13" / "bin" / "python"
     kept.parent.mkdir(parents=True)
     kept.touch()
-    assert environments._interpreter("old") == str(kept)
+    assert environments.interpreter("old") == str(kept)
 
 
 class Stateless:
