@@ -13,6 +13,7 @@ missing raises ImportError.
 ADAPTERS: dict[str, str] = {
     "refnorm": "refnorm.frameworks.reference",
     "torch": "refnorm.frameworks.torch",
+    "litert": "refnorm.frameworks.litert",
     "onnx": "refnorm.frameworks.onnx",
     "onnxruntime": "refnorm.frameworks.onnxruntime",
     "onnxruntime-web": "refnorm.frameworks.onnxruntime_web",

@@ -59,6 +59,7 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
         Entry("onnxruntime", "onnx"),
         *(Entry(n, n) for n in ("onnxruntime-web", "tract", "openvino", "opencv")),
         *(Entry(n, n) for n in ("ncnn", "mnn")),
+        Entry("litert", "litert", seconds=1500.0),
     ),
     "references and teaching code": (Entry("refnorm", "onnx"), Entry("onnx", "onnx"), Entry("numpy-ml", "numpy-ml")),
 }

@@ -33,7 +33,6 @@ NOT_RUN = {  # by group: what keeps a row although nothing of it is run, and why
     "compilers": (("torch-compile", "Not on trial yet: it compiles a program for each format, rank, mode and eps."),),
     "inference engines": (
         ("executorch", "Not on trial yet: it exports a program for each shape."),
-        ("litert", "Not on trial yet: a model is converted for each shape, eps and momentum."),
         ("onednn", "Not run: its wheel wants the run times of SYCL, TBB and Intel's compiler beside it."),
     ),
 }
