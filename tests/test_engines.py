@@ -13,6 +13,7 @@ from installed import framework
 
 from refnorm.frameworks import conversation
 from refnorm.frameworks.conversation import Program
+from refnorm.frameworks.sources import compiled
 from refnorm.golden import cases
 from refnorm.matrix import environments
 from refnorm.oracle.ask.target import Target
@@ -100,12 +101,12 @@ def test_an_environment_is_another_when_the_lock_file_of_its_packages_changes(tm
 def test_an_interpreter_of_another_version_is_looked_for_where_pyenv_keeps_it(tmp_path, monkeypatch):
     monkeypatch.setenv("PYENV_ROOT", str(tmp_path))
     monkeypatch.setattr(environments, "PYTHONS", {"old": "3.10"})
-    assert environments._interpreter("torch") == sys.executable
-    assert environments._interpreter("old") == "python3.10"
+    assert environments.interpreter("torch") == sys.executable
+    assert environments.interpreter("old") == "python3.10"
     kept = tmp_path / "versions" / "3.10.13" / "bin" / "python"
     kept.parent.mkdir(parents=True)
     kept.touch()
-    assert environments._interpreter("old") == str(kept)
+    assert environments.interpreter("old") == str(kept)
 
 
 class Stateless:
@@ -164,3 +165,25 @@ def test_stablehlos_operations_are_text_that_mlir_reads():
                     assert ir.Module.parse(operation_text(operation, 1e-5, shape, dtype)).operation.verify()
         with pytest.raises(ir.MLIRError, match="feature_index"):
             ir.Module.parse(operation_text("batch_norm_grad", 1e-5, (4, 3), "float32").replace("1 : i64", "7 : i64"))
+
+
+def test_sources_are_compiled_once_where_they_stand_and_what_is_missing_is_named(tmp_path, monkeypatch):
+    (tmp_path / "here.cpp").write_text("")
+    monkeypatch.setenv("REFNORM_ENGINE", str(tmp_path))
+    calls = []
+
+    def commands(root, build, library):
+        calls.append(root)
+        return [[sys.executable, "-c", f"open({str(library)!r}, 'w')"]]
+
+    library = compiled("engine", "here.cpp", commands)
+    assert library == tmp_path / "refnorm-build" / "engine.so"
+    assert library.exists()
+    assert compiled("engine", "here.cpp", commands) == library
+    assert calls == [tmp_path]
+    with pytest.raises(ImportError, match="set REFNORM_ENGINE to their folder"):
+        compiled("engine", "elsewhere.cpp", commands)
+    failing = [[sys.executable, "-c", "import sys; sys.exit('an error of its own')"]]
+    monkeypatch.setenv("REFNORM_OTHER", str(tmp_path))
+    with pytest.raises(ImportError, match="other could not be compiled: an error of its own"):
+        compiled("other", "here.cpp", lambda *_: failing)

@@ -11,11 +11,15 @@ from pathlib import Path
 
 import pytest
 
+import refnorm.matrix
+from refnorm.cli import main
 from refnorm.conventions import ROWS
 from refnorm.frameworks import ADAPTERS
-from refnorm.matrix import ENTRIES, Entry, changes, environments, history, read, write
+from refnorm.matrix import ENTRIES, GROUPS, Entry, changes, environments, history, read, update, write
 from refnorm.matrix import frameworks as measuring
-from refnorm.matrix.table import MODELLED, html_page, in_few_words, markdown_page, rows
+from refnorm.matrix.page import html_page, markdown_page
+from refnorm.matrix.sentence import sentence
+from refnorm.matrix.table import COLUMNS, NOT_RUN, grouped, in_few_words, rows
 
 RESULTS = Path(__file__).parent.parent / "figures" / "matrix"
 
@@ -166,9 +170,93 @@ def test_a_run_that_changes_results_is_in_the_history_and_on_the_pages(tmp_path)
     assert set(read(tmp_path)) == {"onnx", "refnorm"}  # the history is no framework
 
 
+INDEX = {"numpy": "2.4.7", "scipy": "1.17.1", "new-need": "1.0", "cuda-bits": "13"}
+
+
+@pytest.fixture
+def index(tmp_path, monkeypatch):
+    """Requirements of two frameworks that share an environment, and an index that has a newer NumPy."""
+    (tmp_path / "shared.txt").write_text("numpy==2.4.6\nscipy==1.17.1\n")
+    monkeypatch.setattr(environments, "REQUIREMENTS", tmp_path)
+
+    def answer(command):
+        wanted = [word for word in command if word.partition("==")[0] in INDEX]
+        needs = {"cuda-bits"} if any("==" in word for word in wanted) else {"new-need", "cuda-bits"}
+        names = dict.fromkeys([word.partition("==")[0] for word in wanted] + sorted(needs))
+        given = dict(word.split("==") for word in wanted if "==" in word)
+        items = [{"metadata": {"name": n, "version": given.get(n, INDEX[n] + "+cpu")}} for n in names]
+        return json.dumps({"install": items})
+
+    monkeypatch.setattr(update, "_output", answer)
+    return tmp_path / "shared.txt"
+
+
+def test_the_newest_versions_are_pinned_what_was_left_out_stays_out_and_new_needs_come_in(index):
+    ((path, text),) = update.repin("shared").items()
+    assert path == index
+    assert text == "new-need==1.0\nnumpy==2.4.7\nscipy==1.17.1\n"
+    assert update.moved(path, text) == ["numpy 2.4.6 -> 2.4.7", "new-need absent -> 1.0"]
+    index.write_text(text)
+    assert update.repin("shared") == {}
+
+
+def test_versions_that_the_index_cannot_give_say_why(monkeypatch):
+    with pytest.raises(OSError, match="could not be asked: no such thing"):
+        update._output([sys.executable, "-c", "import sys; sys.exit('no such thing')"])
+
+
+def updated(monkeypatch, index, directory, result, *options):
+    """Run `refnorm matrix --update torch`, where measuring gives a result for all that share the environment."""
+    shared = (Entry("torch", "shared"), Entry("onnx", "shared"), Entry("flax", "other"))
+    monkeypatch.setattr(refnorm.matrix, "ENTRIES", shared)
+    monkeypatch.setattr(refnorm.matrix, "matrix", lambda entries, *_: {e.name: result for e in entries})
+    return main(["matrix", "--update", "torch", "--output", str(directory), *options])
+
+
+def test_an_update_measures_all_that_share_the_environment_and_says_what_changed(index, tmp_path, monkeypatch, capsys):
+    before = {"target": "torch", "date": "2030-01-01", "declared": "torch", "versions": {"target": "1"}, "paths": {}}
+    write({"torch": before, "onnx": before}, tmp_path / "matrix")
+    after = {**before, "versions": {"target": "2"}, "seconds": 7}
+    assert updated(monkeypatch, index, tmp_path / "matrix", after) == 1
+    said = capsys.readouterr().out.splitlines()
+    assert said[:2] == ["shared.txt: numpy 2.4.6 -> 2.4.7", "shared.txt: new-need absent -> 1.0"]
+    assert said[2:] == [
+        "torch: version of target: 1 -> 2",
+        "onnx: version of target: 1 -> 2",
+        "seconds: torch 7, onnx 7; together 14",
+    ]
+    assert "numpy==2.4.7" in index.read_text()
+    assert [entry["framework"] for entry in history(tmp_path / "matrix")] == ["torch", "onnx"]
+    assert updated(monkeypatch, index, tmp_path / "matrix", after) == 0
+    assert "those that are pinned" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("error", ["could not be installed: no wheel", "gave no answer for 180 s"])
+def test_newer_versions_that_cannot_be_measured_are_not_kept(index, tmp_path, monkeypatch, capsys, error):
+    pins = index.read_text()
+    fails = {"target": "torch", "date": "2030-01-01", "error": error}
+    assert updated(monkeypatch, index, tmp_path / "matrix", fails) == 2
+    assert error in capsys.readouterr().err
+    assert index.read_text() == pins
+    assert not (tmp_path / "matrix").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["nonsense"], "there is no framework 'nonsense'; use some of torch"),
+        ([], "--update needs the names of frameworks"),
+        (["torch", "--check"], "and no --check"),
+    ],
+)
+def test_an_update_of_nothing_known_says_what_to_do(options, said, capsys):
+    assert main(["matrix", "--update", *options]) == 2
+    assert said in capsys.readouterr().err
+
+
 def test_the_page_escapes_what_a_framework_says():
     results = {"torch": {"target": "torch", "date": "2026-01-01", "error": "<script>alert(1)</script>"}}
-    assert "<script>" not in html_page(results)
+    assert "<script>alert" not in html_page(results)
 
 
 def test_an_interpreter_is_found_from_any_folder(tmp_path, monkeypatch):
@@ -248,7 +336,50 @@ def test_the_committed_results_are_whole():
     assert (RESULTS / "matrix.md").read_text() == markdown_page(ordered, history(RESULTS))
     assert (RESULTS / "matrix.html").read_text() == html_page(ordered, history(RESULTS))
     assert sum(len(result.get("paths", {})) for result in results.values()) >= 30
-    assert {name for name, _ in MODELLED} <= set(ROWS)
+    assert set(NOT_RUN) <= set(GROUPS)
+    assert not {name for kept in NOT_RUN.values() for name, _ in kept} & set(results)
+
+
+def test_every_row_stands_in_one_group_and_says_in_a_sentence_what_to_know():
+    results = read(RESULTS)
+    table = [(group, row) for group, rows in grouped(results) for row in rows]
+    names = [row[0].partition(",")[0] for _, row in table]
+    assert {name for name, result in results.items() if result.get("paths") or "error" in result} <= set(names)
+    assert {group for group, _ in table} == set(GROUPS)
+    assert all(len(row) == len(COLUMNS) for _, row in table)
+    assert all(row[1][0].isupper() and row[1].endswith(".") and "\n" not in row[1] for _, row in table)
+    page = html_page(results)
+    assert page.count("<tbody class=rows") == len(GROUPS)
+    assert all(f"## {group[:1].upper()}{group[1:]}\n" in markdown_page(results) for group in GROUPS)
+    assert not re.search(r"(src|href)=|https?://|@import|url\(", page)  # nothing is asked of a network
+
+
+def test_what_is_not_run_keeps_a_row_with_the_reason():
+    (name, why), *_ = NOT_RUN["training frameworks"]
+    assert why in markdown_page(read(RESULTS))
+    ((_, kept),) = grouped({"torch": {"target": "torch", "error": "it was killed", "date": "2030-01-01"}})
+    assert [row[:2] for row in kept] == [("torch", "Not measured: it was killed."), (name, why)]
+
+
+def test_the_sentence_tells_the_worst_first_and_nothing_that_was_not_measured():
+    numbers = {"ratios": [0, 1e3, 1e6], "y": [0.6, 9.0, 9.0], "inference": [0.6, 9.0, 9.0]}
+    right = {"conforms": True, "cases": 7, "findings": [], "lost": []}
+    data = {"measurements": [], "differs": [], "numerics": numbers, "check": right}
+    assert sentence(data) == "Conforms in all 7 cases that it takes."
+    found = [{"kind": "numerics", "title": "subnormal numbers are flushed to 0", "cases": 9}]
+    found.append({"kind": "wrong", "title": "double_backward raised RuntimeError: no", "cases": 2})
+    wrong = {**right, "conforms": False, "findings": found}
+    said = sentence({**data, "check": wrong})
+    assert said == "Double backward raises RuntimeError (2 of 7 cases), and 1 more, listed below."
+    half = {"key": "half-sums", "name": "", "value": "overflows", "note": ""}
+    one = {"key": "one-value", "name": "", "value": "non-finite", "note": ""}
+    lost = ["was killed by SIGABRT in case bn.training.float64.empty-batch.1: cases like it were left out"]
+    data |= {"measurements": [half, one], "check": {**wrong, "lost": lost}}
+    data["numerics"] = {**numbers, "y": [0.6, None, None]}
+    killed, digits, stored = sentence(data).split("; ")
+    assert killed == "It is killed by SIGABRT on an empty batch"
+    assert digits == "no digit of y in training is right in float32 from mean/std = 1e3 on"
+    assert stored.startswith("one value per channel stores")
 
 
 def test_paths_that_contradict_their_row_are_those_on_the_page_of_findings():

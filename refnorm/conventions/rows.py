@@ -350,6 +350,19 @@ ROWS: Mapping[str, Convention] = _table(
         note="momentum defaults to 0.9, eps to 1e-5. One value per channel stores 0/0.",
     ),
     Convention(
+        "dlib",
+        "dlib, tt::batch_normalize",
+        "dlib documentation, tt::batch_normalize: averaging_factor, the running variance is unbiased",
+        momentum="new",
+        correction=1,
+        one_value=("raises",),
+        empty=("raises",),
+        ranks=(2, 3, 4),
+        zero_eps=False,
+        note="The layers bn_con and bn_fc pass 1/(1 + steps), at most 100 steps, and eps 1e-4. A batch of one sample "
+        "is refused, of images too: the layers take it as a call for inference, and any other as one for training.",
+    ),
+    Convention(
         "numpy-ml",
         "numpy-ml, BatchNorm1D and BatchNorm2D",
         "numpy-ml, layers.BatchNorm2D: momentum of the running mean",

@@ -13,6 +13,7 @@ missing raises ImportError.
 ADAPTERS: dict[str, str] = {
     "refnorm": "refnorm.frameworks.reference",
     "torch": "refnorm.frameworks.torch",
+    "litert": "refnorm.frameworks.litert",
     "onnx": "refnorm.frameworks.onnx",
     "onnxruntime": "refnorm.frameworks.onnxruntime",
     "onnxruntime-web": "refnorm.frameworks.onnxruntime_web",
@@ -43,4 +44,5 @@ ADAPTERS: dict[str, str] = {
     "mnn": "refnorm.frameworks.mnn",
     "ncnn": "refnorm.frameworks.ncnn",
     "caffe": "refnorm.frameworks.caffe",
+    "dlib": "refnorm.frameworks.dlib",
 }

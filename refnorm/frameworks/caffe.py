@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import ctypes
 import os
-import subprocess
-import sys
 import weakref
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from refnorm.frameworks.sources import compiled
 
 NAME = "caffe"
 CONVENTION = "caffe"
@@ -26,37 +26,20 @@ LAYERS = ("batch_norm_layer", "scale_layer", "bias_layer")
 LIBRARIES = ("protobuf", "glog", "gflags", "boost_system", "boost_thread", "openblas", "pthread")
 
 
-def _compiled() -> ctypes.CDLL:
-    """Return the layers as a shared library, compiled if that has not been done."""
-    given = os.environ.get("REFNORM_CAFFE")
-    places = [*([Path(given)] if given else []), *sorted(Path(sys.prefix, "source").glob("*"))]
-    root = next((place for place in places if (place / "src/caffe/layers/batch_norm_layer.cpp").exists()), None)
-    if root is None:
-        raise ImportError("Caffe's sources are not here; unpack them and set REFNORM_CAFFE to their folder")
-    build = root / "refnorm-build"
-    library = build / "caffe.so"
-    if not library.exists():
-        (build / "caffe/proto").mkdir(parents=True, exist_ok=True)
-        proto = root / "src/caffe/proto"
-        files = [root / f"src/caffe/{unit}.cpp" for unit in UNITS + tuple(f"layers/{name}" for name in LAYERS)]
-        files += [build / "caffe/proto/caffe.pb.cc", Path(__file__).with_suffix(".cpp")]
-        flags = ["-O2", "-w", "-fPIC", "-shared", "-DCPU_ONLY", f"-I{build}", f"-I{root / 'include'}"]
-        aside = build / f"caffe.{os.getpid()}.so"
-        for command in (
-            ["protoc", f"--proto_path={proto}", f"--cpp_out={build / 'caffe/proto'}", str(proto / "caffe.proto")],
-            ["g++", *flags, *map(str, files), "-o", str(aside), *(f"-l{name}" for name in LIBRARIES)],
-        ):
-            try:
-                subprocess.run(command, check=True, capture_output=True, text=True)
-            except (OSError, subprocess.CalledProcessError) as error:
-                said = [line for line in str(getattr(error, "stderr", "")).splitlines() if "error" in line]
-                raise ImportError(f"Caffe's layers could not be compiled: {said[0] if said else error}") from error
-        aside.replace(library)
-    os.environ.setdefault("GLOG_minloglevel", "2")  # errors alone
-    return ctypes.CDLL(str(library))
+def _commands(root: Path, build: Path, library: Path) -> list[list[str]]:
+    (build / "caffe/proto").mkdir(parents=True, exist_ok=True)
+    proto = root / "src/caffe/proto"
+    files = [root / f"src/caffe/{unit}.cpp" for unit in UNITS + tuple(f"layers/{name}" for name in LAYERS)]
+    files += [build / "caffe/proto/caffe.pb.cc", Path(__file__).with_suffix(".cpp")]
+    flags = ["-O2", "-w", "-fPIC", "-shared", "-DCPU_ONLY", f"-I{build}", f"-I{root / 'include'}"]
+    return [
+        ["protoc", f"--proto_path={proto}", f"--cpp_out={build / 'caffe/proto'}", str(proto / "caffe.proto")],
+        ["g++", *flags, *map(str, files), "-o", str(library), *(f"-l{name}" for name in LIBRARIES)],
+    ]
 
 
-LIBRARY = _compiled()
+os.environ.setdefault("GLOG_minloglevel", "2")  # errors alone
+LIBRARY = ctypes.CDLL(str(compiled("caffe", "src/caffe/layers/batch_norm_layer.cpp", _commands)))
 
 
 class Layers:

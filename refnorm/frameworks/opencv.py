@@ -15,6 +15,8 @@ import numpy as np
 NAME = "opencv"
 CONVENTION = "caffe"
 SUMS = 4.0
+if not hasattr(cv2.dnn, "readNetFromCaffe"):
+    raise ImportError(f"OpenCV {cv2.__version__} has no Caffe importer; 4.14 was the last to have one")
 
 
 class Caffe:

@@ -35,33 +35,35 @@ class Entry(NamedTuple):
         return f"{self.target}-{self.backend}" if self.backend else self.target
 
 
-ENTRIES: tuple[Entry, ...] = (
-    Entry("refnorm", "onnx"),
-    Entry("torch", "torch"),
-    Entry("onnx", "onnx"),
-    Entry("onnxruntime", "onnx"),
-    Entry("onnxruntime-web", "onnxruntime-web"),
-    Entry("tract", "tract"),
-    Entry("flax", "jax"),
-    Entry("haiku", "jax"),
-    Entry("equinox", "jax"),
-    Entry("xla", "jax"),
-    Entry("iree", "iree"),
-    Entry("tvm", "tvm"),
-    Entry("tensorflow", "tensorflow"),
-    Entry("tf-keras", "tensorflow"),
-    Entry("keras", "tensorflow", "tensorflow"),
-    Entry("keras", "torch", "torch"),
-    *(Entry("keras", "jax", backend) for backend in ("jax", "numpy")),  # numpy's backend imports jax
-    Entry("keras", "openvino", "openvino"),
-    Entry("tfjs", "tfjs"),
-    Entry("tf-slim", "tf-slim"),
-    Entry("tensorlayer", "tensorlayer"),
-    *(Entry(n, n) for n in ("paddle", "mindspore", "mxnet", "chainer", "tinygrad", "mlx", "numpy-ml")),
-    Entry("mnn", "mnn"),
-    *(Entry(n, n) for n in ("nnabla", "megengine")),
-    *(Entry(n, n) for n in ("opencv", "openvino", "ncnn", "caffe")),
-)
+# What people look for, each with its frameworks.
+GROUPS: dict[str, tuple[Entry, ...]] = {
+    "training frameworks": (
+        Entry("torch", "torch"),
+        Entry("flax", "jax"),
+        Entry("haiku", "jax"),
+        Entry("equinox", "jax"),
+        Entry("tensorflow", "tensorflow"),
+        Entry("tf-keras", "tensorflow"),
+        Entry("keras", "tensorflow", "tensorflow"),
+        Entry("keras", "torch", "torch"),
+        *(Entry("keras", "jax", backend) for backend in ("jax", "numpy")),  # numpy's backend imports jax
+        Entry("keras", "openvino", "openvino"),
+        *(Entry(n, n) for n in ("tfjs", "tf-slim", "tensorlayer", "paddle", "mindspore", "mxnet", "chainer")),
+        *(Entry(n, n) for n in ("nnabla", "megengine", "tinygrad", "mlx", "caffe", "dlib")),
+    ),
+    "compilers": (
+        Entry("xla", "jax"),
+        *(Entry(n, n) for n in ("iree", "tvm")),
+    ),
+    "inference engines": (
+        Entry("onnxruntime", "onnx"),
+        *(Entry(n, n) for n in ("onnxruntime-web", "tract", "openvino", "opencv")),
+        *(Entry(n, n) for n in ("ncnn", "mnn")),
+        Entry("litert", "litert", seconds=1500.0),
+    ),
+    "references and teaching code": (Entry("refnorm", "onnx"), Entry("onnx", "onnx"), Entry("numpy-ml", "numpy-ml")),
+}
+ENTRIES: tuple[Entry, ...] = tuple(entry for group in GROUPS.values() for entry in group)
 
 
 def environment(name: str, environments: Path) -> str | TargetError:
@@ -84,20 +86,21 @@ def environment(name: str, environments: Path) -> str | TargetError:
         if "PIP_FIND_LINKS" in variables:  # wheels at hand, a build of torch without CUDA among them
             variables.setdefault("UV_FIND_LINKS", variables["PIP_FIND_LINKS"])
     else:
-        make = [_interpreter(name), "-m", "venv", "--clear", str(root)]
+        make = [interpreter(name), "-m", "venv", "--clear", str(root)]
         install = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-deps"]
     steps = [make, *([[*install, *builders]] if builders else []), [*install, "--no-build-isolation", "-r", str(file)]]
     if hashes.exists():  # nothing is built then, so that every byte is one that was seen before
         steps = [make, [*install, "--require-hashes", "--only-binary", ":all:", "-r", str(hashes)]]
     if source.exists():
-        fetch = [str(python), "-m", "pip", "download", "-q", "--no-deps", "--no-binary", ":all:", "-r", str(source)]
+        whole = ",".join(line.partition("==")[0] for line in source.read_text().split())
+        fetch = [str(python), "-m", "pip", "download", "-q", "--no-deps", "--no-binary", whole, "-r", str(source)]
         steps.append([*fetch, "-d", str(root / "source")])
     if packages.exists():
         steps.append(["npm", "ci", "--prefix", str(root), "--ignore-scripts", "--no-audit", "--no-fund"])
     try:
         for step in steps:
             if step[0] == "npm":
-                _write_package(packages, root)
+                write_package(packages, root)
             subprocess.run(step, check=True, timeout=INSTALL, env=variables, **QUIET)
         for archive in (root / "source").glob("*.tar.gz"):
             shutil.unpack_archive(archive, root / "source", filter="data")
@@ -112,7 +115,7 @@ def environment(name: str, environments: Path) -> str | TargetError:
     return str(python)
 
 
-def _interpreter(name: str) -> str:
+def interpreter(name: str) -> str:
     """Return the running interpreter, or that of another version, from among those that pyenv keeps if it does."""
     if name not in PYTHONS:
         return sys.executable
@@ -121,7 +124,7 @@ def _interpreter(name: str) -> str:
     return str(found[-1]) if found else f"python{PYTHONS[name]}"
 
 
-def _write_package(lock: Path, root: Path) -> None:
+def write_package(lock: Path, root: Path) -> None:
     """Write a lock file, and the package that it locks, where npm looks for them."""
     content = lock.read_text()
     (root / "package-lock.json").write_text(content)

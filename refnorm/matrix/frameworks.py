@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import tempfile
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -39,9 +40,9 @@ def matrix(
     Returns
     -------
     dict
-        By name: target, versions, date, command and, for each path, what `refnorm identify` and `refnorm check`
-        measured, and the accuracy; or ``error``, for a framework that could not be installed or loaded, or that
-        hangs or dies.
+        By name: target, versions, date, command, seconds that it took and, for each path, what `refnorm identify` and
+        `refnorm check` measured, and the accuracy; or ``error``, for a framework that could not be installed or
+        loaded, or that hangs or dies.
     """
     entries = tuple(entries)
     results: dict[str, dict[str, Any]] = {}
@@ -58,6 +59,7 @@ def matrix(
 
 def _measure(entry: Entry, python: str | TargetError) -> dict[str, Any]:
     """Return what was measured of one framework."""
+    start = time.monotonic()
     base = {"target": entry.target, "refnorm": refnorm.__version__, "date": datetime.date.today().isoformat()}
     if isinstance(python, TargetError):
         return base | {"error": str(python)}
@@ -86,6 +88,7 @@ def _measure(entry: Entry, python: str | TargetError) -> dict[str, Any]:
         "versions": found["versions"],
         "declared": found["declared"],
         "command": f"{prefix}refnorm identify {entry.target}",
+        "seconds": round(time.monotonic() - start),
         "paths": paths,
     }
 

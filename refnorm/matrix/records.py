@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from refnorm.matrix.environments import ENTRIES
-from refnorm.matrix.table import html_page, markdown_page
+from refnorm.matrix.page import html_page, markdown_page
 
 HISTORY = "history.jsonl"  # a line for each framework whose results a run has changed, the newest last
 
@@ -78,6 +78,19 @@ def changes(old: dict[str, dict[str, Any]], new: dict[str, dict[str, Any]]) -> l
             if a.get(key) != b.get(key)
         ]
     return lines
+
+
+def time_spent(results: dict[str, dict[str, Any]]) -> str:
+    """Say how long each took to be measured, the longest first, and all together.
+
+    Examples
+    --------
+    >>> time_spent({"torch": {"seconds": 40}, "flax": {"seconds": 55}, "onnx": {"error": "it was killed"}})
+    'seconds: flax 55, torch 40; together 95'
+    """
+    spent = {name: result["seconds"] for name, result in results.items() if "seconds" in result}
+    ordered = sorted(spent, key=lambda name: spent[name], reverse=True)
+    return f"seconds: {', '.join(f'{name} {spent[name]}' for name in ordered)}; together {sum(spent.values())}"
 
 
 def _flat(result: dict[str, Any]) -> dict[str, str]:

@@ -1,16 +1,18 @@
-"""The matrix as a table: one row per framework and path, in Markdown and as a page of HTML."""
+"""The matrix as a table's cells: one row per framework and path, in groups, and the lists that stand below it."""
 
 from __future__ import annotations
 
-import html
-import re
 from collections.abc import Sequence
 from typing import Any
 
+from refnorm.matrix.environments import GROUPS
+from refnorm.matrix.sentence import sentence
 from refnorm.oracle.measure.measurement import LOST, OTHER, Key, Measurement
 
 COLUMNS = (
     "framework",
+    "what to know",
+    "refnorm check",
     "momentum",
     "running variance",
     "starts from",
@@ -23,26 +25,43 @@ COLUMNS = (
     "y, mean/std 0, 1e3, 1e6",
     "layout, threads",
     "row",
-    "refnorm check",
 )
-MODELLED = (
-    ("segnet", "no binary exists; modelled from its published sources: refnorm conventions segnet"),
-)  # systems that cannot be run
+NOT_RUN = {  # by group: what keeps a row although nothing of it is run, and why
+    "training frameworks": (
+        ("segnet", "Not run: no binary exists; modelled from its published sources, refnorm conventions segnet."),
+    ),
+    "compilers": (("torch-compile", "Not on trial yet: it compiles a program for each format, rank, mode and eps."),),
+    "inference engines": (
+        ("executorch", "Not on trial yet: it exports a program for each shape."),
+        ("onednn", "Not run: its wheel wants the run times of SYCL, TBB and Intel's compiler beside it."),
+    ),
+}
+
+
+def grouped(results: dict[str, dict[str, Any]]) -> list[tuple[str, list[tuple[str, ...]]]]:
+    """Return the rows of each group that has any, in the order of `refnorm.matrix.environments.GROUPS`."""
+    groups = []
+    for group, entries in GROUPS.items():
+        found = rows({entry.name: results[entry.name] for entry in entries if entry.name in results})
+        if found:
+            found += [(*row, *[""] * (len(COLUMNS) - len(row))) for row in NOT_RUN.get(group, ())]
+            groups.append((group, found))
+    return groups
 
 
 def rows(results: dict[str, dict[str, Any]]) -> list[tuple[str, ...]]:
-    """Return the table's cells: one row per path, or one that says why there is none."""
+    """Return cells: one row per path, or one that says why there is none."""
     table = []
     for name, result in results.items():
         if "error" in result:
-            table.append((name, result["error"], *[""] * (len(COLUMNS) - 2)))
+            table.append((name, f"Not measured: {result['error'].rstrip('.')}.", *[""] * (len(COLUMNS) - 2)))
             continue
         for path, data in result["paths"].items():
-            table.append(_row(f"{name}, {path}" if path else name, result, data))
-    return table + [(*row, *[""] * (len(COLUMNS) - len(row))) for row in MODELLED]
+            table.append(_row(f"{name}, {path}" if path else name, data))
+    return table
 
 
-def _row(name: str, result: dict[str, Any], data: dict[str, Any]) -> tuple[str, ...]:
+def _row(name: str, data: dict[str, Any]) -> tuple[str, ...]:
     """Return the cells of one path of a framework."""
     measured: dict[Key, list[Measurement]] = {}
     for m in map(Measurement.from_dict, data["measurements"]):
@@ -78,9 +97,9 @@ def _row(name: str, result: dict[str, Any], data: dict[str, Any]) -> tuple[str, 
     where = "".join(m.note for m in measured.get(Key.FOLDING, ()))
     verdict = f"{data['row']}: agrees" if not data["differs"] else f"{data['row']}: {'; '.join(data['differs'])}"
     return (
-        name, momentum, variance, start, eps, of(Key.ONE_VALUE), of(Key.EMPTY_BATCH),
-        _half(measured.get(Key.HALF_SUMS, ())), " / ".join(sorted(set(short(Key.VARIANCE)))), where, digits, layout,
-        verdict, in_few_words(data.get("check")),
+        name, sentence(data), in_few_words(data.get("check")), momentum, variance, start, eps, of(Key.ONE_VALUE),
+        of(Key.EMPTY_BATCH), _half(measured.get(Key.HALF_SUMS, ())), " / ".join(sorted(set(short(Key.VARIANCE)))),
+        where, digits, layout, verdict,
     )  # fmt: skip
 
 
@@ -143,68 +162,3 @@ def changed(history: Sequence[dict[str, Any]]) -> list[tuple[str, list[str]]]:
 
 def _to(pair: Sequence[str]) -> str:
     return " to ".join(dict.fromkeys(filter(None, pair)))
-
-
-HEAD = """\
-What each framework does, measured: every cell is an outcome of the command beside it, none is from memory.
-
-Weights of momentum are those it gives to the new batch, the old value, or running sums. Digits: worst error of y of
-training (of inference, where there is no training), float32, in units of the last place of the largest value, at
-mean/std = 0, 1e3 and 1e6. Layout: memory layouts whose y differs in a bit; threads: whether y of a large batch is the
-same on one core as on all. The last column counts what `refnorm check` finds in float64, float32 and float16, by the
-row of the path; the findings themselves stand below. Remade by `refnorm matrix`.
-"""
-
-
-PAST = "The last change of each framework; history.jsonl beside this page has all of them."
-
-
-def markdown_page(results: dict[str, dict[str, Any]], history: Sequence[dict[str, Any]] = ()) -> str:
-    """Return the table in Markdown, and what earlier runs found otherwise."""
-    lines = ["# Conventions, measured", "", HEAD, f"| {' | '.join(COLUMNS)} |", f"|{' --- |' * len(COLUMNS)}"]
-    lines += [f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in rows(results)]
-    lines += ["", "| framework | versions | date | command |", "| --- | --- | --- | --- |"]
-    for name, result in results.items():
-        version = result.get("versions", {}).get("target", "")
-        lines.append(f"| {name} | {version} | {result['date']} | `{result.get('command', '')}` |")
-    lines += ["", "## What `refnorm check` finds"]
-    for path, findings in findings_by_path(results):
-        lines += ["", f"{path}:", "", *(f"- {line}" for line in findings)]
-    lines += ["", "## What has changed", "", PAST] if history else []
-    for title, differences in changed(history):
-        lines += ["", f"{title}:", "", *(f"- {line}" for line in differences)]
-    return "\n".join(lines) + "\n"
-
-
-def html_page(results: dict[str, dict[str, Any]], history: Sequence[dict[str, Any]] = ()) -> str:
-    """Return the table as one HTML page without scripts, and what earlier runs found otherwise."""
-    style = (
-        "body{font:14px system-ui,sans-serif;margin:1.5rem}table{border-collapse:collapse}"
-        "th,td{border:1px solid #bbb;padding:.25rem .5rem;vertical-align:top;text-align:left;max-width:22rem}"
-        "thead th{position:sticky;top:0;background:#eee}tbody th{position:sticky;left:0;background:#fafafa}"
-    )
-    head = "".join(f"<th scope=col>{html.escape(c)}</th>" for c in COLUMNS)
-    body = "".join(
-        f"<tr><th scope=row>{html.escape(row[0])}</th>{''.join(f'<td>{html.escape(c)}</td>' for c in row[1:])}</tr>\n"
-        for row in rows(results)
-    )
-    lists, past = (
-        "".join(
-            f"<h3>{html.escape(title)}</h3>\n<ul>{''.join(f'<li>{html.escape(line)}</li>' for line in lines)}</ul>\n"
-            for title, lines in sections
-        )
-        for sections in (findings_by_path(results), changed(history))
-    )
-    past = f"<h2>What has changed</h2>\n<p>{html.escape(PAST)}</p>\n{past}" if past else ""
-    runs = "".join(
-        f"<tr><th scope=row>{html.escape(name)}</th><td>{html.escape(r.get('versions', {}).get('target', ''))}</td>"
-        f"<td>{html.escape(r['date'])}</td><td><code>{html.escape(r.get('command', ''))}</code></td></tr>\n"
-        for name, r in results.items()
-    )
-    intro = re.sub("`(.+?)`", r"<code>\1</code>", html.escape(HEAD))
-    return (
-        f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>Conventions, measured</title><style>{style}'
-        f"</style>\n<h1>Conventions, measured</h1>\n<p>{intro}</p>\n<table><thead><tr>{head}</tr></thead>"
-        f"<tbody>\n{body}</tbody></table>\n<h2>What refnorm check finds</h2>\n{lists}{past}"
-        f"<h2>Versions and commands</h2>\n<table><tbody>{runs}</tbody></table></html>\n"
-    )
