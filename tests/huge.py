@@ -41,4 +41,7 @@ def main(target: str, samples: str = "33554433", channels: str = "64", kind: str
 
 
 if __name__ == "__main__":
+    if not 2 <= len(sys.argv) <= 5:
+        print(__doc__, file=sys.stderr)
+        sys.exit(2)
     sys.exit(main(*sys.argv[1:]))
