@@ -5,7 +5,16 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from refnorm.cli.common import Progress, Subparsers, add_command, add_dtypes, add_report, add_timeout, give_verdict
+from refnorm.cli.common import (
+    Progress,
+    Subparsers,
+    add_command,
+    add_device,
+    add_dtypes,
+    add_report,
+    add_timeout,
+    give_verdict,
+)
 from refnorm.formats import FORMATS
 from refnorm.oracle.apart import check_apart
 from refnorm.oracle.ask.envelope import REQUIRABLE
@@ -25,7 +34,7 @@ example:
   refnorm check my_bn.py
   refnorm check model.py:BatchNorm2d
   refnorm check torch --dtypes float32 float16
-  refnorm check my_kernel.py --thorough --seed 7
+  refnorm check my_kernel.py --device cuda --thorough --seed 7
   refnorm check my_package.layers:batch_norm --convention keras --format junit --output refnorm.xml
 
 exit status: 0 conforms, 1 deviates, 2 could not be judged
@@ -39,6 +48,7 @@ def add(subparsers: Subparsers) -> None:
     add_dtypes(parser)
     library = "array library, for the target refnorm (numpy)"
     parser.add_argument("--array", default="numpy", metavar="LIBRARY", help=library)
+    add_device(parser)
     required = f"what must be offered, so that a gap is a finding: {', '.join(REQUIRABLE)}"
     parser.add_argument("--require", nargs="+", default=[], metavar="WHAT", choices=REQUIRABLE, help=required)
     summed = "format in which sums must be taken, if it is wider than that of x (float32)"
@@ -57,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
     """Judge, report, and return the exit status."""
 
     def report(progress: Progress) -> Report:
-        names = ("dtypes", "require", "array", "timeout", "accumulate", "tier", "thorough", "seed")
+        names = ("dtypes", "require", "array", "device", "timeout", "accumulate", "tier", "thorough", "seed")
         how = {name: getattr(options, name) for name in names}
         return check_apart(options.target, options.convention, **how, progress=progress)
 

@@ -38,6 +38,12 @@ def add_dtypes(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dtypes", nargs="+", metavar="DTYPE", choices=list(FORMATS), help=help)
 
 
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Add --device."""
+    help = "torch's default device: modules are built there, and given tensors there (cpu); as cuda, cuda:1, mps, xpu"
+    parser.add_argument("--device", default="", metavar="DEVICE", help=help)
+
+
 def add_timeout(parser: argparse.ArgumentParser, what: str) -> None:
     """Add --timeout."""
     help = f"limit for {what} (60)"

@@ -11,6 +11,7 @@ from refnorm.cli.common import (
     NOT_JUDGED,
     Subparsers,
     add_command,
+    add_device,
     add_output,
     add_timeout,
     failed,
@@ -41,6 +42,7 @@ def add(subparsers: Subparsers) -> None:
     row = "row that a cause is looked for by (what the target follows)"
     parser.add_argument("--convention", choices=list(ROWS), metavar="NAME", help=row)
     add_output(parser, ("text", "json"))
+    add_device(parser)
     add_timeout(parser, "import, and for each pair")
     parser.set_defaults(run=run)
 
@@ -53,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
 
     try:
         with shown_progress() as progress:
-            asked = {"seed": options.seed, "convention": options.convention, "timeout": options.timeout}
+            asked = {name: getattr(options, name) for name in ("seed", "convention", "device", "timeout")}
             answer = gradcheck_apart(options.target, **asked, progress=progress)
     except (TargetError, ValueError, OSError) as error:
         return failed(error)

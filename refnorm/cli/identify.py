@@ -12,6 +12,7 @@ from refnorm.cli.common import (
     DEVIATES,
     Subparsers,
     add_command,
+    add_device,
     add_output,
     add_timeout,
     failed,
@@ -38,6 +39,7 @@ def add(subparsers: Subparsers) -> None:
     parser = add_command(subparsers, "identify", "measure a convention", DESCRIPTION)
     parser.add_argument("target", metavar="TARGET")
     add_output(parser, ("text", "json"))
+    add_device(parser)
     add_timeout(parser, "import, and for each probe")
     parser.set_defaults(run=run)
 
@@ -55,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
             if options.target not in adapters() and Path(options.target).is_dir():
                 found = identify_outputs(options.target, progress)
             else:
-                found, said = identify_apart(options.target, options.timeout, progress)
+                found, said = identify_apart(options.target, options.timeout, progress, device=options.device)
     except TargetError as error:
         return failed(error)
     content = json.dumps(found, indent=2) if options.format == "json" else identity_text(found)

@@ -14,6 +14,7 @@ Measure every framework, each in a virtual environment made from its pinned requ
 
 A framework that cannot be installed, crashes, or gives no answer keeps its row, which says so. The results are one
 JSON file per framework, matrix.md and matrix.html, written as they come; history.jsonl keeps what each run changed.
+torch-cuda is measured where it is named, by the torch and the GPU that are there.
 At the end the seconds that each took are printed. --update NAME looks for the newest versions of what the framework
 needs, pins them, measures all that share its environment, and says what changed; what fails then is not kept.
 Environments take about 12 GB and are kept for the next run; uv makes them faster, where it is installed. Caffe is
@@ -33,7 +34,7 @@ exit status: 0 written (with --check or --update: nothing changed), 1 changed, 2
 def add(subparsers: Subparsers) -> None:
     """Add the command."""
     parser = add_command(subparsers, "matrix", "every framework", DESCRIPTION)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="frameworks (all)")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="frameworks (all, on the CPU)")
     parser.add_argument("--check", action="store_true", help="say what changed since the results in --output")
     parser.add_argument("--update", action="store_true", help="pin the newest versions, measure, say what changed")
     parser.add_argument("--output", type=Path, default=Path("figures/matrix"), metavar="DIR", help="(figures/matrix)")
@@ -50,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
     known = [entry.name for entry in ENTRIES]
     if unknown := [name for name in options.names if name not in known]:
         return failed(f"there is no framework {unknown[0]!r}; use some of {', '.join(known)}")
-    chosen = [entry for entry in ENTRIES if not options.names or entry.name in options.names]
+    chosen = [entry for entry in ENTRIES if entry.name in options.names or not (options.names or entry.device)]
     if options.update and (options.check or not options.names):
         return failed("--update needs the names of frameworks, and no --check: refnorm matrix --update tinygrad")
     if options.update:

@@ -26,7 +26,7 @@ class InXla(Operations):
 
     def call(self, operation: str, eps: float, *arrays: Any) -> list[Any]:
         """Compile an operation, and execute it."""
-        placed = [jax.device_put(np.ascontiguousarray(array)) for array in arrays]
+        placed = [jax.device_put(np.ascontiguousarray(array), jax.devices("cpu")[0]) for array in arrays]
         program = _compiled(operation, eps, placed[0].shape, str(placed[0].dtype))
         return [np.asarray(result) for result in program.execute(placed)]
 

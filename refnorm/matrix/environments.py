@@ -22,17 +22,21 @@ QUIET: dict[str, Any] = {"capture_output": True, "text": True, "stdin": subproce
 
 
 class Entry(NamedTuple):
-    """A framework: its target, file of pinned requirements, backend, and seconds that a case may take beyond others."""
+    """A framework: its target, file of pinned requirements, backend, and seconds that a case may take beyond others.
+
+    ``device`` is where it computes, if that is not the CPU; it is measured as it is installed then, pinned or not.
+    """
 
     target: str
     requirements: str
     backend: str = ""
     seconds: float = 0.0
+    device: str = ""
 
     @property
     def name(self) -> str:
-        """Target, with its backend if it has one."""
-        return f"{self.target}-{self.backend}" if self.backend else self.target
+        """Target, with its backend or device if it has one."""
+        return "-".join(filter(None, (self.target, self.backend, self.device)))
 
 
 # What people look for, each with its frameworks.
@@ -51,6 +55,7 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
         *(Entry(n, n) for n in ("tfjs", "tf-slim", "tensorlayer", "paddle", "mindspore", "mxnet", "chainer")),
         *(Entry(n, n) for n in ("nnabla", "megengine", "tinygrad", "mlx", "caffe", "dlib")),
     ),
+    "on a GPU": (Entry("torch", "torch", device="cuda"),),
     "compilers": (
         Entry("xla", "jax"),
         *(Entry(n, n) for n in ("iree", "tvm")),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
@@ -31,7 +33,7 @@ def matrix(
 
     Parameters
     ----------
-    entries : what to measure.
+    entries : what to measure; what computes on a device is measured as it is installed here.
     environments : directory for the virtual environments.
     progress : called with the number of a framework, their count and its name, when it is done.
     jobs : how many to measure at once.
@@ -47,9 +49,13 @@ def matrix(
     entries = tuple(entries)
     results: dict[str, dict[str, Any]] = {}
     with ThreadPoolExecutor(jobs) as pool:  # first come, first served: whoever waits for an environment finds it begun
-        names = dict.fromkeys(e.requirements for e in entries)
+        names = dict.fromkeys(e.requirements for e in entries if not e.device)
         pythons = {name: pool.submit(environment, name, environments) for name in names}
-        measuring = [pool.submit(lambda e: _measure(e, pythons[e.requirements].result()), e) for e in entries]
+
+        def measure(entry: Entry) -> dict[str, Any]:
+            return _measure(entry, sys.executable if entry.device else pythons[entry.requirements].result())
+
+        measuring = [pool.submit(measure, entry) for entry in entries]
         for number, (entry, future) in enumerate(zip(entries, measuring, strict=True), start=1):
             results[entry.name] = future.result()
             keep(results)
@@ -64,9 +70,11 @@ def _measure(entry: Entry, python: str | TargetError) -> dict[str, Any]:
     if isinstance(python, TargetError):
         return base | {"error": str(python)}
     with tempfile.TemporaryDirectory() as folder:  # not where the caller stands: a folder there may shadow a module
-        variables = {"PYTHONPATH": str(Path(refnorm.__file__).parent.parent), "TMPDIR": folder, "MPLBACKEND": "Agg"}
+        own = str(Path(refnorm.__file__).parent.parent)
+        here = os.environ.get("PYTHONPATH", "") if entry.device else ""  # as it is installed here
+        variables = {"PYTHONPATH": os.pathsep.join(filter(None, (own, here))), "TMPDIR": folder, "MPLBACKEND": "Agg"}
         variables |= {"KERAS_BACKEND": entry.backend} if entry.backend else {}
-        process: dict[str, Any] = {"python": python, "variables": variables, "folder": folder}
+        process: dict[str, Any] = {"python": python, "variables": variables, "folder": folder, "device": entry.device}
         patience = max(IMPORTS, entry.seconds)
         try:
             found, _ = identify_apart(entry.target, patience, **process)
@@ -76,6 +84,7 @@ def _measure(entry: Entry, python: str | TargetError) -> dict[str, Any]:
             return base | {"error": str(error)}
         verdicts = _verdicts(entry.target, process, entry.seconds)
     prefix = f"KERAS_BACKEND={entry.backend} " if entry.backend else ""
+    suffix = f" --device {entry.device}" if entry.device else ""
     paths = {}
     for path in found["paths"]:
         name = path.pop("path")
@@ -87,7 +96,7 @@ def _measure(entry: Entry, python: str | TargetError) -> dict[str, Any]:
     return base | {
         "versions": found["versions"],
         "declared": found["declared"],
-        "command": f"{prefix}refnorm identify {entry.target}",
+        "command": f"{prefix}refnorm identify {entry.target}{suffix}",
         "seconds": round(time.monotonic() - start),
         "paths": paths,
     }

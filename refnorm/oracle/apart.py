@@ -49,7 +49,7 @@ def loaded_apart(
 
         meanwhile()
         try:
-            yield Caller(line).load({"target": target, "array": "numpy", **order}), step, line
+            yield Caller(line).load({"target": target, "array": "numpy", "device": "", **order}), step, line
         except Interrupted as interrupted:
             raise interrupted.stopped from None
 
@@ -61,6 +61,7 @@ def check_apart(
     dtypes: Sequence[str] | None = None,
     require: Sequence[str] = (),
     array: str = "numpy",
+    device: str = "",
     timeout: float = 60.0,
     progress: Progress = lambda *_: None,
     accumulate: str | None = None,
@@ -74,6 +75,7 @@ def check_apart(
     ----------
     target, convention, dtypes, require, progress, accumulate, tier, thorough, seed : as in `refnorm.check`.
     array : array library for the target ``refnorm``.
+    device : torch's default device, for what the target builds and is given; the CPU, if empty.
     timeout : seconds that the import, or one case, may take.
 
     Raises
@@ -81,7 +83,7 @@ def check_apart(
     TargetError
         If it cannot be loaded, dies, hangs or exits; the text says in which case.
     """
-    with loaded_apart(target, timeout, progress, {"array": array}, _ready) as (loaded, step, line):
+    with loaded_apart(target, timeout, progress, {"array": array, "device": device}, _ready) as (loaded, step, line):
         from refnorm.oracle.trial import depth_of, trial
 
         report = trial(
@@ -116,6 +118,7 @@ def gradcheck_apart(
     *,
     seed: int = 0,
     convention: str | None = None,
+    device: str = "",
     timeout: float = 60.0,
     progress: Progress = lambda *_: None,
 ) -> dict[str, Any]:
@@ -128,7 +131,7 @@ def gradcheck_apart(
     """
     from refnorm.oracle.check_gradients import check_gradients
 
-    with loaded_apart(target, timeout, progress, {"seed": seed}) as (loaded, step, _):
+    with loaded_apart(target, timeout, progress, {"seed": seed, "device": device}) as (loaded, step, _):
         found = check_gradients(loaded, seed=seed, convention=convention, progress=step)
     return {"gradients": found.to_dict(), "text": str(found)}
 
@@ -164,6 +167,7 @@ def measured(
     timeout: float,
     progress: Progress = lambda *_: None,
     cores: int | None = None,
+    device: str = "",
     **process: Any,
 ) -> tuple[Any, list[str]]:
     """Measure a target in a process of its own, again without each probe that it hangs or dies in.
@@ -173,6 +177,7 @@ def measured(
     measure : called with the target, a progress callback, and what happened in the probes that are left out.
     timeout : seconds that the import, or one probe, may take.
     cores : that the process may use; all, if None.
+    device : torch's default device there; the CPU, if empty.
     process : as in `refnorm.oracle.ask.process.Line`.
 
     Returns
@@ -185,7 +190,7 @@ def measured(
         If it cannot be loaded.
     """
     lost: dict[str, Loss] = {}
-    order = {} if cores is None else {"cores": cores}
+    order = {"device": device, **({} if cores is None else {"cores": cores})}
     while True:
         try:
             with loaded_apart(target, timeout, progress, order, **process) as (loaded, step, line):

@@ -24,6 +24,7 @@ def text(report: Report) -> str:
     head += [
         " ".join(filter(None, (report.target, f"({report.versions['target']})" if report.versions["target"] else "")))
     ]
+    head += [array] if not (array := report.versions["array"]).startswith(("numpy", "files")) else []
     head += [
         f"judged as {report.convention}",
         f"{report.cases} cases, {len(report.dtypes)} dtype{'s' if len(report.dtypes) > 1 else ''}, "

@@ -16,7 +16,8 @@ from refnorm.formats import Array, cast
 from refnorm.golden.directions import SECOND_ORDER, directions
 from refnorm.golden.inputs import Case, arranged
 from refnorm.oracle.ask.interface import ARGUMENTS, TWICE
-from refnorm.oracle.ask.troubled import where_of
+from refnorm.oracle.ask.target import TargetError
+from refnorm.oracle.ask.troubled import exhausted, where_of
 from refnorm.oracle.ask.twice import twice
 from refnorm.oracle.quantities import FROZEN_BACKWARD, RETURNS
 
@@ -126,6 +127,10 @@ class Asking:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # whatever foreign code raises, sys.exit included
+            if exhausted(error):
+                raise TargetError(
+                    f"{name} ran out of memory in case {self.case.id}, so it could not be judged"
+                ) from error
             text = f"{textwrap.shorten(str(error), 200, placeholder=' ...')}{where_of(error)}"
             kind = Kind.DECLINED if type(error).__name__ == "NotImplementedError" else Kind.RAISED
             raise Unanswered(Trouble(kind, f"{name} raised {type(error).__name__}: {text}")) from error

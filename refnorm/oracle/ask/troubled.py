@@ -1,4 +1,4 @@
-"""Where foreign code raised: its own file and line, not those of the libraries that it called."""
+"""Where foreign code raised, its own file and line, and whether it is the machine that gave out."""
 
 from __future__ import annotations
 
@@ -24,3 +24,16 @@ def where_of(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     own = [f for f in frames if not f.filename.startswith((OURS, *LIBRARIES)) and not f.filename.startswith("<frozen")]
     return f" at {Path(own[-1].filename).name}:{own[-1].lineno}" if own else ""
+
+
+def exhausted(error: BaseException) -> bool:
+    """Whether memory ran out, of the machine or of a device, as NumPy, torch, CuPy or XLA says it: nothing is wrong.
+
+    Examples
+    --------
+    >>> exhausted(MemoryError()), exhausted(RuntimeError("CUDA error: out of memory")), exhausted(ValueError("memory"))
+    (True, True, False)
+    """
+    name, text = type(error).__name__, str(error)
+    named = name.endswith("MemoryError") or "OutOfMemory" in name
+    return named or "out of memory" in text.lower() or "RESOURCE_EXHAUSTED" in text

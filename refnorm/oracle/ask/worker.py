@@ -16,6 +16,7 @@ import numpy as np
 
 from refnorm.formats import FORMATS
 from refnorm.oracle.ask import wire
+from refnorm.oracle.ask.device import place
 from refnorm.oracle.ask.doors.through import LISTS, WORDS, Through
 from refnorm.oracle.ask.interface import ARGUMENTS, TWICE, formats_of
 from refnorm.oracle.ask.target import Target, TargetError, adapters, load_gradient_target, load_target
@@ -68,10 +69,12 @@ class Worker:
             os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: request["cores"]])
         _quiet(request["target"])
         try:
+            device = place(request["device"]) if request["device"] else None
             if "seed" in request:
                 target = load_gradient_target(request["target"], request["seed"])
             else:
                 target = load_target(request["target"], array=request["array"])
+            target = device.of(target) if device else target
             self.paths = list(target.paths.values())
             return {"loaded": self._described(target)}
         except (TargetError, ValueError) as error:

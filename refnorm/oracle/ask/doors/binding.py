@@ -12,6 +12,7 @@ import numpy as np
 from refnorm.oracle.ask.doors.leaves import flat, leaves, size_of
 from refnorm.oracle.ask.doors.libraries import Library
 from refnorm.oracle.ask.doors.names import gradient_of, is_running, role_of
+from refnorm.oracle.ask.troubled import exhausted
 
 Way = TypeVar("Way")
 Door = TypeVar("Door")
@@ -145,6 +146,8 @@ def best_of(ways: Iterable[Way], learned: Callable[[Way], tuple[Door, int]], not
         try:
             door, score = learned(way)
         except Exception as error:  # of foreign code: another way may do
+            if exhausted(error):
+                raise
             first_error = first_error or error
             continue
         if best is None or score > best[1]:

@@ -13,7 +13,7 @@ from refnorm.oracle.ask.doors.declared import Declared
 from refnorm.oracle.ask.doors.looks import looks_like_a_function, looks_like_a_layer
 from refnorm.oracle.ask.doors.names import other_norms
 from refnorm.oracle.ask.doors.read import read_thing
-from refnorm.oracle.ask.troubled import where_of
+from refnorm.oracle.ask.troubled import exhausted, where_of
 
 
 class NotFound(Exception):
@@ -62,6 +62,8 @@ def read_all(target: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
         try:
             read[name] = read_thing(thing, scope)
         except Exception as error:  # of foreign code
+            if exhausted(error):
+                raise
             failed[name] = said_by(error)
     if not read:
         raise NotFound(unread(target, chosen, failed, scope))

@@ -170,22 +170,22 @@ def dense(array: Any) -> torch.Tensor | None:
 
 
 def tensor_of(array: Any) -> torch.Tensor:
-    """Copy into memory of torch's own, with the strides of the array wherever torch can have them.
+    """Copy into memory of torch's own on its default device, with the array's strides wherever torch can have them.
 
     Where there are gaps between the values, there is one before them, too: an offset into the storage, all of it NaN.
     """
     array = np.asarray(array)
-    bfloat16 = array.dtype.name == "bfloat16"
+    bfloat16, device = array.dtype.name == "bfloat16", torch.get_default_device()
     bits = array.view(np.int16) if bfloat16 else array
     steps = [stride // bits.itemsize for stride in bits.strides]
     if any(stride < 0 or stride % bits.itemsize for stride in bits.strides):
-        tensor = torch.from_numpy(np.array(bits, order="K"))
+        tensor = torch.from_numpy(np.array(bits, order="K")).to(device)
     else:
         distinct = bits[tuple(slice(None) if step else slice(1) for step in steps)]
         tensor = torch.from_numpy(np.array(distinct))
         room = 1 + sum((n - 1) * step for n, step in zip(distinct.shape, steps, strict=True) if distinct.size)
         gap = int(room > max(distinct.size, 1))
-        storage = torch.from_numpy(np.full((gap + room) * bits.itemsize, 255, np.uint8).view(bits.dtype))
+        storage = torch.from_numpy(np.full((gap + room) * bits.itemsize, 255, np.uint8).view(bits.dtype)).to(device)
         tensor = storage.as_strided(distinct.shape, steps, gap).copy_(tensor).expand(bits.shape)
     return tensor.view(torch.bfloat16) if bfloat16 else tensor
 

@@ -51,6 +51,9 @@ def to_numpy(value: Any) -> Any:
         from refnorm.oracle.ask.doors.in_torch import array_of
 
         return array_of(value)
+    cupy = sys.modules.get("cupy")
+    if cupy is not None and isinstance(value, cupy.ndarray):
+        return cupy.asnumpy(value)
     for convert in ("__array__", "numpy"):
         if hasattr(value, convert):
             try:
@@ -75,7 +78,7 @@ def lists() -> Library:
 
 
 def torch_library() -> Library:
-    """Return torch, on the CPU."""
+    """Return torch, on its default device."""
     from refnorm.oracle.ask.doors.in_torch import tensor_of
 
     return Library("torch", tensor_of)
@@ -110,8 +113,16 @@ def tensorflow_library() -> Library:
     return Library("tensorflow", lambda a: tensorflow.convert_to_tensor(np.ascontiguousarray(a)))
 
 
+def cupy_library() -> Library:
+    """Return CuPy, on its current device."""
+    import cupy
+
+    return Library("cupy", cupy.asarray, ("float64", "float32", "float16"))
+
+
 LIBRARIES: dict[str, Callable[[], Library]] = {
     "torch": torch_library,
+    "cupy": cupy_library,
     "jax": jax_library,
     "keras": keras_library,
     "tensorflow": tensorflow_library,

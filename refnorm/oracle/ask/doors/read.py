@@ -21,6 +21,7 @@ from refnorm.oracle.ask.doors.looks import backward_of, looks_like_a_function, p
 from refnorm.oracle.ask.doors.read_layer import read_layer
 from refnorm.oracle.ask.doors.through import Through
 from refnorm.oracle.ask.doors.variables import Equinox, Haiku, Keras, KerasTwo, Linen, read_variables
+from refnorm.oracle.ask.troubled import exhausted
 
 WHOLE = 0.9  # of a channel's values change where one does, but for those that rounding leaves as they were
 
@@ -105,6 +106,8 @@ def _opened(
                     if len(shape) > 2 and not _keeps(door, library, own, axis, alone=2 not in doors):
                         continue
                 except Exception as error:  # of foreign code: another library, or rank, may do
+                    if exhausted(error):
+                        raise
                     first_error = first_error or error
                     continue
                 doors[len(shape)] = door, axis
@@ -148,7 +151,7 @@ def _function(doors: Doors, library: Library, partner: Any, scope: dict[str, Any
     engine = engine_of(door, library, by_hand=partner is not None)
     words = (
         f"read as a {'JAX' if library.name == 'jax' else library.name} function"
-        if library.name in ("torch", "jax", "keras", "tensorflow")
+        if library.name in ("torch", "cupy", "jax", "keras", "tensorflow")
         else "read as a function"
     )
     if library.name == "lists":
