@@ -40,7 +40,7 @@ u (|gamma|(|x| + |mean|)/s + |b|).
 
 Gradients, with g = dy and c = mean(g x_hat). e^r is common to all terms of c, and delta to all g: d_c = (e^r - 1)|c| +
 e^r (delta/s |mean g| + E(h + 6) mean(|g x_hat|)). Folded, sum(g x) - mean sum(g), the terms of the sum are |g|(|x| +
-|mean|)/s. dgamma is m c. dbeta is a sum and no more. dx = gamma/s T with T = g - mean g - x_hat c, off by E(h + 3)
+|mean|)/s. dgamma is m c. dbeta is a sum, or m times a mean: 3u more. dx = gamma/s T with T = g - mean g - x_hat c, off by E(h + 3)
 mean|g| + |x_hat| d_c + |c| d_x_hat; by |c| times the computed mean of x_hat, delta/s + E(h + 4) mean|x_hat|, which the
 paper's chain adds and a gradient in two steps takes away; by 6 roundings of g and mean g and 8 of x_hat c (the chain
 through var^(-3/2)); folded, dx = a g + b x + k, by 2u |c|(|x| + |mean|)/s.
@@ -49,7 +49,8 @@ Half formats. Sums, moments and 1/s are in float32 unless a tier says otherwise,
 are rounded to the format of x.
 
 Sums of known terms. In a case of sizes h u is 0 where every partial sum is a number of the format, whatever the order,
-and at most n - 1 roundings for n terms that are not 0; a mean of 0 is then exact (see `Sums.cost`).
+and at most n - 1 roundings for n terms that are not 0; a mean of 0 is then exact (see `Sums.cost`). But where dbeta is
+m times a mean, parts of the sum may be scaled by 1/m before they are merged, as cuDNN has it where channels are last.
 
 Floors. Each product may underflow, which costs eta times what it is multiplied with afterwards.
 
@@ -137,6 +138,13 @@ class Sums(NamedTuple):
             return whole
         least = np.minimum(whole, np.maximum(self.total((terms != 0) * 1.0) - 1, 0) * self.u)
         return np.where(self.exactly(terms), 0.0, least) if given else least
+
+    def off(self, terms: Floats) -> Floats:
+        """Return how far off the sum of given terms may be in each channel, taken as such or as m times their mean."""
+        magnitude, scaled = self.total(np.abs(terms)), 3.0 * np.abs(self.total(terms))
+        scaled = scaled if self.times is None else np.maximum(scaled, MERGES * magnitude)
+        result: Floats = self.cost(terms) * magnitude + self.u * scaled
+        return result
 
     def exactly(self, terms: Floats) -> Floats:
         """Say in which channels every partial sum is a number of the format."""
@@ -263,7 +271,7 @@ def _training(case: Case, convention: Convention, tier: Tier) -> dict[str, Float
         "running variance": running[1][1] + forward,
         "dx": n.d_dx(g, _affine(case)[0]) + _along(backward, x),
         "dgamma": _stored((m * d_c).ravel(), (m * c).ravel(), kind, case.parameters) + backward,
-        "dbeta": _stored(sums.cost(g) * sums.total(np.abs(g)), sums.total(g), sums.kind, case.parameters) + backward,
+        "dbeta": _stored(sums.off(g), sums.total(g), sums.kind, case.parameters) + backward,
     }
 
 
@@ -278,13 +286,12 @@ def _inference(case: Case, convention: Convention, tier: Tier) -> dict[str, Floa
     d_y = _stored(n.d_y(gamma, beta), gamma * n.x_hat + beta, kind, case.kind)
     d_dx = np.expm1(n.r + 2 * n.u) * np.abs(dx) + n.eta * (1 + np.abs(gamma)) * (1 + np.abs(g)) * (1 + 1 / n.s)
     of_g = Sums.of_case(case, tier, case.kind)
-    d_dbeta = of_g.cost(g) * of_g.total(np.abs(g))
     return {
         "y, inference": d_y,
         "frozen y": d_y,
         "frozen dx": _stored(d_dx, dx, kind, case.kind),
         "frozen dgamma": _stored((m * d_c).ravel(), (m * c).ravel(), kind, case.parameters),
-        "frozen dbeta": _stored(d_dbeta, of_g.total(g), of_g.kind, case.parameters),
+        "frozen dbeta": _stored(of_g.off(g), of_g.total(g), of_g.kind, case.parameters),
     }
 
 
