@@ -259,7 +259,9 @@ def training(case, row, tier):
         found["running variance"].append(running[1][1] + forward)
         found["dx"].append([d + backward for d in off_dx(n, gs, gamma)])
         found["dgamma"].append(stored(m * d_c, m * c, kind, case.parameters) + backward)
-        found["dbeta"].append(stored(h * u * sizes, math.fsum(gs), kind, case.parameters) + backward)
+        found["dbeta"].append(
+            stored(h * u * sizes + 3 * u * abs(math.fsum(gs)), math.fsum(gs), kind, case.parameters) + backward
+        )
     return found
 
 
@@ -287,7 +289,7 @@ def inference(case, row, tier):
         found["frozen dx"].append(dx)
         found["frozen dgamma"].append(stored(n.m * d_c, n.m * c, kind, case.parameters))
         own = additions(TIERS[tier][0], n.m, roundoff(case.kind))  # a sum of dy alone is in the format of dy
-        of_sum = own * roundoff(case.kind) * math.fsum(map(abs, gs))
+        of_sum = own * roundoff(case.kind) * math.fsum(map(abs, gs)) + 3 * roundoff(case.kind) * abs(math.fsum(gs))
         found["frozen dbeta"].append(stored(of_sum, math.fsum(gs), case.kind, case.parameters))
     return found
 

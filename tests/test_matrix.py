@@ -326,7 +326,9 @@ def test_the_committed_results_are_whole():
             continue
         assert result["declared"] in ROWS, name
         assert result["versions"]["target"], name
-        assert result["command"].endswith(f"refnorm identify {result['target']}"), name
+        command, *where = result["command"].split(" --device ")
+        assert command.endswith(f"refnorm identify {result['target']}"), name
+        assert "-".join([result["target"], *where]) == name or not where, name
         for path in result["paths"].values():
             assert path["measurements"], name
             assert path["numerics"], name

@@ -40,10 +40,10 @@ u (|gamma|(|x| + |mean|)/s + |b|).
 
 Gradients, with g = dy and c = mean(g x_hat). e^r is common to all terms of c, and delta to all g: d_c = (e^r - 1)|c| +
 e^r (delta/s |mean g| + E(h + 6) mean(|g x_hat|)). Folded, sum(g x) - mean sum(g), the terms of the sum are |g|(|x| +
-|mean|)/s. dgamma is m c. dbeta is a sum, or m times a mean: 3u more. dx = gamma/s T with T = g - mean g - x_hat c, off by E(h + 3)
-mean|g| + |x_hat| d_c + |c| d_x_hat; by |c| times the computed mean of x_hat, delta/s + E(h + 4) mean|x_hat|, which the
-paper's chain adds and a gradient in two steps takes away; by 6 roundings of g and mean g and 8 of x_hat c (the chain
-through var^(-3/2)); folded, dx = a g + b x + k, by 2u |c|(|x| + |mean|)/s.
+|mean|)/s. dgamma is m c. dbeta is a sum, or m times a mean: 3u more. dx = gamma/s T with T = g - mean g - x_hat c, off
+by E(h + 3) mean|g| + |x_hat| d_c + |c| d_x_hat; by |c| times the computed mean of x_hat, delta/s + E(h + 4)
+mean|x_hat|, which the paper's chain adds and a gradient in two steps takes away; by 6 roundings of g and mean g and 8
+of x_hat c (the chain through var^(-3/2)); folded, dx = a g + b x + k, by 2u |c|(|x| + |mean|)/s.
 
 Half formats. Sums, moments and 1/s are in float32 unless a tier says otherwise, u and eta theirs; all other operations
 are rounded to the format of x.
