@@ -174,7 +174,23 @@ def folded(s: Saved, beta: Array) -> Array:
     return s.x * a + (beta - s.mean * a)
 
 
-# Gradients: dx, dgamma. dbeta is the sum of g in all of them.
+# Gradients: dbeta; then dx, dgamma.
+
+
+def summed(g: Array, total: Sum) -> Array:
+    return total(g)
+
+
+def from_mean(g: Array, total: Sum) -> Array:
+    """The mean of g, which dx needs, times m."""
+    return total(g) / count(g) * count(g)
+
+
+def from_scaled_parts(g: Array, total: Sum) -> Array:
+    """As a GPU may have it: parts of the sum are scaled by 1/m before they are merged, and the whole by m."""
+    each = g.dtype.type(1) / count(g)
+    parts = [total(part) * each for part in np.array_split(g, 4) if len(part)]
+    return sum(parts[1:], parts[0]) * count(g)
 
 
 def closed_form(g: Array, s: Saved, total: Sum) -> tuple[Array, Array]:
@@ -243,6 +259,7 @@ class Algorithm(NamedTuple):
     gradients: Callable[[Array, Saved, Sum], tuple[Array, Array]] = closed_form
     inverse: Callable[[Array, Array], Array] = divided
     blend: Callable[[Array, Array, float], Array] = weighted
+    dbeta: Callable[[Array, Sum], Array] = summed
 
     def train(
         self, x: Array, gamma: Array, beta: Array, running_mean: Array, running_var: Array, momentum: float, eps: float
@@ -275,7 +292,7 @@ class Algorithm(NamedTuple):
         if s.frozen:
             dx = s.gamma * s.inv * g
         dtype = s.gamma.dtype
-        return images(dx, s.shape).astype(dy.dtype), dgamma.astype(dtype), self.total(g).astype(dtype)
+        return images(dx, s.shape).astype(dy.dtype), dgamma.astype(dtype), self.dbeta(g, self.total).astype(dtype)
 
 
 def rows(values: Array) -> Array:
@@ -304,6 +321,9 @@ ALGORITHMS = (
     Algorithm("rows", "row-by-row sums"),
     Algorithm("rows, chain", "row-by-row sums", y=divided_by_root, gradients=chain_of_the_paper, blend=stepped),
     Algorithm("rows, two steps", "row-by-row sums", row_by_row, two_passes_by_reciprocal, gradients=in_two_steps),
+    Algorithm("rows, dbeta from the mean", "row-by-row sums", dbeta=from_mean),
+    Algorithm("halves, dbeta from the mean", "pairwise sums", by_halves, dbeta=from_mean),
+    Algorithm("rows, dbeta from scaled parts", "row-by-row sums", dbeta=from_scaled_parts),
     Algorithm("rows, multiplied out", "row-by-row sums", gradients=multiplied_out),
     Algorithm("rows, power", "row-by-row sums", y=scaled_first, gradients=through_power, inverse=two_ulp_off),
     Algorithm("rows, folded", "row-by-row updates and folded maps", y=folded, gradients=folded_gradients),

@@ -259,8 +259,9 @@ def training(case, row, tier):
         found["running variance"].append(running[1][1] + forward)
         found["dx"].append([d + backward for d in off_dx(n, gs, gamma)])
         found["dgamma"].append(stored(m * d_c, m * c, kind, case.parameters) + backward)
+        # a sum, or m times a mean, whose parts may have been scaled by 1/m
         found["dbeta"].append(
-            stored(h * u * sizes + 3 * u * abs(math.fsum(gs)), math.fsum(gs), kind, case.parameters) + backward
+            stored((h + 3) * u * sizes + 8 * m * eta, math.fsum(gs), kind, case.parameters) + backward
         )
     return found
 
@@ -289,7 +290,7 @@ def inference(case, row, tier):
         found["frozen dx"].append(dx)
         found["frozen dgamma"].append(stored(n.m * d_c, n.m * c, kind, case.parameters))
         own = additions(TIERS[tier][0], n.m, roundoff(case.kind))  # a sum of dy alone is in the format of dy
-        of_sum = own * roundoff(case.kind) * math.fsum(map(abs, gs)) + 3 * roundoff(case.kind) * abs(math.fsum(gs))
+        of_sum = (own + 3) * roundoff(case.kind) * math.fsum(map(abs, gs)) + 8 * n.m * half_subnormal(case.kind)
         found["frozen dbeta"].append(stored(of_sum, math.fsum(gs), case.kind, case.parameters))
     return found
 

@@ -97,7 +97,10 @@ def draw(seed: int, most: int = 10**9) -> tuple[str, Legitimate]:
         (algorithms.weighted, algorithms.stepped),
     ]  # fmt: skip
     y, gradients, inverse, blend = (choice[int(rng.integers(len(choice)))] for choice in rest)
-    algorithm = algorithms.Algorithm("drawn", "", sums[picked[0]], moments[picked[1]], y, gradients, inverse, blend)
     coarse = bool(rng.integers(2))
-    words = [*picked, *(f.__name__ for f in (y, gradients, inverse, blend)), "coarse" if coarse else "fine"]
+    dbetas = (algorithms.summed, algorithms.from_mean, algorithms.from_scaled_parts)
+    dbeta = dbetas[int(rng.integers(len(dbetas)))]
+    how = y, gradients, inverse, blend, dbeta
+    algorithm = algorithms.Algorithm("drawn", "", sums[picked[0]], moments[picked[1]], *how)
+    words = [*picked, *(f.__name__ for f in how), "coarse" if coarse else "fine"]
     return ", ".join(words), Legitimate(algorithm, coarse)

@@ -40,10 +40,10 @@ u (|gamma|(|x| + |mean|)/s + |b|).
 
 Gradients, with g = dy and c = mean(g x_hat). e^r is common to all terms of c, and delta to all g: d_c = (e^r - 1)|c| +
 e^r (delta/s |mean g| + E(h + 6) mean(|g x_hat|)). Folded, sum(g x) - mean sum(g), the terms of the sum are |g|(|x| +
-|mean|)/s. dgamma is m c. dbeta is a sum, or m times a mean: 3u more. dx = gamma/s T with T = g - mean g - x_hat c, off
-by E(h + 3) mean|g| + |x_hat| d_c + |c| d_x_hat; by |c| times the computed mean of x_hat, delta/s + E(h + 4)
-mean|x_hat|, which the paper's chain adds and a gradient in two steps takes away; by 6 roundings of g and mean g and 8
-of x_hat c (the chain through var^(-3/2)); folded, dx = a g + b x + k, by 2u |c|(|x| + |mean|)/s.
+|mean|)/s. dgamma is m c. dbeta is a sum, or m times a mean: h + 3. dx = gamma/s T with T = g - mean g - x_hat c, off by
+E(h + 3) mean|g| + |x_hat| d_c + |c| d_x_hat; by |c| times the computed mean of x_hat, delta/s + E(h + 4) mean|x_hat|,
+which the paper's chain adds and a gradient in two steps takes away; by 6 roundings of g and mean g and 8 of x_hat c
+(the chain through var^(-3/2)); folded, dx = a g + b x + k, by 2u |c|(|x| + |mean|)/s.
 
 Half formats. Sums, moments and 1/s are in float32 unless a tier says otherwise, u and eta theirs; all other operations
 are rounded to the format of x.
@@ -70,7 +70,7 @@ import numpy as np
 from refnorm.conventions import Convention
 from refnorm.formats import FORMATS, Floats, largest, rounded, unit_roundoff
 from refnorm.golden.inputs import Case
-from refnorm.oracle.tiers import WORST, Batch, Tier, least_error, one_pass, shifted
+from refnorm.oracle.tiers import NARROW, WORST, Batch, Tier, least_error, one_pass, shifted
 
 
 def bounds(case: Case, convention: Convention, tier: Tier = WORST) -> dict[str, Floats]:
@@ -89,7 +89,7 @@ def _bounds(case: Case, convention: Convention, tier: Tier) -> dict[str, Floats]
         return {k: np.where(np.isnan(b), np.inf, b * (1 + 2.0**-30)) for k, b in result.items()}
 
 
-MERGES = 8.0  # roundings granted where sums are exact: of a few parts that are merged
+MERGES = 8.0  # a few parts of a sum, that are merged
 
 
 class Sums(NamedTuple):
@@ -141,10 +141,9 @@ class Sums(NamedTuple):
 
     def off(self, terms: Floats) -> Floats:
         """Return how far off the sum of given terms may be in each channel, taken as such or as m times their mean."""
-        magnitude, scaled = self.total(np.abs(terms)), 3.0 * np.abs(self.total(terms))
-        scaled = scaled if self.times is None else np.maximum(scaled, MERGES * magnitude)
-        result: Floats = self.cost(terms) * magnitude + self.u * scaled
-        return result
+        scaled = 3.0 if self.times is None else MERGES
+        result: Floats = (self.cost(terms) + scaled * self.u) * self.total(np.abs(terms))
+        return result + MERGES * self.m * least_error(self.kind)
 
     def exactly(self, terms: Floats) -> Floats:
         """Say in which channels every partial sum is a number of the format."""
@@ -282,10 +281,10 @@ def _inference(case: Case, convention: Convention, tier: Tier) -> dict[str, Floa
     moments = case.running_mean, case.running_var, np.zeros(x.shape[1]), np.zeros(x.shape[1])
     n = Normalised.of(x, x - _along(moments[0], x), moments, convention.travelled(case.eps), kind, sums)
     gamma, beta = _affine(case)
-    (c, d_c), dx = n.c(g), gamma / n.s * g
+    of_g = Sums.of_case(case, tier, case.kind)
+    (c, d_c), dx = (n._replace(sums=of_g, u=of_g.u) if tier == NARROW else n).c(g), gamma / n.s * g
     d_y = _stored(n.d_y(gamma, beta), gamma * n.x_hat + beta, kind, case.kind)
     d_dx = np.expm1(n.r + 2 * n.u) * np.abs(dx) + n.eta * (1 + np.abs(gamma)) * (1 + np.abs(g)) * (1 + 1 / n.s)
-    of_g = Sums.of_case(case, tier, case.kind)
     return {
         "y, inference": d_y,
         "frozen y": d_y,

@@ -8,29 +8,23 @@ from dataclasses import replace
 import numpy as np
 
 from refnorm.conventions.row import Convention
-from refnorm.formats import rounded, unit_roundoff
 from refnorm.golden.settings import OVERFLOWS, PRODUCTS
 from refnorm.golden.sized import NAME as SIZED
-from refnorm.golden.truth import truth
 from refnorm.oracle.ask.answers import Kind
 from refnorm.oracle.ask.repetition import OTHERWISE
 from refnorm.oracle.circumstances import Circumstance, circumstances, how_often
+from refnorm.oracle.coarser import MOST, coarser
 from refnorm.oracle.finding import Cause, Finding, finding
-from refnorm.oracle.judge import RESOLVED, Observation, bound_of
-from refnorm.oracle.matching import explained, smooth
+from refnorm.oracle.judge import RESOLVED, Observation
+from refnorm.oracle.matching import explained
 from refnorm.oracle.measure.explain import Explanation
 from refnorm.oracle.measure.known_gradients import SWAPPED
 from refnorm.oracle.quantities import BEHAVIOURS, FURTHER, QUANTITIES
-from refnorm.oracle.tiers import IN_ONE_FORMAT, NARROW, ONE_PASS, SHIFTED
+from refnorm.oracle.tiers import NARROW, ONE_PASS, SHIFTED
 from refnorm.oracle.troubles import CAUSES, alike, cause_of_trouble
 
 SEVERAL = 3  # cases in a circumstance: of fewer no formula is read
 TRIED = 4  # circumstances in which a formula is looked for
-NARROWER = 0.02  # of its bound: a format whose rounding explains errors shows at least so much of it somewhere
-MOST = 0.5  # of the results: what computes in a narrower format, or gives NaN, does so more often than not
-
-ROUNDED = 0.05  # of the errors: rounding leaves at least so many in either direction
-FUNCTION = 100  # errors, before their direction is believed
 
 ALONE = {  # names and titles, if one of two parameters' gradients is what the other should be
     "dgamma": ("dgamma-is-dbeta", "dgamma is the sum of dy, which is dbeta"),
@@ -122,17 +116,21 @@ def _without_repetitions(observations: Sequence[Observation]) -> list[Observatio
 def _numbers(quantity: str, seen: Sequence[Observation], row: Convention, found: list[Explanation]) -> Explained:
     """Explain the failures of one quantity that have numbers: overflow, one-pass, a formula, or a circumstance.
 
-    Cases of sizes are asked why only if nothing else fails: what is wrong in small cases is wrong in large ones.
+    What is wrong in small cases is wrong in those of sizes, which are asked why only if nothing else fails.
     """
     all_failed = [o for o in seen if not o.passed and o.trouble is None]
     failed = [o for o in all_failed if o.case.situation.name != SIZED] or all_failed
-    large = [o for o in all_failed if o not in failed]
     causes = _reasons(quantity, seen, failed, row, found, all_failed)
-    for cause, those in causes[-1:]:
-        those += large
-        if cause.name == "unknown" and large:
-            title = how_often(quantity, [o.ratio for o in those], sum(o.passed for o in seen))
-            causes[-1] = replace(cause, title=title), those
+    for half in (True, False):  # with the last cause that is met in such a format; what half does is half's
+        large = [o for o in all_failed if o not in failed and (o.case.kind in HALF) == half]
+        at = [k for k, (_, those) in enumerate(causes) if any((o.case.kind in HALF) == half for o in those)]
+        if not at:
+            causes += _reasons(quantity, seen, large, row, found, large)
+        elif large:
+            cause, those = causes[at[-1]][0], [*causes[at[-1]][1], *large]
+            if cause.name == "unknown":
+                cause = replace(cause, title=how_often(quantity, [o.ratio for o in those], sum(o.passed for o in seen)))
+            causes[at[-1]] = cause, those
     return causes
 
 
@@ -195,7 +193,7 @@ def _reasons(
         )
         effect = "The error grows with ((k - mean)/std)^2: k should be near the mean, as the running mean may be."
         cause = Cause("numerics", "shifted-one-pass-variance", title, effect)
-    elif kind := _coarser(failed, comparable, row):
+    elif kind := coarser(failed, comparable, row):
         title = f"right to the precision of {kind} alone: something on the way is rounded to it"
         effect = "Digits that the caller's format has are lost, whatever the data."
         cause = Cause("numerics", f"computed-in-{kind}", title, effect)
@@ -269,40 +267,6 @@ def _may_overflow(o: Observation) -> bool:
     products = o.quantity in FURTHER and not np.isfinite(o.got)
     large = o.case.situation.name in ("half-overflow", "large-count")
     return o.case.kind in ("float16", "bfloat16") and (products or large)
-
-
-def _coarser(failed: Sequence[Observation], comparable: Sequence[Observation], row: Convention) -> str:
-    """Name the format whose rounding errors explain all failures, if most of what is in finer formats fails."""
-    for kind in ("float32", "float16", "bfloat16"):
-        finer = [o for o in comparable if unit_roundoff(o.case.kind) < unit_roundoff(kind)]
-        if not set(failed) <= set(finer) or len(failed) < MOST * len(finer):
-            continue
-        largest = max((_ratio_in(kind, o, row) for o in failed if smooth(o)), default=0.0)
-        cut = all(np.array_equal(rounded(o.actual, kind), o.actual, equal_nan=True) for o in failed)
-        if NARROWER < largest <= 1 and (cut or not _one_way(failed, row)):
-            return kind
-    return ""
-
-
-def _one_way(failed: Sequence[Observation], row: Convention) -> bool:
-    """Whether nearly all errors go towards 0, or nearly all away from it: that is a function, and no rounding."""
-    inwards = total = 0
-    for o in failed:
-        exact = truth(o.case, row, o.quantity)
-        with np.errstate(all="ignore"):
-            error, value = exact.error_of(o.actual).ravel(), exact.hi.ravel()
-            told = np.isfinite(error) & (error != 0) & (np.abs(value) > 0)
-            inwards += int(np.sum(np.sign(error[told]) != np.sign(value[told])))
-        total += int(told.sum())
-    return total >= FUNCTION and not ROUNDED <= inwards / total <= 1 - ROUNDED
-
-
-def _ratio_in(kind: str, o: Observation, row: Convention) -> float:
-    """Return the largest error of an observation in bounds of another format."""
-    with np.errstate(all="ignore"):
-        bound = bound_of(replace(o.case, kind=kind, parameters=kind), row, o.quantity, IN_ONE_FORMAT)
-        error = np.abs(truth(o.case, row, o.quantity).error_of(o.actual))
-        return float(np.max(np.where(np.isinf(bound), 0, error / bound), initial=0))
 
 
 def _unexplained(
