@@ -57,6 +57,7 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
     ),
     "on a GPU": (Entry("torch", "torch", device="cuda"),),
     "compilers": (
+        Entry("torch-compile", "torch", seconds=300.0),
         Entry("xla", "jax"),
         *(Entry(n, n) for n in ("iree", "tvm")),
     ),
@@ -65,6 +66,7 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
         *(Entry(n, n) for n in ("onnxruntime-web", "tract", "openvino", "opencv")),
         *(Entry(n, n) for n in ("ncnn", "mnn")),
         Entry("litert", "litert", seconds=1500.0),
+        Entry("executorch", "executorch", seconds=300.0),
     ),
     "references and teaching code": (Entry("refnorm", "onnx"), Entry("onnx", "onnx"), Entry("numpy-ml", "numpy-ml")),
 }
