@@ -180,7 +180,8 @@ def compared(case: Case, row: Convention, quantity: str, result: Result, limit: 
         first = TIERS.index(WORST) + 1 if limit is WORST and ratio[worst] > 1 else 2  # what lies within fails as well
         asked = [tier for tier in TIERS[first:] if narrow or tier is not NARROW]
         tiers = () if limit is finest or within(finest) else tuple(tier.name for tier in asked if within(tier))
-        tells = NARROW.name in tiers and resolves(allowed(NARROW), expected, ratio > 1)
+        alone = quantity != "frozen dgamma" or case.kind == case.parameters  # else rounded parameters do the same
+        tells = NARROW.name in tiers and alone and resolves(allowed(NARROW), expected, ratio > 1)
         index = worst if repeats is None else repeats.place(worst, values[worst], whole)
     yield Observation(
         quantity,
