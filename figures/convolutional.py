@@ -2,7 +2,7 @@
 
 Two 3x3 convolutions and a linear layer learn scikit-learn's handwritten digits, 1000 to train and 797 to test: five
 seeds (split, start and order), eight epochs of SGD with momentum 0.9, its rate in proportion to the batch. The first
-normalization has m = 64 N values per channel, the second m = 16 N. Three minutes of one core.
+normalization has m = 64 N values per channel, the second m = 16 N. Six minutes of one core.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ CURVES = {
     "batch statistics": ("batch norm, the test batch's statistics", "#CC79A7", "v"),
     "running average": ("batch norm, running average", "#D55E00", "o"),
     "population": ("batch norm, population statistics", "#E69F00", "s"),
-    "group norm": ("group norm, 4 groups", "#0072B2", "^"),
+    "group norm": ("group norm", "#0072B2", "^"),
 }
 ALT = (
     "Test error of a small convolutional network against batch size, logarithmic, beside that of three linear layers. "
-    "With a batch of one image, where the linear network guesses, the convolutional one learns."
+    "The convolutional one is flat, at 2 to 3 %, down to one image; the linear one rises from 8 on and guesses at 1."
 )
 
 

@@ -94,7 +94,8 @@ def archive(path: Path) -> None:
     site = Path(str(compat.locate_file("")))
     entries = {file.relative_to(FOLDER.parent).as_posix(): file for file in (FOLDER.parent / "refnorm").rglob("*")}
     entries |= {file.as_posix(): site / file for file in compat.files or () if file.parts[0] == "array_api_compat"}
-    entries |= {"judge.py": PAGE / "judge.py", "flint.py": PAGE / "in_place_of_flint.py"}
+    entries |= {f"{name}.py": PAGE / f"{name}.py" for name in ("judge", "cells")}
+    entries |= {"flint.py": PAGE / "in_place_of_flint.py"}
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
         for name, file in sorted(entries.items()):
             if file.is_file() and file.suffix in (".py", ".json"):

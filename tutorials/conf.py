@@ -95,13 +95,18 @@ def slow_pages(app: Any, env: Any) -> None:
 
 
 def offered(app: Any, doctree: Any, page: str) -> None:
-    """Put a link to the page as a notebook under its title."""
+    """Put under the title of a page a link to it as a notebook, and a button that makes its cells live."""
     from docutils.nodes import raw, title
 
     if page in app.offered and app.builder.format == "html":
         file = app.offered[page]
         words = "Open this page as a notebook" + (", with its data (.zip)" if file.endswith(".zip") else " (.ipynb)")
-        link = f'<p class="open-notebook"><a href="notebooks/{file}" download>{words}</a></p>'
+        link = f'<a href="notebooks/{file}" download>{words}</a>'
+        if page in app.live:
+            files = f"notebooks/{file}" if file.endswith(".zip") else ""
+            link += f'<button type="button" class="run-page" data-files="{files}">Run this page in the browser</button>'
+            link += '<span role="status"></span><script src="playground/cells.js" defer></script>'
+        link = f'<p class="open-notebook">{link}</p>'
         first = next(iter(doctree.findall(title)))
         first.parent.insert(first.parent.index(first) + 1, raw("", link, format="html"))
 
@@ -123,6 +128,7 @@ def setup(app: Any) -> dict[str, bool]:
     import pages
 
     app.offered = notebooks.downloads(notebooks.notebooks())
+    app.live = {name for name in app.offered if notebooks.is_live((FOLDER / f"{name}.md").read_text(encoding="utf-8"))}
     app.add_config_value("page_seconds", 60, "env", int)
     app.add_html_math_renderer("formula", (formula, None), (formula, None))
     app.connect("builder-inited", lambda app: pages.write(FOLDER / "generated"))

@@ -1,13 +1,15 @@
 """The pages as Jupyter notebooks: `python tutorials/notebooks.py` writes them here; the book offers them for download.
 
 A page that has cells, or examples with `>>>`, is a notebook. What a page needs besides itself, figures, their data and
-`network.py`, comes with it in an archive, laid out as in this repository.
+modules of this folder, comes with it in an archive, laid out as in this repository.
 """
 
 from __future__ import annotations
 
+import ast
 import doctest
 import re
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -66,12 +68,43 @@ def notebook(page: str) -> Any:
 
 
 def needs(page: str) -> list[Path]:
-    """Return the files of this repository that a page reads or shows."""
+    """Return the files of this repository that a page reads, shows or imports."""
     found = {ROOT / match.rstrip("./") for match in re.findall(r"\.\./(figures/[\w./-]+)", page)}
     files = {file for path in found for file in (path.glob("*.json") if path.is_dir() else [path]) if file.is_file()}
-    return sorted(
-        files | ({FOLDER / "network.py"} if re.search(r"^(import|from) network", page, re.MULTILINE) else set())
-    )
+    return sorted(files | modules(page)[0])
+
+
+def modules(page: str) -> tuple[set[Path], set[str]]:
+    """Return what the cells of a page import, directly or not: files of this folder, and names from elsewhere."""
+    cells = notebook(page).cells if notebook(page) is not None else []
+    sources, files, others = [cell.source for cell in cells if cell.cell_type == "code"], set[Path](), set[str]()
+    while sources:
+        for node in ast.walk(ast.parse(sources.pop())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            for name in [*names, *([node.module or ""] if isinstance(node, ast.ImportFrom) else [])]:
+                file = FOLDER / name.replace(".", "/")
+                here = [
+                    f
+                    for f in (file.with_suffix(".py"), file / "__init__.py", file.parent / "__init__.py")
+                    if f.is_file()
+                ]
+                others |= set() if here else {name}
+                sources += [f.read_text(encoding="utf-8") for f in here if f not in files]
+                files |= set(here)
+    return files, others
+
+
+def is_live(page: str) -> bool:
+    """Whether a page has cells, not examples alone, and the browser has all that they import."""
+    return "{code-cell}" in page and not lacking(page)
+
+
+def lacking(page: str) -> set[str]:
+    """Return what the cells of a page use that the browser has not: processes, and what is not NumPy, as SciPy."""
+    files, names = modules(page)
+    there = sys.stdlib_module_names | {"numpy", "refnorm"}
+    used = {"scipy"} if "refnorm.gradcheck(" in page + "".join(f.read_text(encoding="utf-8") for f in files) else set()
+    return used | {name for name in names if name.partition(".")[0] not in there or name.startswith("refnorm.cli")}
 
 
 def notebooks() -> dict[str, tuple[str, list[Path]]]:

@@ -28,7 +28,8 @@ def coarser(failed: Sequence[Observation], comparable: Sequence[Observation], ro
             continue
         largest = max((_ratio_in(kind, o, row) for o in failed if smooth(o)), default=0.0)
         cut = all(np.array_equal(rounded(o.actual, kind), o.actual, equal_nan=True) for o in failed)
-        if NARROWER < largest <= 1 and (cut or not _one_way(failed, row)):
+        wider = any(o.case.kind in ("float64", "float32") for o in failed)  # float16 that errs is no bfloat16 for that
+        if NARROWER < largest <= 1 and (cut or (wider and not _one_way(failed, row))):
             return kind
     return ""
 

@@ -1,4 +1,4 @@
-// Python with refnorm, in a thread of its own: loads the files, then judges the code that it is sent.
+// Python with refnorm, in a thread of its own: loads the files, then judges code, or runs the cells of a page.
 "use strict";
 
 const say = (kind, more) => postMessage({ kind, ...more });
@@ -40,15 +40,37 @@ async function load() {
   python.unpackArchive(contents.get(wheel), "wheel");
   python.unpackArchive(contents.get("python.zip"), "zip");
   contents.clear();
-  return python.runPython("from judge import judge\njudge");
+  return python;
 }
 
+const network = self.fetch.bind(self);
 const ready = load();
 ready.then(() => say("ready"), (error) => say("failed", { text: String(error.message ?? error) }));
 let cold = true; // the first verdict takes seconds: that on float64 alone is told before it is whole
 
+/** Lay the files of a page out as in the repository, and work where the page does. */
+async function lesson(python, url) {
+  if (!url) return;
+  const response = await network(url);
+  if (!response.ok) throw new Error(`${url}: ${response.status} ${response.statusText}`);
+  python.unpackArchive(await response.arrayBuffer(), "zip", { extractDir: "lesson" });
+  const there = "os.chdir('lesson/refnorm-lessons/tutorials')";
+  python.runPython(`import os, sys\nhome = os.getcwd()\n${there}\nsys.path[:0] = [os.getcwd(), home]`);
+}
+
 onmessage = async ({ data }) => {
-  const judge = await ready;
+  const python = await ready;
+  if (data.kind === "page" || data.kind === "cell") {
+    try {
+      if (data.kind === "page") await lesson(python, data.url);
+      const answer = data.kind === "cell" ? JSON.parse(python.runPython("from cells import run\nrun")(data.code)) : {};
+      say("done", { number: data.number, ...answer });
+    } catch (error) {
+      say("broken", { number: data.number, text: String(error.message ?? error) });
+    }
+    return;
+  }
+  const judge = python.runPython("from judge import judge\njudge");
   const start = performance.now();
   const progress = (number, of, name) => say("progress", { number, of, name });
   const judged = (...dtypes) => ({ ...JSON.parse(judge(data.code, progress, ...dtypes)), seconds: (performance.now() - start) / 1000 });
