@@ -11,6 +11,7 @@ Not verified: other browsers; the public site that a book without Pyodide of its
 
 import contextlib
 import functools
+import html
 import http.server
 import importlib.util
 import json
@@ -33,6 +34,7 @@ from refnorm.golden.truth import _computed
 
 sys.path.insert(0, str(FOLDER))
 import browser
+import notebooks
 
 SAMPLED = True  # see conftest.py
 
@@ -158,6 +160,43 @@ def test_a_book_without_python_of_its_own_names_the_public_files(tmp_path, monke
     assert all(file["url"].startswith("https://") == (name in browser.FILES) for name, file in files.items())
 
 
+def ran(*codes):
+    """Run cells as a page of the book does, in this process; return what is said of each."""
+    spec = importlib.util.spec_from_file_location("playground_cells", PAGE / "cells.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return [json.loads(module.run(code)) for code in codes]
+
+
+def test_cells_share_their_names_and_show_what_they_print_and_their_value():
+    assert ran("a = 2", "print('two')\na * 21", "None") == [{"printed": ""}, {"printed": "two\n42\n"}, {"printed": ""}]
+
+
+@pytest.mark.parametrize(
+    ("code", "line", "said"),
+    [
+        ("a = 1\nassert a == 2", 2, "AssertionError"),
+        ("def f(:\n    pass", 1, "SyntaxError: invalid syntax"),
+        ("import json\njson.loads('{')", 2, "JSONDecodeError: Expecting property name"),
+        ("import scikit_of_another_world", None, "scikit_of_another_world is not there in the browser"),
+        ("print('before')\nraise SystemExit(3)", 2, "SystemExit: 3"),
+    ],
+)
+def test_a_cell_that_raises_says_why_and_where(code, line, said):
+    (answer,) = ran(code)
+    assert answer["trouble"].startswith(said)
+    assert answer.get("line") == line
+
+
+def test_pages_that_need_what_the_browser_has_not_are_not_offered_there():
+    pages = {path.stem: path.read_text(encoding="utf-8") for path in FOLDER.glob("*.md")}
+    live = {name for name, page in pages.items() if notebooks.is_live(page)}
+    assert {"normalise-by-hand", "backward-twice", "two-variances", "read-a-formula"} <= live
+    assert not {"why-normalise", "compare-your-framework", "catch-a-wrong-gradient", "index"} & live
+    assert "sklearn.datasets" in notebooks.lacking(pages["why-normalise"])
+    assert "refnorm.cli" in notebooks.lacking(pages["compare-your-framework"])
+
+
 # In Chromium
 
 
@@ -195,7 +234,7 @@ def book(tmp_path_factory):
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server, sync_playwright() as play:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         opened = play.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
-        yield f"http://127.0.0.1:{server.server_port}/playground/index.html", opened
+        yield f"http://127.0.0.1:{server.server_port}/playground/index.html", opened, folder
         opened.close()
         server.shutdown()
 
@@ -203,8 +242,9 @@ def book(tmp_path_factory):
 class Visit:
     """A page, everything that went wrong in it, and everything that it asked the network for."""
 
-    def __init__(self, book, width, fragment="", altered=None):
-        address, opened = book
+    def __init__(self, book, width, fragment="", altered=None, page=None):
+        address, opened, *_ = book
+        address = address if page is None else address.replace("playground/index.html", page)
         self.address, self.wrong, self.asked = address, [], []
         height, phone = (844, True) if width < 600 else (900, False)
         self.context = opened.new_context(viewport={"width": width, "height": height}, has_touch=phone, is_mobile=phone)
@@ -487,3 +527,66 @@ def test_what_goes_wrong_in_a_page_fails_its_test(book):
     with pytest.raises(AssertionError):
         visit.close()
     assert {"on purpose", "asked for https://example.org/"} <= set(visit.wrong)
+
+
+# The cells of a page of the book
+
+CELL = '<div class="cell"><div class="cell_input"><div class="highlight"><pre>{}</pre></div></div></div>'
+RAN = "/ have run| has run|raised|could not/.test(document.querySelector('.run-page + span').textContent)"
+
+
+@pytest.fixture(scope="module")
+def lessons(book):
+    """Pages of the book, each no more than its cells and its button, beside the playground."""
+    folder = book[2]
+    for path in FOLDER.glob("*.md"):
+        text = path.read_text(encoding="utf-8")
+        if notebooks.is_live(text):
+            found = notebooks.notebook(text)
+            notebooks.archive(folder / f"{path.stem}.zip", {path.stem: ("{}", notebooks.needs(text))})
+            cells = [CELL.format(html.escape(c.source)) for c in found.cells if c.cell_type == "code"]
+            write_page(folder / f"{path.stem}.html", f"{path.stem}.zip", cells)
+    write_page(folder / "three.html", "", [CELL.format(code) for code in ("a = 20", "a + 1", "print(2 * a)")])
+    return book
+
+
+def write_page(file, files, cells):
+    button = f'<button class="run-page" data-files="{files}">Run</button><span role="status"></span>'
+    head = '<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,">'
+    script = '<script src="playground/cells.js" defer></script>'
+    file.write_text("\n".join([head, button, script, *cells]), encoding="utf-8")
+
+
+LIVE = sorted(p.stem for p in FOLDER.glob("*.md") if notebooks.is_live(p.read_text(encoding="utf-8")))
+
+
+@slow
+@pytest.mark.parametrize("name", LIVE)
+def test_every_cell_of_a_page_runs_in_the_browser(lessons, name):
+    visit = Visit(lessons, 1280, page=f"{name}.html")
+    visit.page.click(".run-page")
+    visit.page.wait_for_function(RAN)
+    assert visit.page.inner_text(".run-page + span").startswith("Every cell has run."), visit.page.inner_text("body")
+    visit.close()
+
+
+@slow
+@widths
+def test_a_cell_is_changed_and_run_again_where_it_stands(lessons, width):
+    visit = Visit(lessons, width, page="three.html")
+    page = visit.page
+    page.click(".run-page")
+    page.wait_for_function(RAN)
+    outputs = page.locator(".cell_output")
+    assert [text.strip() for text in outputs.all_inner_texts()] == ["", "21", "40"]
+    cell = page.locator("pre[contenteditable]").nth(0)
+    cell.fill("a = 30")
+    cell.press("Control+Enter")
+    page.wait_for_function("/Every cell has run/.test(document.querySelector('.run-page + span').textContent)")
+    page.locator(".run-cell").nth(2).click()
+    page.wait_for_function("document.querySelectorAll('.cell_output')[2].textContent.includes('60')")
+    page.locator("pre[contenteditable]").nth(1).fill("a / 0")
+    page.locator(".run-cell").nth(1).click()
+    page.wait_for_selector(".cell-trouble")
+    assert page.inner_text(".cell-trouble") == "Line 1: ZeroDivisionError: division by zero"
+    visit.close()
