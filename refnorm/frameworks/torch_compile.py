@@ -13,15 +13,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
+os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(sys.prefix, "inductor")))  # what is compiled serves all runs
+
 import torch
 import torch._dynamo
+import torch._functorch.config
 import torch._inductor.config
 
 from refnorm.oracle.ask.doors.in_torch import InTorch
 
 NAME = "torch-compile"
 CONVENTION = "torch"
-os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(sys.prefix, "inductor")))  # what is compiled serves all runs
+torch._functorch.config.donated_buffer = False  # or a graph could be gone through once: backward is asked for twice
 torch._inductor.config.compile_threads = 1  # a pool takes longer to start than it saves
 torch._dynamo.config.force_parameter_static_shapes = False  # or each number of channels would be compiled for
 torch._dynamo.config.recompile_limit = 10_000  # as many as there are formats, ranks, modes and absent parameters
