@@ -66,7 +66,6 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
         *(Entry(n, n) for n in ("onnxruntime-web", "tract", "openvino", "opencv")),
         *(Entry(n, n) for n in ("ncnn", "mnn")),
         Entry("litert", "litert", seconds=1500.0),
-        Entry("executorch", "executorch", seconds=300.0),
     ),
     "references and teaching code": (Entry("refnorm", "onnx"), Entry("onnx", "onnx"), Entry("numpy-ml", "numpy-ml")),
 }
