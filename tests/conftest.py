@@ -13,7 +13,7 @@ import pytest
 ONE_IN = 10
 PASSED = "refnorm/passed"  # in pytest's cache
 passed = set()
-collect_ignore = ["conftest.py", "doors"]  # for doctests: the one has none, and what people write is not run here
+collect_ignore = ["conftest.py", "doors", "gpu"]  # for doctests: the one has none, what people write is not run here
 
 
 def pytest_addoption(parser):

@@ -29,6 +29,7 @@ kernelspec:
 
 """
 EXAMPLES = re.compile(r"^```python\n(>>> (?:.*\n)*?)```$", re.MULTILINE)
+CELLS = re.compile(r"^```\{code-cell\}[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 ALL = "lessons.zip"
 
 
@@ -76,8 +77,7 @@ def needs(page: str) -> list[Path]:
 
 def modules(page: str) -> tuple[set[Path], set[str]]:
     """Return what the cells of a page import, directly or not: files of this folder, and names from elsewhere."""
-    cells = notebook(page).cells if notebook(page) is not None else []
-    sources, files, others = [cell.source for cell in cells if cell.cell_type == "code"], set[Path](), set[str]()
+    sources, files, others = CELLS.findall(as_cells(page)), set[Path](), set[str]()
     while sources:
         for node in ast.walk(ast.parse(sources.pop())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
