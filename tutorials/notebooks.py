@@ -29,7 +29,7 @@ kernelspec:
 
 """
 EXAMPLES = re.compile(r"^```python\n(>>> (?:.*\n)*?)```$", re.MULTILINE)
-CELLS = re.compile(r"^```\{code-cell\}[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+CELLS = re.compile(r"^```\{code-cell\}[^\n]*\n(?::[^\n]*\n)*(.*?)^```", re.MULTILINE | re.DOTALL)
 ALL = "lessons.zip"
 
 
