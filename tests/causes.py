@@ -65,7 +65,7 @@ CAUSES: dict[str, set[str]] = {
     "num_one_pass_variance_clamped": {"one-pass-variance"},
     "num_half_count_overflows": {"half-overflow"},
     "num_eps_nudged_by_1e_12": {"eps-nudged"},
-    "bwd_large_batch_truncated": {"only-large-count", "only-many-samples"},
+    "bwd_large_batch_truncated": {"gradient-sums-of-some-values"},
     "edge_one_value_denominator_clamped": {"one-value-per-channel-biased"},
     "edge_one_value_copied_through": {"one-value-per-channel-statistics-left", "one-value-per-channel-other"},
     "edge_output_promoted_to_float64": {"dtype-changed"},

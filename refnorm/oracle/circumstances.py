@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -142,8 +142,47 @@ def limits_seen(failed: Sequence[Case], passed: Sequence[Case]) -> list[tuple[Ci
     return sorted(found, key=lambda pair: pair[1])
 
 
-def circumstances(failed: Sequence[Case], passed: Sequence[Case]) -> list[tuple[Circumstance, int]]:
+MET_BEFORE = (
+    ("only-shape-met-before", "only from the second batch of a shape on: something of the first is kept"),
+    ("only-shape-and-format-met-before", "only from the second batch of a shape and format on: something is kept"),
+)
+
+
+def met_before(asked: Sequence[Case]) -> tuple[Circumstance, ...]:
+    """Return the circumstances that a shape, or a shape in a format, was there before, of cases in order.
+
+    Examples
+    --------
+    >>> from refnorm.golden.inputs import case
+    >>> first, other = case("bn.training.float64.rank-2.1"), case("bn.training.float32.rank-2.1")
+    >>> [[c.holds(one) for one in (first, other)] for c in met_before([first, other])]
+    [[False, True], [False, False]]
+    """
+    found = []
+    keys: tuple[Callable[[Case], Any], ...] = (_shape, lambda c: (_shape(c), c.kind))
+    for (name, words), key in zip(MET_BEFORE, keys, strict=True):
+        first = {key(c): c.id for c in reversed(asked)}
+        found.append(Circumstance(name, words, _follows(key, first)))
+    return tuple(found)
+
+
+def _follows(key: Callable[[Case], Any], first: dict[Any, str]) -> Callable[[Case], bool]:
+    """Return whether another case has the same key, and comes before, or an earlier batch of the case itself."""
+    return lambda c: first.get(key(c), c.id) != c.id or len(c.batches) > 1
+
+
+def _shape(c: Case) -> tuple[int, ...]:
+    shape: tuple[int, ...] = c.x.shape
+    return shape
+
+
+def circumstances(
+    failed: Sequence[Case], passed: Sequence[Case], also: Sequence[Circumstance] = ()
+) -> list[tuple[Circumstance, int]]:
     """Return circumstances in which every failure is, with how many exceptions each has; the fewest first.
+
+    ``also`` are further ones, that are not of the cases alone: what was asked before may have been forgotten, so that
+    a few of the failures may be outside.
 
     One of sizes, or two at once ("only for x of rank 3, only without gamma"), must have no exception, and explain
     failures in several situations.
@@ -168,6 +207,10 @@ def circumstances(failed: Sequence[Case], passed: Sequence[Case]) -> list[tuple[
             both = [x and y for x, y in zip(held[a.name], held[b.name], strict=True)]
             if not any(both) and not any(n == 0 for _, n in single):
                 single.append((_both(a, b), 0))
+    for c in also:
+        within, outside = sum(map(c.holds, passed)), sum(not c.holds(case) for case in failed)
+        if len(passed) >= SEEN and within < EXCEPTIONS * len(passed) and outside < EXCEPTIONS * len(failed):
+            single.append((c, within + outside))
     return sorted(single, key=lambda pair: pair[1])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
 import numpy as np
@@ -12,11 +13,12 @@ from refnorm.golden.settings import OVERFLOWS, PRODUCTS
 from refnorm.golden.sized import NAME as SIZED
 from refnorm.oracle.ask.answers import Kind
 from refnorm.oracle.ask.repetition import OTHERWISE
-from refnorm.oracle.circumstances import Circumstance, circumstances, how_often
+from refnorm.oracle.circumstances import Circumstance, circumstances, how_often, met_before
 from refnorm.oracle.coarser import MOST, coarser
 from refnorm.oracle.finding import Cause, Finding, finding
 from refnorm.oracle.judge import RESOLVED, Observation
 from refnorm.oracle.matching import explained
+from refnorm.oracle.measure import known_updates as updates
 from refnorm.oracle.measure.explain import Explanation
 from refnorm.oracle.measure.known_gradients import SWAPPED
 from refnorm.oracle.quantities import BEHAVIOURS, FURTHER, QUANTITIES
@@ -33,6 +35,9 @@ ALONE = {  # names and titles, if one of two parameters' gradients is what the o
 
 HALF = ("float16", "bfloat16")
 REPEATED = Cause("wrong", CAUSES[Kind.DISTURBED][0], OTHERWISE, CAUSES[Kind.DISTURBED][1])
+
+RUNNING = {"running mean", "running variance"}
+TOLD_OF_BOTH = ("running statistics", "momentum")
 
 Explained = list[tuple[Cause, list[Observation]]]
 
@@ -56,7 +61,7 @@ def diagnose(observations: Sequence[Observation], row: Convention) -> list[Findi
             seen = [o for o in seen if o not in random]
         for cause, own in _numbers(quantity, seen, row, found):
             causes.setdefault(cause, []).extend(own)
-    causes = _one_of_two(causes)
+    causes = _one_of_two(causes, {o.quantity for o in observations if o.passed}, row)
     if any(cause.name == "normalised-by-unbiased-variance" for cause in causes):  # 0/0, with one value, follows
         causes = {c: own for c, own in causes.items() if c.name != "one-value-per-channel-non-finite"}
     order = {"wrong": 0, "convention": 1, "numerics": 2}
@@ -73,14 +78,28 @@ def _in_all_quantities(observations: Sequence[Observation]) -> list[Observation]
     ]
 
 
-def _one_of_two(causes: dict[Cause, list[Observation]]) -> dict[Cause, list[Observation]]:
-    """Call two gradients swapped only if each of them is what the other should be."""
+def _one_of_two(
+    causes: dict[Cause, list[Observation]], right: AbstractSet[str], row: Convention
+) -> dict[Cause, list[Observation]]:
+    """Call two gradients swapped only if each is what the other should be, and say so if one of two statistics is off.
+
+    ``right`` are the quantities that are right somewhere.
+    """
     found: dict[Cause, list[Observation]] = {}
     for cause, own in causes.items():
         which = {o.quantity.removeprefix("frozen ") for o in own}
         if cause.name == SWAPPED.name and len(which) == 1:
             name, title = ALONE[which.pop()]
             cause = replace(cause, name=name, title=title)
+        if len(which) == 1 and which < RUNNING and RUNNING - which <= right and cause.title.startswith(TOLD_OF_BOTH):
+            (one,), (other,) = which, RUNNING - which
+            if cause.name == "momentum-sense":
+                old, new = (one, other) if row.momentum == "new" else (other, one)
+                title = f"momentum weighs the old value of the {old}, but the batch's of the {new}"
+                entry = updates.SENSES_DIFFER
+                cause = replace(cause, kind=entry.kind, name=entry.name, title=title, effect=entry.effect)
+            else:
+                cause = replace(cause, title=f"{cause.title} (the {one} alone; the {other} is right)")
         found[cause] = own
     return found
 
@@ -199,7 +218,9 @@ def _reasons(
         cause = Cause("numerics", f"computed-in-{kind}", title, effect)
     else:
         passed = [o for o in seen if o.passed and o.resolution <= RESOLVED]
-        likely = circumstances([o.case for o in everything], [o.case for o in passed])
+        likely = circumstances(
+            [o.case for o in everything], [o.case for o in passed], met_before([o.case for o in seen])
+        )
         partial = _in_circumstances(quantity, failed, comparable, row, found, [c for c, _ in likely])
         if partial:
             return [*result, *((cause, list(failed)) for cause in partial)]

@@ -15,7 +15,7 @@ from refnorm.oracle.quantities import FURTHER
 from refnorm.oracle.worlds import Values, World, world
 
 FITS = (1, 4)  # in bounds: the first formula that fits is believed, one that nearly fits only if none does
-LARGEST = 3000  # values of x: of larger ones a formula is not read, but it must predict them
+LARGEST = 3000  # values of x: of larger ones a formula is not read unless nothing else fails, but it must predict them
 ROUNDINGS = 4  # of the terms of a formula, beside those that the bound covers
 EXPLAINED = 0.5  # of an error: a formula that leaves more of it has not explained it
 
@@ -55,8 +55,11 @@ def explained(
 
 
 def _readable(observations: Sequence[Observation], row: Convention) -> list[tuple[World, Values]]:
-    """Return the worlds of small cases with what was returned, in the widest format that there is."""
-    small = [o for o in observations if o.case.x.size <= LARGEST and o.case.table is None and np.size(o.actual)]
+    """Return the worlds of small cases with what was returned, in the widest format; of larger ones if none fails."""
+    plain = [o for o in observations if o.case.table is None and np.size(o.actual)]
+    small = [o for o in plain if o.case.x.size <= LARGEST]
+    if all(o.passed for o in small):
+        small += [o for o in plain if o not in small and o.case.x.size <= 10 * LARGEST]
     u = min((unit_roundoff(o.case.kind) for o in small), default=1.0)
     return [(world(o.case, row), o.actual) for o in small if unit_roundoff(o.case.kind) == u]
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from refnorm.conventions import POLICIES
 from refnorm.golden.settings import OVERFLOWS, WHY
 from refnorm.golden.situations import SITUATIONS
-from refnorm.oracle.circumstances import CIRCUMSTANCES, MEASURES, SIZES
+from refnorm.oracle.circumstances import CIRCUMSTANCES, MEASURES, MET_BEFORE, SIZES
 from refnorm.oracle.diagnose import ALONE
 from refnorm.oracle.measure import known_gradients as gradients
 from refnorm.oracle.measure import known_maps as maps
@@ -49,6 +49,8 @@ def vocabulary() -> dict[str, Word]:
             causes[f"{what}-{policy.replace(' ', '-')}"] = Word(kind, f"{what.replace('-', ' ')}: {meaning}")
     for circumstance in (*CIRCUMSTANCES, *SIZES):
         causes[circumstance.name] = Word("wrong", f"wrong {circumstance.words}")
+    for name, words in MET_BEFORE:
+        causes[name] = Word("wrong", f"wrong {words}")
     for name, (words, _) in MEASURES.items():
         causes.setdefault(name, Word("wrong", "wrong " + words.partition("{")[0] + "some value on, and right below"))
     causes["only-setting"] = Word("wrong", f"wrong only here: {WHY}")
@@ -82,9 +84,13 @@ def known_formulas() -> Iterator[tuple[Known, tuple[str, ...]]]:
     )
     single = (
         *((of_y, entry) for entry in (maps.MIXED_TRAINING, maps.MIXED_INFERENCE, maps.LAST_AXIS, *eps)),
-        *((stored, entry) for entry in (updates.ROUNDED, *updates.JOINT)),
+        *((of_y[:1], entry) for entry in (maps.SOME_VALUES, maps.OTHER_CHANNELS)),
+        *((stored, entry) for entry in (updates.ROUNDED, updates.SENSES_DIFFER, *updates.JOINT)),
         *((stored[1:], entry) for entry in (updates.BIASED, updates.UNBIASED, updates.STD_AVERAGED)),
         *((backward, entry) for entry in (gradients.UPSTREAM, gradients.WITHOUT_EPS)),
+        *((backward[:1], entry) for entry in (gradients.UPDATED, gradients.STORED)),
+        ((*backward[:1], *of_parameters), gradients.SOME_VALUES),
+        (of_parameters, gradients.DECAYED),
         *((quantities, entry) for entry, quantities in second.seen_in()),
         *(
             (FURTHER if part == "second order" else (part,) if part in QUANTITIES else of_y, entry)

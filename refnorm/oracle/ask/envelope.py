@@ -21,6 +21,7 @@ OPTIONAL, MANDATORY, ABSENT = "optional", "mandatory", "absent"
 SETTINGS = {"eps": (2.0**-10, 2.0**-6), "momentum": (0.25, 0.75)}
 REQUIRABLE = ("ranks", "formats", "affine", "statistics", "eps", "momentum", "gradients")
 DIGITS = 6  # to which a value that is fixed is read: nobody writes more of them
+FLOAT32 = 2.0**-24  # relative: a decimal that is so near is what was rounded to float32
 UNCLAIMED = ("float16", "bfloat16")  # formats that plain code does not claim to be good in
 STATISTICS = ("running mean", "running variance")
 
@@ -179,7 +180,7 @@ def fixed_eps(box: Box) -> dict[str, Any]:
     outside = [s - d for s, d in zip(one, spreads, strict=True)]
     for values, place in ((inside, False), (outside, True)):
         if values[0] > 1e-20 and math.isclose(*values, rel_tol=1e-3):
-            return {"eps": _short(values[0]), "outside": place}
+            return {"eps": _shortest(*values), "outside": place}
     return {}
 
 
@@ -199,6 +200,15 @@ def _momentum(box: Box) -> dict[str, Any]:
 
 def _short(value: float) -> float:
     return float(f"{value:.{DIGITS}g}")
+
+
+def _shortest(one: float, other: float) -> float:
+    """Return the shortest decimal that agrees with two readings of a value, to float32's digits or as they agree."""
+    short = _short(one)
+    known = abs(one - other) / one
+    if abs(short - one) <= max(FLOAT32, 4 * known) * one:
+        return short
+    return next(near for near in (float(f"{one:.{d}g}") for d in range(DIGITS, 18)) if abs(near - one) <= known * one)
 
 
 @lru_cache(maxsize=8192)

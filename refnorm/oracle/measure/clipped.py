@@ -72,7 +72,6 @@ def clipped_maps(seen: Sequence[Seen]) -> Iterator[tuple[Cause, ForwardMap | Non
 
     if bounds := found(lambda w: w.x_hat, lambda _, h: h):
         yield _cause("x-hat-clipped", "x_hat", bounds), None, _limited(bounds)
-        return
 
     def inverse(w: World, x_hat: Values) -> Values:
         centred = w.x - w.mean
@@ -84,9 +83,9 @@ def clipped_maps(seen: Sequence[Seen]) -> Iterator[tuple[Cause, ForwardMap | Non
         term = function("1/sqrt(var + eps)", var, lambda w, v: limits.cut(1 / np.sqrt(v + w.eps)), _flat)
         term = replace(term, words=f"1/sqrt(var + eps), {bounds}")
         yield _mapped("inverse-std-clipped", "1/std", bounds, replace(own, power=-1, divisor=of(term)))
-    elif bounds := found(lambda w: w.inv**-2.0 - w.eps, lambda w, h: inverse(w, h) ** -2.0 - w.eps):
-        limits = bounds
-        cut = function(f"var, {bounds}", var, lambda _, v: limits.cut(v), _flat)
+    if bounds := found(lambda w: w.inv**-2.0 - w.eps, lambda w, h: inverse(w, h) ** -2.0 - w.eps):
+        kept = bounds
+        cut = function(f"var, {bounds}", var, lambda _, v: kept.cut(v), _flat)
         yield _mapped("variance-clipped", "the variance", bounds, replace(own, divisor=of(cut, EPS)))
 
 

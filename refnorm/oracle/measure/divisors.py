@@ -7,8 +7,9 @@ from functools import cache
 
 import numpy as np
 
+from refnorm.formats import rounded
 from refnorm.oracle.measure.counts import DIVISORS, FACTORS
-from refnorm.oracle.measure.fit import Rows, summed
+from refnorm.oracle.measure.fit import Rows, snapped, summed
 from refnorm.oracle.measure.formula import Formula, Term
 from refnorm.oracle.measure.region import STANDARD, Region
 from refnorm.oracle.measure.terms import (
@@ -21,7 +22,9 @@ from refnorm.oracle.measure.terms import (
     VAR,
     constant,
     counted,
+    extent,
     function,
+    mean_distance,
     second_moment,
     shard_variances,
     variance,
@@ -30,6 +33,7 @@ from refnorm.oracle.measure.terms import (
 from refnorm.oracle.worlds import Values, World
 
 POWERS = {2: "std^2", 1: "std", 0.5: "std^(1/2)", -1: "1/std", -2: "1/std^2"}  # written as a sum of terms
+TELLING = 1e-8  # of 1/std: where it is known to so much its power tells
 Row = Callable[[Term | Formula], Rows]
 
 
@@ -51,6 +55,36 @@ def divisors(slope: Rows, noise: Rows, row: Row, most: int) -> Iterator[tuple[fl
             yield found.cost + order, power, (float(signs[0]), formula_of(found.terms, flat))
             if found.cost < 1:  # no other power costs less
                 return
+    yield from _other_power(size, unsure, lambda term: row(term)[known], float(signs[0]))
+
+
+def _other_power(
+    size: Rows, noise: Rows, row: Row, sign: float
+) -> Iterator[tuple[float, float, tuple[float, Formula]]]:
+    """Yield another power of std that is var + eps: the logarithm of 1/std goes with that of var + eps."""
+    with np.errstate(all="ignore"):
+        for own in (VAR, RUNNING_VAR):
+            logs = np.log(row(own) + row(EPS))
+            told = np.isfinite(logs) & (noise < TELLING * size) & (np.abs(logs) > 1)
+            power = float(np.median(-np.log(size[told]) / logs[told])) if told.any() else np.nan  # of 1 / (var + eps)
+            if not 0 < power < np.inf:
+                continue
+            power = next((near for near in snapped(power) if abs(near - power) < TELLING * power), power)
+            target = (row(own) + row(EPS)) ** -power
+            if np.all(np.abs(target - size) <= 2 * noise + 1e-13 * size):
+                yield 4.0, 1 / power, (sign, Formula(((1.0, own), (1.0, EPS))))
+                return
+
+
+def power_words(power: float) -> str:
+    """Return a power of std in words.
+
+    Examples
+    --------
+    >>> power_words(2), power_words(1), power_words(3)
+    ('std^2', 'std', 'std^3')
+    """
+    return POWERS.get(power, f"std^{power:.6g}")
 
 
 def formula_of(terms: Sequence[tuple[int, float]], flat: Sequence[Term]) -> Formula:
@@ -75,17 +109,21 @@ def _divisor_terms(power: float) -> tuple[tuple[Term, ...], ...]:
         *(variance(r) for r in SHARDED),
         *(shard_variances(split, equal) for split in (1, 2, 4) for equal in (False, True)),
         _of_position_means(),
+        function("|var - eps|", VAR, lambda w, v: np.abs(v - w.eps), lambda w, v: np.sign(v - w.eps)),
+        _power(mean_distance(), 2),
+        _power(extent(), 2),
         function("var^2", VAR, lambda w, v: v * v, lambda w, v: 2 * v),
         *weighed(VAR, ["(1 - a)", "a"]),
         *weighed(variance(STANDARD, "(m - 1)"), ["(1 - a)", "a"]),
     ]
-    roots = [_root(t) for t in (VAR, variance(STANDARD, "(m - 1)"), second_moment())]
+    roots = [mean_distance(), extent(), *map(root_of, (VAR, variance(STANDARD, "(m - 1)"), second_moment()))]
     both = function("sqrt(var + eps)", VAR, lambda w, v: np.sqrt(v + w.eps), lambda w, v: 0.5 / np.sqrt(v + w.eps))
     stored = [
         RUNNING_VAR,
         *weighed(RUNNING_VAR, ["(1 - a)", "a"]),
         *(counted(k, RUNNING_VAR) for k in ("m/(m - 1)", "(m - 1)/m")),
         constant("running variance^2", lambda w: w.running_var**2),
+        constant("|running variance - eps|", lambda w: np.abs(w.running_var - w.eps)),
         constant("max(running variance, eps)", lambda w: np.maximum(w.running_var, w.eps)),
         ONE,
     ]
@@ -103,9 +141,12 @@ def _divisor_terms(power: float) -> tuple[tuple[Term, ...], ...]:
         constant(
             "(eps, and 1e-12 if it is small)", lambda w: np.longdouble(w.eps + (1e-12 if w.eps <= 1.0001e-5 else 0))
         ),
+        constant("float16(eps)", lambda w: np.longdouble(np.float16(w.eps))),
+        constant("bfloat16(eps)", lambda w: np.longdouble(float(rounded(w.eps, "bfloat16")))),
         constant("min(eps, 1)", lambda w: np.longdouble(min(w.eps, 1.0))),
         constant("(eps, or 1e-5 if it is 0)", lambda w: np.longdouble(w.eps or 1e-5)),
         constant("eps/m", lambda w: np.longdouble(w.eps) / w.m),
+        *(counted(k, EPS) for k in ("m", "N", "1/N", "C", "1/C", "m/(m - 1)", "(m - 1)/m")),
     ]
     if power in (1, -1):
         own, stored = [*roots, both, *own], [*stored_roots, *stored]
@@ -120,7 +161,12 @@ def _clamped(region: Region) -> Term:
     )
 
 
-def _root(term: Term) -> Term:
+def _power(term: Term, k: int) -> Term:
+    return function(f"({term.words})^{k}", term, lambda _, v: v**k, lambda _, v: k * v ** (k - 1))
+
+
+def root_of(term: Term) -> Term:
+    """Return the root of a term."""
     return function(f"sqrt({term.words})", term, lambda w, v: np.sqrt(v), lambda w, v: 0.5 / np.sqrt(v))
 
 

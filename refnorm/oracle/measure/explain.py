@@ -12,13 +12,15 @@ from refnorm.formats import rounded
 from refnorm.oracle.circumstances import Circumstance
 from refnorm.oracle.finding import Cause
 from refnorm.oracle.measure.clipped import clipped_maps, clipped_result
+from refnorm.oracle.measure.known_gradients import STORED, UPDATED
 from refnorm.oracle.measure.known_maps import LAST_AXIS
 from refnorm.oracle.measure.known_second import PRODUCTS_ROUNDED, SWAPPED, second_order_causes
 from refnorm.oracle.measure.naming import cause, forward_causes, running_causes
-from refnorm.oracle.measure.naming_gradients import dx_causes, parameter_causes
+from refnorm.oracle.measure.naming_gradients import DX, dx_causes, parameter_causes
 from refnorm.oracle.measure.read_dx import read_dx
-from refnorm.oracle.measure.read_forward import ForwardMap, Seen, read_y
+from refnorm.oracle.measure.read_forward import BY_RUNNING, ForwardMap, Seen, read_y
 from refnorm.oracle.measure.read_parameters import read_parameter
+from refnorm.oracle.measure.read_parts import read_parts
 from refnorm.oracle.measure.read_running import Running, defined_update, read_update
 from refnorm.oracle.measure.read_second import read_second
 from refnorm.oracle.measure.region import STANDARD, Region
@@ -103,6 +105,12 @@ def explanations(
     if quantity in FORWARD:
         yield Explanation((cause(LAST_AXIS),), _cycling)
     elif quantity.split()[-1] in ("dx", "dgamma", "dbeta"):
+        if quantity == "dx":
+            for entry, change in ((UPDATED, _updated), (STORED, BY_RUNNING.change)):
+                words = (
+                    f"{DX[0]}, mean and variance those of {'updated' if entry is UPDATED else 'old'} running statistics"
+                )
+                yield Explanation((cause(entry, words, DX[0]),), _in(change, _defined(quantity, row)), world=change)
         yield from _on_top_of(maps, seen, lambda again, regions: _read(quantity, again, row, regions))
 
 
@@ -139,7 +147,9 @@ def _following(quantity: str, forward: ForwardMap | None) -> Iterator[Value]:
         yield lambda w: forward.change(w).dx(*((1, 0, 0) if frozen else ()))
         if not frozen:
             yield forward.dx
-            yield from (_usual_over(forward, region) for region in forward.regions())
+            yield from (_usual_over(forward, _in_region(region)) for region in forward.regions())
+            if forward.part is not None:
+                yield _usual_over(forward, forward.part.average)
             yield lambda w: _taken_over(w, forward)
     elif which == "dgamma":
         yield lambda w: forward.change(w).dgamma
@@ -156,12 +166,16 @@ def _taken_over(w: World, forward: ForwardMap) -> Values:
     return w.gamma * w.inv * (w.upstream - w.mean_dy - x_hat * w.average(w.upstream * x_hat))
 
 
-def _usual_over(forward: ForwardMap, region: Region) -> Value:
-    """Return dx by the usual formula, its two means over the region that the map's statistics are of."""
+def _in_region(region: Region) -> Callable[[World, Values], Values]:
+    return lambda _, values: region.average(values)
+
+
+def _usual_over(forward: ForwardMap, average: Callable[[World, Values], Values]) -> Value:
+    """Return dx by the usual formula, its two means over the values that the map's statistics are of."""
 
     def dx(w: World) -> Values:
         own = forward.change(w)
-        terms = own.upstream - region.average(own.upstream) - own.x_hat * region.average(own.upstream * own.x_hat)
+        terms = own.upstream - average(own, own.upstream) - own.x_hat * average(own, own.upstream * own.x_hat)
         return own.gamma * own.inv * terms
 
     return dx
@@ -202,6 +216,8 @@ def _read(
         for forward in read_y(seen):
             if causes := forward_causes(forward, seen[0][0]):
                 yield Explanation(tuple(causes), forward.y, forward, frozen=quantity != "y, training")
+        for forward in read_parts(seen):
+            yield Explanation(tuple(forward_causes(forward, seen[0][0])), forward.y, forward)
     elif quantity in ("running mean", "running variance"):
         for update in read_update(quantity.split()[1], seen):
             if causes := running_causes(update, row):
@@ -209,7 +225,8 @@ def _read(
     elif which == "dx":
         for dx in read_dx(seen, regions):
             if causes := dx_causes(dx, quantity):
-                yield Explanation(tuple(causes), dx.value)
+                change = dx.divisor.change if dx.divisor else None
+                yield Explanation(tuple(causes), dx.value, frozen=quantity.startswith("frozen"), world=change)
     elif which in ("dgamma", "dbeta"):
         for parameter in read_parameter(seen):
             if causes := parameter_causes(parameter, quantity):
@@ -224,9 +241,8 @@ def _cut_off(quantity: str, seen: Sequence[Seen], row: Convention) -> Iterator[E
         for found, forward, change in clipped_maps(seen):
             frozen = quantity != "y, training"
             yield Explanation((found,), _in(change, lambda w: w.y), forward, frozen=frozen, world=change)
-    else:
-        for found, value in clipped_result(quantity, _defined(quantity, row), seen):
-            yield Explanation((found,), value)
+    for found, value in clipped_result(quantity, _defined(quantity, row), seen):
+        yield Explanation((found,), value)
 
 
 def _second_order(quantity: str, seen: Sequence[Seen], before: Sequence[str]) -> Iterator[Explanation]:
@@ -245,6 +261,13 @@ def _second_order(quantity: str, seen: Sequence[Seen], before: Sequence[str]) ->
 def _rounded_products(w: World) -> Values:
     products = rounded(np.asarray(w.ddx * w.upstream, dtype=np.float64), w.case.kind)
     return (products * w.inv).sum(w.axes)
+
+
+def _updated(w: World) -> World:
+    """Return the world in which the updated running statistics are the batch's."""
+    old, new = (np.longdouble(float(v)) for v in w.convention.weights(w.case.momentum))
+    var = old * w.running_var + new * float(w.convention.factor(w.m)) * w.var
+    return replace(w, mean=old * w.running_mean + new * w.mean, var=var)
 
 
 def _cycling(w: World) -> Values:

@@ -16,6 +16,8 @@ LOOKED_AT = 60  # sums that are solved again, exactly
 PLAIN = 1e-6  # relative: what is 1 but for rounding, as far as a screening can tell
 ALIKE = 1e-9  # of a determinant: terms that cannot be told apart
 CLEAR = 16  # times its noise: smaller values say little
+PLAIN_ENOUGH = 2  # constants that are not as nice say little: a few of them meet a few equations by chance
+EVIDENCE = 6  # equations that are asked for each of these
 TESTED = 48  # equations by which most products are refuted
 
 
@@ -147,6 +149,8 @@ def exactly(terms: Rows, scaled: Rows, wanted: Rows) -> Iterator[Weighed]:
                 constants = tried
                 break
     pairs = tuple((int(t), float(c)) for t, c in zip(terms, constants, strict=True))
+    if sum(nice(c) > PLAIN_ENOUGH for _, c in pairs) * EVIDENCE > len(wanted):
+        return
     yield Weighed(pairs, sum(nice(c) for _, c in pairs) + 1e-3 * float(terms.sum()) / (1 + len(scaled)))
 
 

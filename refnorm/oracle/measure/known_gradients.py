@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from refnorm.oracle.measure.known import EPS, Known
 from refnorm.oracle.measure.known_maps import SCALES
+from refnorm.oracle.measure.terms import NEIGHBOURS
 
 FLOW = "The gradient pushes along directions that cannot change y."
 BELOW = "Gradients have the wrong size in every layer below."
@@ -22,6 +23,10 @@ GAMMAS: dict[str, Known] = {  # in dx
         "gamma-squared", "gamma is applied twice", "Gradients have the wrong size, or sign, in every layer below."
     ),
     "beta": Known("gamma-beta-swapped", "gamma and beta are swapped", BELOW),
+    **{
+        f"gamma of {words}": Known("gamma-of-another-channel", "the scale is the gamma of another channel", BELOW)
+        for words in NEIGHBOURS
+    },
     "(1 + gamma)": Known("gamma-plus-one", "the scale is 1 + gamma", BELOW),
 }
 INVERSES: dict[str, Known] = {  # in dx
@@ -104,6 +109,26 @@ FROZEN_TERMS: dict[tuple[str, str, str], Known] = {
     ("1/m", "0", "0"): TERMS["1/m", "-1/m", "-1/m"],
 }
 UPSTREAM = Known("returns-upstream", "dy is returned as dx", "Nothing is computed.")
+SOME_VALUES = Known(
+    "gradient-sums-of-some-values",
+    "a sum over dy leaves some of a channel's values out, or counts some twice",
+    "Gradients are right wherever dy is 0 in the values concerned, and wrong elsewhere.",
+)
+UPDATED = Known(
+    "backward-uses-updated-statistics",
+    "the backward takes mean and variance from the running statistics, as the forward left them, not from the batch",
+    "The gradient is that of no function: y was made of other statistics.",
+)
+STORED = Known(
+    "backward-uses-running-statistics",
+    "the backward takes mean and variance from the running statistics, as the forward met them, not from the batch",
+    "The gradient is that of no function: y was made of other statistics.",
+)
+DECAYED = Known(
+    "parameter-gradient-decayed",
+    "a multiple of the parameter itself is added to its gradient, as weight decay does",
+    "An optimiser that decays weights does it twice; one that does not does it all the same.",
+)
 ZEROS = Known("returns-zeros", "zeros are returned", "Nothing is computed.")
 SWAPPED = Known(
     "parameter-gradients-swapped", "dgamma and dbeta change places", "gamma learns beta's gradient and beta gamma's."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from refnorm.oracle.measure.known import EPS, FAR, SCALE, Known
+from refnorm.oracle.measure.terms import NEIGHBOURS
 
 SHIFT = "Every output is shifted."
 BATCH = "A prediction depends on what else is in the batch."
@@ -33,6 +34,20 @@ DIVISORS: dict[str, Known] = {
         "eps is rounded to float32",
         "Results in float64 have float32's accuracy where the variance is close to eps.",
     ),
+    **dict.fromkeys(
+        ("std^2 = var + float16(eps)", "std^2 = var + bfloat16(eps)"),
+        Known(
+            "eps-rounded-to-half",
+            "eps is rounded to a format of 16 bits",
+            "The smallest eps become 0, and a constant channel divides by zero. " + EPS,
+        ),
+    ),
+    **dict.fromkeys(
+        ("std^2 = (mean of |x - mean|)^2 + eps", "std = mean of |x - mean| + eps", "std = mean of |x - mean|"),
+        Known("mean-deviation-as-std", "the mean of |x - mean| stands in the place of the standard deviation", SCALE),
+    ),
+    "std^2 = |var - eps|": Known("eps-subtracted", "eps is subtracted from the variance: 1 / sqrt(|var - eps|)", EPS),
+    "std^2 = var - eps": Known("eps-subtracted", "eps is subtracted from the variance: 1 / sqrt(var - eps)", EPS),
     "std^2 = var + eps^2": Known("eps-squared", "eps is squared before it is added", EPS),
     "std^2 = var + (eps, and 1e-12 if it is small)": Known("eps-nudged", "1e-12 is added to a small eps", EPS),
     "std^2 = var + min(eps, 1)": Known("eps-capped", "eps above 1 is cut down to 1", EPS),
@@ -85,6 +100,16 @@ DIVISORS: dict[str, Known] = {
         "y is too large wherever values vary within a sample.",
     ),
 }
+SOME_VALUES = Known(
+    "statistics-of-some-values",
+    "mean and variance are taken of some of a channel's values, or count some of them twice",
+    "What is left out does not move the statistics: y of the rest is shifted and scaled.",
+)
+OTHER_CHANNELS = Known(
+    "statistics-of-other-channels",
+    "a channel's mean and variance are taken of other channels, too, or of others instead",
+    "Channels are normalised by what is not theirs.",
+)
 TAKEN_FOR_STD = Known(
     "running-variance-taken-for-std",
     "inference divides by the running variance, as if it were a standard deviation",
@@ -114,6 +139,11 @@ SCALES: dict[str, Known] = {
     "gamma of the first channel": Known(
         "first-channel-for-all", "the first channel's gamma serves all channels", SCALE
     ),
+    **{
+        f"gamma of {words}": Known("gamma-of-another-channel", "the scale is the gamma of another channel", SCALE)
+        for words in NEIGHBOURS
+    },
+    "gamma + 1": Known("gamma-plus-one", "the scale is 1 + gamma", SCALE),
     "1": Known("gamma-ignored", "gamma is ignored, or fixed at 1", SCALE),
     "(1 + gamma)": Known("gamma-plus-one", "the scale is 1 + gamma", SCALE),
     "gamma^2": Known("gamma-squared", "gamma is applied twice", SCALE),
@@ -122,6 +152,10 @@ SCALES: dict[str, Known] = {
 SHIFTS: dict[str, Known] = {
     "0": Known("beta-ignored", "beta is ignored, or fixed at 0", SHIFT),
     "-beta": Known("beta-subtracted", "beta is subtracted", SHIFT),
+    **{
+        f"beta of {words}": Known("beta-of-another-channel", "the shift is the beta of another channel", SHIFT)
+        for words in NEIGHBOURS
+    },
     "gamma beta": Known("beta-scaled", "beta is added before gamma scales: gamma (x_hat + beta)", SHIFT),
     "beta of the first channel": Known("first-channel-for-all", "the first channel's beta serves all channels", SHIFT),
 }

@@ -35,6 +35,17 @@ WEIGHTS: dict[tuple[str, str], Known] = {  # of the old value and of the new one
         "running statistics are sums, momentum times old plus batch, with the divisor left out",
         "What inference reads is too large by the accumulated count.",
     ),
+    **dict.fromkeys(
+        (("(1 - a^2)", "a^2"), ("o", "a^2"), ("o", "(1 - a)^2"), ("(1 - (1 - a)^2)", "(1 - a)^2")),
+        Known(
+            "momentum-squared", "momentum is applied twice: the new batch weighs its square", "They follow too slowly."
+        ),
+    ),
+    ("1", "n"): Known(
+        "running-not-decayed",
+        "the old value is not multiplied by its weight: the batch is added to all of it",
+        "What inference reads grows with every batch.",
+    ),
     ("0.9", "0.1"): Known("momentum-fixed-0.1", "the new batch weighs 0.1, whatever momentum is passed", FAR),
     ("0.99", "0.01"): Known("momentum-fixed-0.01", "the new batch weighs 0.01, whatever momentum is passed", FAR),
 }
@@ -44,7 +55,11 @@ ROUNDED = Known(
     "Running statistics in float64 have float32's accuracy: relative errors of 1e-8.",
     "numerics",
 )
-COUNT = "running-variance-correction-count"
+SENSES_DIFFER = Known(
+    "momentum-senses-differ",
+    "momentum weighs the old value of one running statistic, but the batch's of the other",
+    "No momentum is right for both.",
+)
 WITH_EPS = Known(
     "running-variance-with-eps", "eps is added to what is stored as running variance", "eps counts twice in inference."
 )
@@ -125,6 +140,11 @@ FURTHER: dict[str, Known] = {  # what else enters the stored variance
     "distance from the updated mean": Known(
         "running-variance-about-running-mean",
         "the batch's variance that is stored is taken about the updated running mean, not about the batch's own",
+        "The stored variance is too large while the running mean is on its way.",
+    ),
+    "distance from the old mean": Known(
+        "running-variance-about-old-mean",
+        "the batch's variance that is stored is taken about the running mean that the batch met, not about its own",
         "The stored variance is too large while the running mean is on its way.",
     ),
     "mixture": Known(

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from refnorm.conventions.row import Convention
 from refnorm.oracle.finding import Cause
 from refnorm.oracle.measure import known_maps as maps
 from refnorm.oracle.measure import known_updates as updates
-from refnorm.oracle.measure.divisors import POWERS
+from refnorm.oracle.measure.divisors import power_words
 from refnorm.oracle.measure.known import OTHER, Known, eps_fixed_at
+from refnorm.oracle.measure.parts import Selection
 from refnorm.oracle.measure.read_forward import ForwardMap, defined
 from refnorm.oracle.measure.read_running import Running, defined_update
 from refnorm.oracle.measure.terms import WEIGHTS
@@ -54,6 +55,8 @@ def forward_causes(found: ForwardMap, w: World) -> list[Cause]:
     if wrong in maps.TOGETHER:
         return [cause(maps.TOGETHER[wrong], *given, coefficients=numbers)]
     result: list[Cause] = []
+    if found.part is not None:
+        result, parts = _of_a_part(found.part, parts, given, numbers)
     texts = dict(wrong)
     foreign = "running" if training else "batch"
     mixed = foreign in texts.get("centre", "") and foreign in texts.get("divisor", "")
@@ -68,6 +71,23 @@ def forward_causes(found: ForwardMap, w: World) -> list[Cause]:
     return [*result, *regions]
 
 
+def _of_a_part(
+    part: Selection, parts: list[Part], given: tuple[str, str], numbers: dict[str, float]
+) -> tuple[list[Cause], list[Part]]:
+    """Name which values statistics are of; with what is left to name."""
+    divided = [p for p in parts if p.name == "divisor"]
+    other = any(" / " in p.measured for p in parts) or not any(p.name == "centre" for p in parts)
+    statistics = "the variance is" if not any(p.name == "centre" for p in parts) else "mean and variance are"
+    title = f"{statistics} taken of {part.words}" + (": " + " and ".join(p.measured for p in parts) if other else "")
+    other_channels = part.along == "channels" or isinstance(part.along, int)
+    entry = maps.OTHER_CHANNELS if other_channels else maps.SOME_VALUES
+    result = [replace(cause(entry, *given, coefficients=numbers), title=title)]
+    plain = [re.sub(r"sqrt\((var of|sum \(x - mean\)\^2 of) .*?\) \+", "sqrt(var) +", p.measured) for p in divided]
+    plain = [re.sub(r"= (var of|sum \(x - mean\)\^2 of) .* \+ ", "= var + ", p) for p in plain]
+    left = [replace(p, common=text) for p, text in zip(divided, plain, strict=True) if text != "std^2 = var + eps"]
+    return result, left
+
+
 TITLES = {
     "centre": "x is centred by another value: {}",
     "divisor": "y divides by another value: {}",
@@ -78,16 +98,16 @@ TITLES = {
 
 def written(f: ForwardMap) -> str:
     """Return y as a formula."""
-    scale, shift, centre = str(f.scale), str(f.shift), str(f.centre)
+    scale, shift, centre = _bracketed(str(f.scale)), str(f.shift), str(f.centre)
     above = "x" if centre == "0" else f"x + {centre[1:]}" if centre.startswith("-") else f"x - {_bracketed(centre)}"
     above = above if above == "x" else f"({above})"
     y = "0" if scale == "0" else f"{'' if scale == '1' else scale + ' '}{above} / std"
     y = y if shift == "0" else f"{y} - {shift[1:]}" if shift.startswith("-") else f"{y} + {shift}"
-    return f"y = {y}, {POWERS[f.power]} = {f.divisor}" if scale != "0" else f"y = {shift}"
+    return f"y = {y}, {power_words(f.power)} = {f.divisor}" if scale != "0" else f"y = {shift}"
 
 
 def _bracketed(text: str) -> str:
-    return f"({text})" if " + " in text or " - " in text else text
+    return f"({text})" if (" + " in text or " - " in text) and not text.startswith("(") else text
 
 
 def _common(words: str, training: bool) -> str:
@@ -201,5 +221,7 @@ def _as_row(weight: str, new: str, old: str) -> str:
 
 def _further(extra: str) -> Known:
     if "(mean - running mean)^2" in extra:
-        return updates.FURTHER["mixture" if extra.startswith("(1 - a) a ") else "distance from the updated mean"]
+        mixture, old = extra.startswith("(1 - a) a "), extra.startswith("n ")
+        about = "mixture" if mixture else f"distance from the {'old' if old else 'updated'} mean"
+        return updates.FURTHER[about]
     return updates.FURTHER["eps"] if "eps" in extra else OTHER["running variance"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from refnorm.conventions.row import Convention
 from refnorm.oracle.finding import Cause
 from refnorm.oracle.measure import known_gradients as gradients
@@ -32,6 +34,10 @@ def dx_causes(found: Dx, quantity: str) -> list[Cause]:
     terms = [p for p in (found.own, found.of_mean, found.of_x_hat) if p.constant]
     if not terms:
         return [named(gradients.ZEROS)]
+    if some := [p.words()["part"] for p in terms if "part" in p.words()]:
+        measured = f"dx = {found.words()}"
+        title = f"a sum in dx leaves values out, or counts some twice: {' and '.join(some)}"
+        result.append(replace(named(gradients.SOME_VALUES), title=title))
     fronts = {_front(p) for p in terms}
     if len(fronts) > 1:
         return [*result, named(OTHER["dx"])]
@@ -41,6 +47,9 @@ def dx_causes(found: Dx, quantity: str) -> list[Cause]:
         return [named(gradients.UPSTREAM)]
     if gamma != "gamma":
         result.append(named(gradients.GAMMAS.get(gamma, OTHER["dx"])))
+    within = _within_x_hat(found.of_x_hat)
+    if within not in ("/ std", inverse):
+        return [*result, named(OTHER["dx"])]
     if inverse != "/ std":
         result.append(named(gradients.INVERSES.get(inverse, OTHER["dx"])))
     if key != (("1", "0", "0") if frozen else ("1", "-1", "-1")):
@@ -55,7 +64,8 @@ def _own_divisor(words: str, measured: str, expected: str) -> Cause:
     fixed = FIXED.match(common)
     entry = gradients.WITHOUT_EPS if common == "std^2 = var" else maps.DIVISORS.get(common, OTHER["divisor"])
     entry = eps_fixed_at(fixed.group(1)) if fixed else entry
-    return cause(entry, measured, expected, f"the backward divides by another value: {words}")
+    found = cause(entry, measured, expected, f"the backward divides by another value: {words}")
+    return found if "backward" in found.title else replace(found, title=f"{found.title}: in the backward alone")
 
 
 PARAMETERS = {"dgamma": "dgamma = sum dy (x - mean) / std", "dbeta": "dbeta = sum dy"}
@@ -88,6 +98,8 @@ def _dx_words(found: Dx) -> str:
             if inside
             else ("-" if sign == "-" else "") + " ".join(filter(None, factors))
         )
+    if _within_x_hat(found.of_x_hat) not in ("/ std", inverse):
+        return f"dx = {found.words()}"
     square = found.of_x_hat.words().get("squares", "").split(" (")
     if len(square) == 2 and square[0] == square[1].removesuffix(")^2") and square[0] != "/ std":
         return f"dx = {front} ({inside}), x_hat = (x - mean) {square[0]}"
@@ -103,6 +115,14 @@ def _front(p: Product) -> tuple[str, str]:
         square = words["squares"]
         inverse = cubed.get(square, square.split(" (")[0] if square.endswith(")^2") else square)
     return words.get("gamma", "gamma"), inverse
+
+
+def _within_x_hat(p: Product) -> str:
+    """Return what multiplies x - mean in x_hat, where the product of x_hat's term tells."""
+    square = p.words().get("squares", "/ std^3")
+    if square == "/ std^3":
+        return "/ std"
+    return square.split(" (")[1].removesuffix(")^2") if square.endswith(")^2") else ""
 
 
 def _coefficient(p: Product) -> str:
@@ -129,6 +149,13 @@ def parameter_causes(found: Summed, quantity: str) -> list[Cause]:
     if measured == expected:
         return []
     numbers = {str(found.product): found.product.constant}
+    if found.added.constant:
+        decayed = found.words().split(" + ")[0] == expected.split(" = ")[1]
+        decayed = decayed and found.added.words()["added"] == {"dgamma": "gamma", "dbeta": "beta"}[which]
+        return [cause(gradients.DECAYED if decayed else OTHER[which], measured, expected, "", numbers)]
+    if some := found.product.words().get("part"):
+        title = f"a sum leaves values out, or counts some twice: {some}"
+        return [replace(cause(gradients.SOME_VALUES, measured, expected, "", numbers), title=title)]
     return [cause(gradients.PARAMETERS.get((which, found.words()), OTHER[which]), measured, expected, "", numbers)]
 
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from refnorm.oracle.measure.counts import FACTORS, ratio
-from refnorm.oracle.measure.divisors import POWERS
+from refnorm.oracle.measure.divisors import power_words
 from refnorm.oracle.measure.formula import Formula, Value, counts
+from refnorm.oracle.measure.terms import NEIGHBOURS, of_neighbours
 from refnorm.oracle.worlds import Values, World
 
 GAMMAS: dict[str, Value] = {
@@ -21,6 +22,7 @@ GAMMAS: dict[str, Value] = {
     "gamma^3": lambda w: w.gamma**3,
     "beta": lambda w: w.gamma if w.case.gamma is None or w.case.beta is None else w.beta,
     "(1 + gamma)": lambda w: w.gamma if w.case.gamma is None else 1 + w.gamma,
+    **{f"gamma of {words}": of_neighbours("gamma", of) for words, of in NEIGHBOURS.items()},
     "1/gamma": lambda w: 1 / np.where(w.gamma == 0, np.nan, w.gamma),
 }
 INVERSES: dict[str, Value] = {
@@ -83,11 +85,11 @@ class Divisor:
 
     def change(self, w: World) -> World:
         """Return the world in which it is std."""
-        inverse = self.formula.value(w) ** np.longdouble(-1 / self.power)
+        inverse = self.formula.value(w) ** (-1 / np.longdouble(self.power))
         return replace(w, inverse=lambda _: inverse)
 
     def __str__(self) -> str:
-        return f"{POWERS[self.power]} = {self.formula}"
+        return f"{power_words(self.power)} = {self.formula}"
 
 
 def centred(w: World) -> Values:

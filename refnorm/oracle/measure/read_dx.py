@@ -10,6 +10,7 @@ import numpy as np
 from refnorm.oracle.measure.divisors import divisors
 from refnorm.oracle.measure.fit import CLEAR, Rows, multiplied, summed
 from refnorm.oracle.measure.formula import Table, Value
+from refnorm.oracle.measure.parts import Selection, parts
 from refnorm.oracle.measure.products import (
     COUNTS,
     GAMMAS,
@@ -124,8 +125,63 @@ def _read(solved: Sequence[tuple[World, Values, Values]], region: Region) -> Ite
     both = {f"mean{r.words} dy (x - mean)": _mean_of(r, True) for r in AVERAGES}
     both |= {"mean of the shards' means of dy (x - mean)": lambda w: _equally(w, w.upstream * centred(w))}
     of_x_hat = _fitted(found[2], noise[2], {"sum": both, "squares": _squares(), **usual}, worlds, region)
+    if of_mean is None:
+        some = {
+            "part": _parts_of("", region),
+            "inverse": {"/ std": INVERSES["/ std"]},
+            "gamma": {"gamma": GAMMAS["gamma"]},
+        }
+        of_mean = _fitted(found[1], noise[1], some, worlds, region)
+    if of_x_hat is None:
+        some = {
+            "part": _parts_of(" (x - mean)", region),
+            "squares": {"/ std^3": INVERSES["/ std^3"]},
+            "gamma": {"gamma": GAMMAS["gamma"]},
+        }
+        of_x_hat = _fitted(found[2], noise[2], some, worlds, region)
+    if of_x_hat is None and divisor is None:
+        of_x_hat = _own_square(found[2], noise[2], worlds, region)
     if of_mean is not None and of_x_hat is not None:
         yield Dx(own, of_mean, of_x_hat, divisor)
+
+
+def _own_square(target: Rows, noise: Rows, worlds: Sequence[World], region: Region) -> Product | None:
+    """Return what x_hat mean(dy x_hat) is multiplied by, where its variance is not the one in front."""
+    table = _table(worlds, region)
+    usual = table(lambda w: -w.gamma * w.inv * region.average(w.upstream * centred(w)))
+    clear = (usual != 0) & (np.abs(target) > CLEAR * noise)
+    slope = np.where(clear, target / np.where(clear, usual, 1), 0)
+    signs = np.sign(slope[clear])
+    if clear.sum() < 3 or np.any(signs != signs[0]):
+        return None
+    rough = np.where(clear, noise / np.where(clear, np.abs(usual), 1), np.inf)
+    size = np.sqrt(np.abs(slope))  # 1 / std
+    found = next(divisors(size, rough / np.where(clear, 2 * size, 1), table, 2), None)
+    if found is None:
+        return None
+    _, power, (_, formula) = found
+    inner = Divisor(power, formula)
+    mean = ("sum", "mean dy (x - mean)", _mean_of(region, True))
+    words = f"/ std / ({formula})" + (f"^{2 / power:g}" if power != 2 else "")
+    square = ("squares", words, lambda w: w.inv * inner.change(w).inv ** 2)
+    return Product(-float(signs[0]), (mean, square, ("gamma", "gamma", GAMMAS["gamma"])))
+
+
+def _parts_of(times: str, region: Region) -> dict[str, Value]:
+    """Return means and sums over some of the values; none where others than the channels share statistics."""
+    found: dict[str, Value] = {}
+    for part in parts() if region == STANDARD else ():
+        found[f"sum dy{times} of {part.words} / m"] = _of_part(part, times, True)
+        found[f"mean dy{times} of {part.words}"] = _of_part(part, times, False)
+    return found
+
+
+def _of_part(part: Selection, times: str, of_all: bool) -> Value:
+    def value(w: World) -> Values:
+        total = part.total(w, w.upstream * centred(w) if times else w.upstream)
+        return total / (w.m if of_all else part.count(w))
+
+    return value
 
 
 def _own_divisor(

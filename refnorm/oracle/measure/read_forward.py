@@ -11,9 +11,10 @@ import numpy as np
 
 from refnorm.formats import unit_roundoff
 from refnorm.oracle.measure.counts import DIVISORS
-from refnorm.oracle.measure.divisors import POWERS, Row, divisors, formula_of
+from refnorm.oracle.measure.divisors import Row, divisors, formula_of, power_words
 from refnorm.oracle.measure.fit import CLEAR, Rows, nice, summed
 from refnorm.oracle.measure.formula import Formula, Table, Term, of
+from refnorm.oracle.measure.parts import Selection
 from refnorm.oracle.measure.region import STANDARD, Region
 from refnorm.oracle.measure.terms import (
     BETA,
@@ -27,6 +28,7 @@ from refnorm.oracle.measure.terms import (
     SCALES,
     SHARDED,
     SHIFTS,
+    UNUSUAL_SCALES,
     VAR,
     constant,
     mean,
@@ -45,17 +47,21 @@ Seen = tuple[World, Values]
 
 @dataclass(frozen=True, eq=False)
 class ForwardMap:
-    """The map y as it was measured: x - centre, divided by std, scaled and shifted; `std^power` is the divisor."""
+    """The map y as it was measured: x - centre, divided by std, scaled and shifted; `std^power` is the divisor.
+
+    ``part`` are the values that its statistics are of, where they are not of all.
+    """
 
     centre: Formula
     power: float
     divisor: Formula
     scale: Formula
     shift: Formula
+    part: Selection | None = None
 
     def std(self, w: World) -> Values:
         """Return what x - centre is divided by."""
-        return self.divisor.value(w) ** np.longdouble(1 / self.power)
+        return self.divisor.value(w) ** (1 / np.longdouble(self.power))
 
     def change(self, w: World) -> World:
         """Return the world in which it happens."""
@@ -71,13 +77,15 @@ class ForwardMap:
         """Return the gradient with respect to x, as the derivative of this map."""
         changed = self.change(w)
         root = self.divisor.value(w)
-        slope = -(root ** np.longdouble(-1 / self.power - 1)) / np.longdouble(self.power)
+        slope = -(root ** (-1 / np.longdouble(self.power) - 1)) / np.longdouble(self.power)
         arriving = changed.gamma * w.upstream
         through = self.divisor.back(w, arriving * (w.x - changed.mean) * slope)
         return arriving * changed.inv + self.centre.back(w, -arriving * changed.inv) + through
 
     def regions(self) -> list[Region]:
         """Return the regions, other than the channel, that its statistics are of."""
+        if self.part is not None:
+            return []
         words = f"{self.centre} {self.divisor} "
         return [r for r in (*REGIONS[1:], *SHARDED) if r.words and f"{r.words} " in words]
 
@@ -99,12 +107,17 @@ class ForwardMap:
 
     def parts(self) -> dict[str, str]:
         """Return the formula of each part, in words."""
-        divisor = f"{POWERS[self.power]} = {self.divisor}"
+        divisor = f"{power_words(self.power)} = {self.divisor}"
         return {"centre": str(self.centre), "divisor": divisor, "scale": str(self.scale), "shift": str(self.shift)}
 
     def coefficients(self) -> dict[str, float]:
         """Return every coefficient, by part and term."""
-        formulas = {"centre": self.centre, POWERS[self.power]: self.divisor, "scale": self.scale, "shift": self.shift}
+        formulas = {
+            "centre": self.centre,
+            power_words(self.power): self.divisor,
+            "scale": self.scale,
+            "shift": self.shift,
+        }
         return {f"{part}: {term.words}": c for part, formula in formulas.items() for c, term in formula.parts}
 
 
@@ -142,17 +155,17 @@ def read_y(seen: Sequence[Seen]) -> Iterator[ForwardMap]:
     if not seen:
         return
     plain = [(w, y) for w, y in seen if np.all(np.isfinite(y))]
-    if lines := _lines(plain, STANDARD, True):
+    if lines := lines_of(plain, STANDARD, True):
         yield from _read(lines, True)
         return
     for region in (*REGIONS[1:], *SHARDED):  # which values share a line, if not those of a channel
         per_channel = "C" not in region.axes
-        if lines := _lines(plain, region, per_channel):
+        if lines := lines_of(plain, region, per_channel):
             yield from _read(lines, per_channel)
 
 
 @np.errstate(all="ignore")
-def _lines(seen: Sequence[Seen], region: Region, per_channel: bool) -> list[Lines]:
+def lines_of(seen: Sequence[Seen], region: Region, per_channel: bool) -> list[Lines]:
     """Return the lines of all cases, none if y is no line in a group of three values or more."""
     lines, told = [], False
     for w, y in seen:
@@ -218,10 +231,11 @@ def _read(lines: Sequence[Lines], per_channel: bool) -> Iterator[ForwardMap]:
             break
     if per_channel and not any(price < 1 for price, *_ in readings):
         std = row(own.divisor) ** 0.5
-        families = [[row(s)[given] for s in SCALES], [row(SCALES[1])[given]]]
+        every = (*SCALES, *UNUSUAL_SCALES)
+        families = [[row(s)[given] for s in every], [row(SCALES[1])[given]]]
         found = summed((slope * std)[given], (noise * std)[given], families, 2)
         if found:
-            formula = formula_of(found.terms, [*SCALES, SCALES[1]])
+            formula = formula_of(found.terms, [*every, SCALES[1]])
             if silent(formula, own.divisor, own.power):
                 readings.append((found.cost, formula, own.power, own.divisor))
     for _, scale_formula, power, divisor_formula in sorted(readings, key=lambda r: r[0]):
@@ -230,6 +244,8 @@ def _read(lines: Sequence[Lines], per_channel: bool) -> Iterator[ForwardMap]:
             yield found_map
             if str(scale_formula) not in ("gamma", "1"):  # an absent gamma may be left alone
                 yield replace(found_map, scale=replace(scale_formula, if_given=True))
+            if str(scale_formula) == "(1 + gamma)":  # an absent one may be 1 before 1 is added
+                yield replace(found_map, scale=of(GAMMA, ONE))
 
 
 def _common_factor(divisor: Formula, power: float) -> tuple[float, Formula]:

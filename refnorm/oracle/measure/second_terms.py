@@ -197,6 +197,11 @@ def variations() -> Iterator[tuple[str, Callable[[Summand], Summand]]]:
     yield "no gamma", lambda t: replace(t, front="") if t.front == "gamma" else t
     yield "gamma", lambda t: replace(t, front=ONCE_MORE[t.front])
     yield "|gamma|", lambda t: replace(t, front="|gamma|") if t.front == "gamma" else t
+    yield "x for x_hat", lambda t: replace(t, words="x", value=lambda w, _: w.x) if t.words == "x_hat" else t
+    yield (
+        "x - mean for x_hat",
+        lambda t: replace(t, words="(x - mean)", value=lambda w, _: w.x - w.mean) if t.words == "x_hat" else t,
+    )
     yield from ((words, _times_power(power)) for words, power in POWERS.items())
     yield from ((count, _with(count=count)) for count in COUNTS)
     yield from ((region.words, _with(region=region)) for region in map(Region, AXES))

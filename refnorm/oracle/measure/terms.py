@@ -76,6 +76,34 @@ def second_moment(region: Region = STANDARD, divisor: str = "m") -> Term:
     return Term(f"mean{region.words} of x^2", value, lambda w, upstream: 2 * w.x * region.average(upstream))
 
 
+@cache
+def mean_distance() -> Term:
+    """Return the mean distance from the mean."""
+
+    def value(w: World) -> Values:
+        return once(w, "mean distance", lambda: STANDARD.average(np.abs(w.x - MEAN.value(w))))
+
+    def back(w: World, upstream: Values) -> Values:
+        signs = np.sign(w.x - MEAN.value(w))
+        return (signs - STANDARD.average(signs)) * STANDARD.average(upstream)
+
+    return Term("mean of |x - mean|", value, back)
+
+
+@cache
+def extent() -> Term:
+    """Return the difference between the largest value and the smallest."""
+
+    def value(w: World) -> Values:
+        return once(w, "extent", lambda: w.x.max(w.axes, keepdims=True) - w.x.min(w.axes, keepdims=True))
+
+    def back(w: World, upstream: Values) -> Values:
+        ends = (w.x == w.x.max(w.axes, keepdims=True)) * 1 - (w.x == w.x.min(w.axes, keepdims=True)) * 1
+        return ends * STANDARD.average(upstream) * w.m
+
+    return Term("(max x - min x)", value, back)
+
+
 def _shard_weights(w: World, split: int, equal: bool) -> list[tuple[float, Values]]:
     parts = shards(w.x, split)
     return [(1 / len(parts) if equal else len(p) / len(w.x), p) for p in parts]
@@ -154,6 +182,24 @@ MEAN, VAR = mean(), variance()
 GAMMA = constant("gamma", lambda w: w.gamma)
 BETA = constant("beta", lambda w: w.beta)
 
+NEIGHBOURS: dict[str, Callable[[Any, int], Any]] = {  # of channel c among n, other than the first
+    "the channel before": lambda c, n: (c - 1) % n,
+    "the channel behind": lambda c, n: (c + 1) % n,
+    "the last channel": lambda c, n: 0 * c + n - 1,
+    "the channels in reverse order": lambda c, n: n - 1 - c,
+}
+
+
+def of_neighbours(parameter: str, of: Callable[[Any, int], Any]) -> Value:
+    """Return gamma or beta with the channels in another order."""
+
+    def value(w: World) -> Values:
+        values = w.gamma if parameter == "gamma" else w.beta
+        return values[:, of(np.arange(values.shape[1]), values.shape[1])]
+
+    return value
+
+
 SCALES = (
     GAMMA,
     constant("1", lambda w: np.ones_like(w.gamma)),
@@ -167,6 +213,14 @@ SCALES = (
     constant("sqrt(|gamma|)", lambda w: np.sqrt(np.abs(w.gamma))),
     constant("1/gamma", lambda w: np.where(w.gamma == 0, np.inf, 1 / np.where(w.gamma == 0, 1, w.gamma))),
 )
+UNUSUAL_SCALES = (  # over the usual divisor alone
+    *(constant(f"gamma of {words}", of_neighbours("gamma", of)) for words, of in NEIGHBOURS.items()),
+    constant("gamma |gamma|", lambda w: w.gamma * np.abs(w.gamma)),
+    constant("exp(gamma)", _affine(lambda w: np.exp(w.gamma))),
+    constant("log(1 + exp(gamma))", _affine(lambda w: np.logaddexp(np.zeros_like(w.gamma), w.gamma))),
+    constant("1/(1 + exp(-gamma))", _affine(lambda w: 1 / (1 + np.exp(-w.gamma)))),
+    constant("tanh(gamma)", _affine(lambda w: np.tanh(w.gamma))),
+)
 SHIFTS = (
     BETA,
     constant("gamma beta", lambda w: w.gamma * w.beta),
@@ -174,7 +228,9 @@ SHIFTS = (
     constant("1", _shifted(lambda w: np.ones_like(w.beta))),
     constant("|beta|", lambda w: np.abs(w.beta)),
     constant("beta of the first channel", lambda w: np.broadcast_to(w.beta[:, :1], w.beta.shape)),
+    *(constant(f"beta of {words}", of_neighbours("beta", of)) for words, of in NEIGHBOURS.items()),
     constant("beta^2", lambda w: w.beta**2),
+    constant("beta / std", lambda w: w.beta * w.inv),
     constant("eps", _shifted(lambda w: np.full_like(w.beta, w.eps))),
 )
 
@@ -200,13 +256,14 @@ def weights(w: World) -> dict[str, Values]:
         "(1 - a) a^2": (1 - a) * a**2,
         "sqrt(1 - a)": np.sqrt(1 - a),
         "sqrt(a)": np.sqrt(a),
+        "(1 + a)": 1 + a,
     }
 
 
 WEIGHTS = (
     "(1 - a)", "a", "1", "(1 - a)^2", "(1 - (1 - a)^2)", "a^2", "(1 - a^2)", "(1 - a) a", "(1 - a)^3",
     "(1 - (1 - a)^3)", "float32(1 - a)", "float32(a)", "(1 - float32(a))", "(1 - a)^2 a", "(1 - a) a^2", "sqrt(1 - a)",
-    "sqrt(a)",
+    "sqrt(a)", "(1 + a)",
 )  # fmt: skip
 
 

@@ -1,0 +1,88 @@
+"""Read off y which values its statistics are of, where they are of some alone, or count some twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from refnorm.oracle.measure.divisors import formula_of, root_of
+from refnorm.oracle.measure.fit import CLEAR, Rows, summed
+from refnorm.oracle.measure.formula import Table, Term, of
+from refnorm.oracle.measure.parts import DIVIDED, Selection, part_mean, part_variance, parts
+from refnorm.oracle.measure.read_forward import ForwardMap, Lines, Seen, lines_of
+from refnorm.oracle.measure.region import STANDARD
+from refnorm.oracle.measure.terms import BETA, EPS, GAMMA, MEAN, ONE, constant
+
+FEW = 12  # lines by which most parts are refuted
+ADDED = (EPS, ONE, constant("eps^2", lambda w: np.longdouble(w.eps) ** 2))
+
+
+def read_parts(seen: Sequence[Seen]) -> Iterator[ForwardMap]:
+    """Yield y's whose mean and variance are of some of the values, eps added in any place.
+
+    Parameters
+    ----------
+    seen : the definition's world of each case, with the y that was returned; training alone.
+    """
+    plain = [(w, y) for w, y in seen if np.all(np.isfinite(y)) and w.case.operation == "training"]
+    lines = [
+        line for line in lines_of(plain, STANDARD, True) if line.world.case.gamma is None or np.all(line.world.gamma)
+    ]
+    if not lines:
+        return
+    with np.errstate(all="ignore"):
+        unlike = [line for line in lines if _is_off(line)]
+        few = [*unlike, *lines][:FEW]
+        centre, unsure, *_ = _measured(few)
+        clear, rough, target, loose = _measured(lines)
+        for part in parts():
+            if all(part.all_count_once(line.world) for line in lines):
+                continue
+            for mean in (part_mean(part, False), part_mean(part, True), *([] if unlike else [MEAN])):
+                if np.all(np.abs(_row(mean, few) - centre) <= unsure) and np.all(
+                    np.abs(_row(mean, lines) - clear) <= rough
+                ):
+                    yield from _divided(part, mean, lines, target, loose)
+
+
+def _is_off(line: Lines) -> bool:
+    """Whether a line is centred by another value than the mean."""
+    centre, unsure, *_ = _measured([line])
+    return bool(np.any(np.abs(centre - _row(MEAN, [line])) > unsure))
+
+
+def _row(term: Term, lines: Sequence[Lines]) -> Rows:
+    return Table([line.world for line in lines], [line.slope.shape for line in lines])(term)
+
+
+def _measured(lines: Sequence[Lines]) -> tuple[Rows, Rows, Rows, Rows]:
+    """Return what x is centred by, and the square of what it is divided by, each with its noise."""
+    slope, noise, x, y = (
+        np.concatenate([np.asarray(a, float).ravel() for a in column])
+        for column in zip(*((o.slope, o.noise, o.x, o.y) for o in lines), strict=True)
+    )
+    table = Table([line.world for line in lines], [line.slope.shape for line in lines])
+    beta, gamma = table(BETA), table(GAMMA)
+    unsure = np.abs(x) * noise + noise + 1e-15 * (np.abs(y) + np.abs(beta))
+    square = (gamma / slope) ** 2
+    told = np.abs(slope) > CLEAR * noise
+    loose = np.where(told, 2 * square * noise / np.abs(slope), np.inf)
+    return x - (y - beta) / slope, np.where(told, unsure / np.abs(slope), np.inf), square, np.maximum(loose, 1e-300)
+
+
+def _divided(part: Selection, mean: Term, lines: Sequence[Lines], square: Rows, noise: Rows) -> Iterator[ForwardMap]:
+    """Yield y's that are centred by a mean, and divided by deviations of a part about it."""
+    table = Table([line.world for line in lines], [line.slope.shape for line in lines])
+    told = np.isfinite(noise)
+    if not told.any():
+        return
+    variances = [part_variance(part, mean, divided) for divided in DIVIDED]
+    for power in (2, 1):
+        own = variances if power == 2 else [root_of(v) for v in variances]
+        target = square[told] ** (power / 2)
+        rough = noise[told] * (1 if power == 2 else 0.5 / np.sqrt(square[told]))
+        found = summed(target, rough, [[table(t)[told] for t in own], [table(t)[told] for t in ADDED]], 2)
+        if found and found.terms:
+            yield ForwardMap(of(mean), power, formula_of(found.terms, [*own, *ADDED]), of(GAMMA), of(BETA), part)
+            return
