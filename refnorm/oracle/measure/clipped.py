@@ -56,7 +56,7 @@ def limits_of(right: Values, got: Values) -> Limits | None:
             return None
         if len(stopped):
             limits[name] = float(f"{float(np.median(stopped)):.9g}")
-    return Limits(**limits)
+    return Limits(**limits) if limits["low"] < limits["high"] else None  # one value alone is no range
 
 
 def clipped_maps(seen: Sequence[Seen]) -> Iterator[tuple[Cause, ForwardMap | None, Callable[[World], World]]]:
