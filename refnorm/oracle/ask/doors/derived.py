@@ -22,7 +22,7 @@ def finished(
     engine: Any,
     library: Library,
     words: str,
-    last: list[int],
+    at: dict[int, int],
     infers: bool,
     statistics: bool,
     roles: set[str],
@@ -31,17 +31,19 @@ def finished(
     """Return what was read as an implementation: what it offers is what works on a probe."""
     offers = ["train", *(["infer"] if infers else [])]
     without = [] if statistics else ["running mean", "running variance"]
-    offers += _derivatives(engine, door, library, infers, last)
+    offers += _derivatives(engine, door, infers, at)
     words += _by_autograd(engine, offers)
     if isinstance(door, LayerDoor) and hasattr(engine, "used_twice"):
         offers.append("used_twice")
     if isinstance(engine, ByHand) and "backward" in offers:
-        without += _missing_gradients(engine, last)
+        without += _missing_gradients(engine, at)
     passes = [name for name in ("eps", "momentum") if name in roles]
     lacks = [name for name in ("gamma", "beta") if name not in roles]
-    if last:
+    if -1 in at.values():
         words += "; channels last"
-    return Through(engine, offers, words, last, without, passes, lacks, convention)
+    if 0 in at.values():
+        words += "; x is (features, samples)"
+    return Through(engine, offers, words, at, without, passes, lacks, convention)
 
 
 def engine_of(door: Any, library: Library, by_hand: bool) -> Any:
@@ -80,12 +82,12 @@ def on_tensorflow(library: Library) -> bool:
     )
 
 
-def _tries(shape: tuple[int, ...], last: list[int]) -> Any:
+def _tries(shape: tuple[int, ...], at: dict[int, int]) -> Any:
     x, *rest = probe(shape, Library("numpy", lambda a: a))
-    return (np.moveaxis(x, 1, -1) if len(shape) in last else x, *rest)
+    return (np.moveaxis(x, 1, at.get(len(shape), 1)), *rest)
 
 
-def _derivatives(engine: Any, door: Any, library: Library, infers: bool, last: list[int]) -> list[str]:
+def _derivatives(engine: Any, door: Any, infers: bool, at: dict[int, int]) -> list[str]:
     """Return which derivatives an engine gives, tried on a probe."""
     if isinstance(engine, ByHand):
         return ["backward"] if getattr(door, "back", None) else []
@@ -93,7 +95,7 @@ def _derivatives(engine: Any, door: Any, library: Library, infers: bool, last: l
     frozen = infers and door.mode.where != "grad"
     for shape in SHAPES:
         try:
-            x, *rest = _tries(shape, last)
+            x, *rest = _tries(shape, at)
             given = [
                 g if name in door.roles else None
                 for name, g in zip(("gamma", "beta", "mean", "var"), rest, strict=True)
@@ -124,10 +126,10 @@ def _by_autograd(engine: Any, offers: list[str]) -> str:
     )
 
 
-def _missing_gradients(engine: Any, last: list[int]) -> list[str]:
+def _missing_gradients(engine: Any, at: dict[int, int]) -> list[str]:
     for shape in SHAPES:
         try:
-            x, *rest = _tries(shape, last)
+            x, *rest = _tries(shape, at)
             cache = engine.train(x, *rest, 0.5, 2.0**-10)[3]
             gradients = engine.backward(x, cache)
         except Exception:

@@ -10,7 +10,7 @@ from typing import Any
 
 from refnorm.oracle.ask.doors.binding import NotReadable, parameters_of
 from refnorm.oracle.ask.doors.declared import Declared
-from refnorm.oracle.ask.doors.looks import looks_like_a_function, looks_like_a_layer
+from refnorm.oracle.ask.doors.looks import is_function, looks_like_a_function, looks_like_a_layer
 from refnorm.oracle.ask.doors.names import other_norms
 from refnorm.oracle.ask.doors.read import read_thing
 from refnorm.oracle.ask.troubled import exhausted, where_of
@@ -31,7 +31,7 @@ def candidates_in(module: ModuleType) -> Iterator[tuple[str, Any]]:
     found = False
     for name, value in own.items():
         if (isinstance(value, type) and looks_like_a_layer(value)) or (
-            inspect.isroutine(value) and looks_like_a_function(value)
+            is_function(value) and looks_like_a_function(value)
         ):
             found = True
             yield name, value

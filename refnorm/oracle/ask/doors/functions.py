@@ -33,7 +33,8 @@ class FunctionDoor:
     """A function, and how it is called: which parameter is what, how it is told to train, where results are.
 
     ``keys`` are the names in a dictionary of parameters or statistics that it takes, by what they stand for.
-    ``spread`` are the ranks of x for which parameters and statistics have that rank too: (1, C, 1, 1).
+    ``spread`` are the ranks of x for which parameters and statistics have that rank too: (1, C, 1, 1); of 2, (C, 1),
+    for x of shape (features, samples).
     """
 
     function: Callable[..., Any]
@@ -85,7 +86,7 @@ class FunctionDoor:
         arrays, settings = (x, *rest[:-2]), rest[-2:]
         rank = len(size_of(x) or ())
         if rank in self.spread:
-            shape = (1, -1, *[1] * (rank - 2))
+            shape = (-1, 1) if rank == 2 else (1, -1, *[1] * (rank - 2))
             arrays = (x, *(None if row is None else row.reshape(shape) for row in arrays[1:]))
         return dict(zip((*ARRAYS, *SETTINGS), (*arrays, *settings), strict=True))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
 from collections.abc import Callable
@@ -12,7 +13,13 @@ from refnorm.oracle.ask.doors.layers import FORWARD
 from refnorm.oracle.ask.doors.names import OTHER_NORMS, in_small, is_running, role_of
 
 INFERS = r"(?<![a-z])(infer(ence)?|test(ing)?|eval(uat(e|ion))?|predict(ion)?)(?![a-z])"
-BATCH_NORM = r"batch_?_?norm|(^|_)bn(_|\d|$)|norm|whiten|standardi[sz]e|normali[sz]"
+BATCH_NORM = r"batch_?_?norm|(^|_)bn(_|\d|$)|bn(\d+d)?$|norm|whiten|standardi[sz]e|normali[sz]"
+
+
+def is_function(value: Any) -> bool:
+    """Whether a value is a function, or one that a library has wrapped, as `jax.jit` and `jax.custom_vjp` do."""
+    wrapped = callable(value) and not isinstance(value, type) and inspect.isfunction(getattr(value, "__wrapped__", None))
+    return inspect.isroutine(value) or wrapped or isinstance(value, functools.partial)
 
 
 def looks_like_a_function(function: Callable[..., Any]) -> bool:

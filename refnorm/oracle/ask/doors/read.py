@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -23,6 +24,7 @@ from refnorm.oracle.ask.doors.through import Through
 from refnorm.oracle.ask.doors.variables import Equinox, Haiku, Keras, KerasTwo, Linen, read_variables
 from refnorm.oracle.ask.troubled import exhausted
 
+ROWS = r"\b[NBM]\s*,\s*[DCFKM]\b|(?i:\b(batch(_?size)?|samples|examples|rows)\b\s*,|\brows\b)"
 WHOLE = 0.9  # of a channel's values change where one does, but for those that rounding leaves as they were
 
 
@@ -56,7 +58,7 @@ def through_function(function: Callable[..., Any], scope: dict[str, Any]) -> Thr
     unbound = [p.name for p in bare.parameters if p.needed and p.role in ("", "dtype", "axis", "rank", "count", "std")]
     if unbound:
         raise NotReadable(f"it is not known what {', '.join(unbound)} {'is' if len(unbound) == 1 else 'are'}")
-    library, doors = _opened(_reading(bare), used_by(function, scope), spread=True)
+    library, doors = _opened(_reading(bare), used_by(function, scope), spread=True, columns=not by_rows(function))
     door = doors[min(doors)][0]
     if library.name == "numpy" and isinstance(
         door.forward(*probe(taken_shape(doors), library), 0.5, 2.0**-10, True)[0], list
@@ -67,12 +69,31 @@ def through_function(function: Callable[..., Any], scope: dict[str, Any]) -> Thr
 
 def taken_shape(doors: Doors) -> tuple[int, ...]:
     """Return a shape that the first of some doors takes."""
-    shape = next(s for s in SHAPES if len(s) == min(doors))
-    return shape if doors[min(doors)][1] == 1 else (shape[0], *shape[2:], shape[1])
+    return turned(next(s for s in SHAPES if len(s) == min(doors)), doors[min(doors)][1])
+
+
+def by_rows(thing: Any) -> bool:
+    """Whether the source of a function or class says that samples are rows: then (features, samples) is not tried."""
+    try:
+        return bool(re.search(ROWS, inspect.getsource(thing)))
+    except (OSError, TypeError):
+        return False
+
+
+def turned(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
+    """Return a shape with the channels, which are on axis 1, on another one."""
+    rest = [shape[0], *shape[2:]]
+    rest.insert(axis % len(shape), shape[1])
+    return tuple(rest)
+
+
+def elsewhere(doors: Doors) -> dict[int, int]:
+    """Return the axis that the channels are on, by rank of x, where it is not 1."""
+    return {rank: axis for rank, (_, axis) in doors.items() if axis != 1}
 
 
 def _reading(bare: FunctionDoor) -> Callable[..., FunctionDoor]:
-    def read(library: Library, shape: tuple[int, ...], spread: bool = False) -> FunctionDoor:
+    def read(library: Library, shape: tuple[int, ...], axis: int, spread: bool = False) -> FunctionDoor:
         ranks = frozenset([len(shape)] if spread else [])
         return read_function(replace(bare, spread=ranks), library, shape)
 
@@ -80,11 +101,16 @@ def _reading(bare: FunctionDoor) -> Callable[..., FunctionDoor]:
 
 
 def _opened(
-    read: Callable[..., Any], libraries: list[Library], last: bool = False, spread: bool = False
+    read: Callable[..., Any],
+    libraries: list[Library],
+    last: bool = False,
+    spread: bool = False,
+    columns: bool = False,
 ) -> tuple[Library, Doors]:
     """Return the first library whose arrays are taken, and by rank how, and where the channels are.
 
-    With ``spread``, parameters of shape (1, C, 1, 1) are tried where rows of them are not taken.
+    With ``spread``, parameters of shape (1, C, 1, 1) are tried where rows of them are not taken. With ``columns``, x of
+    shape (features, samples) is tried where statistics of the columns of (samples, features) are not taken.
 
     Raises
     ------
@@ -96,14 +122,18 @@ def _opened(
         doors: Doors = {}
         for shape in SHAPES:
             ways: list[tuple[int, dict[str, bool]]] = [(-1, {})] if last and len(shape) > 2 else [(1, {})]
+            rows = None
+            if len(shape) == 2 and columns:
+                ways += [*([(0, {"spread": True})] if spread else []), (0, {})]
             if len(shape) > 2 and not last:
                 first = any(axis == 1 for rank, (_, axis) in doors.items() if rank > 2)  # then in every rank
                 ways += [*([(1, {"spread": True})] if spread else []), *([] if first else [(-1, {})])]
             for axis, how in ways:
-                own = shape if axis == 1 else (shape[0], *shape[2:], shape[1])
+                own = turned(shape, axis)
                 try:
-                    door = read(library, own, **how)
-                    if len(shape) > 2 and not _keeps(door, library, own, axis, alone=2 not in doors):
+                    door = read(library, own, axis, **how)
+                    if not _keeps(door, library, own, axis, alone=2 not in doors):
+                        rows = door if len(shape) == 2 and axis == 1 else rows
                         continue
                 except Exception as error:  # of foreign code: another library, or rank, may do
                     if exhausted(error):
@@ -111,6 +141,11 @@ def _opened(
                     first_error = first_error or error
                     continue
                 doors[len(shape)] = door, axis
+                break
+            else:
+                if rows is not None:
+                    doors[2] = rows, 1  # statistics across channels: a fault, which is left to the judge
+            if doors.get(2, (None, 1))[1] == 0:
                 break
         if doors:
             return library, doors
@@ -130,7 +165,9 @@ def _keeps(door: Any, library: Library, shape: tuple[int, ...], axis: int, alone
     settings = (0.5, 2.0**-10, True)
     y, changed = (np.asarray(to_numpy(door.forward(v, *rest, *settings)[0])) for v in (x, library.own(other)))
     moved = np.moveaxis(y != changed, axis, 0)
-    if len(shape) in getattr(door, "spread", ()):
+    if len(shape) == 2 and axis == 1:
+        return not moved[1:].any()
+    if axis == 0 or len(shape) in getattr(door, "spread", ()):
         return bool(not moved[1:].any() and np.mean(moved[0]) > WHOLE)
     shared = moved[0].reshape(len(x), -1)[:, 1:].any()  # each place in a map alone is no batch norm of channels
     return bool(not moved[1:].any() and ((axis == 1 and alone) or shared))
@@ -164,9 +201,11 @@ def _function(doors: Doors, library: Library, partner: Any, scope: dict[str, Any
     if partner is not None:
         words += f"; gradients by {partner.__name__}"
     if spread:
-        words += f"; parameters of shape (1, C{', 1' * (min(spread) - 2)})" + (" and so on" if len(spread) > 1 else "")
+        words += "; parameters of shape " + ", ".join(
+            "(C, 1)" if rank == 2 else f"(1, C{', 1' * (rank - 2)})" for rank in sorted(spread)
+        )
     return finished(
-        door, engine, library, words, [r for r, (_, axis) in doors.items() if axis == -1], infers, statistics, roles
+        door, engine, library, words, elsewhere(doors), infers, statistics, roles
     )
 
 
@@ -175,10 +214,12 @@ def through_layer(thing: Any, scope: dict[str, Any]) -> Through:
     kind = thing if isinstance(thing, type) else type(thing)
     if (special := special_kind(kind)) is not None:
         library, doors = _opened(
-            lambda library, own: read_variables(thing, special, library, own), [LIBRARIES[special.name]()]
+            lambda library, own, _: read_variables(thing, special, library, own), [LIBRARIES[special.name]()]
         )
         return _variables(doors, library, special)
-    library, doors = _opened(lambda library, own: read_layer(thing, library, own), used_by(kind, scope))
+    library, doors = _opened(
+        lambda library, own, axis: read_layer(thing, library, own, axis), used_by(kind, scope), columns=not by_rows(kind)
+    )
     return _layer(doors, library, kind)
 
 
@@ -203,13 +244,12 @@ def _variables(doors: Doors, library: Library, special: Any) -> Through:
     names = ", ".join(str(way[-1]) for _, way in door.names)
     words = f"{special.reading}: {names or 'nothing kept'}" + (f"; {door.mode}" if str(door.mode) else "")
     statistics = {"mean", "var"} <= door.roles
-    last = [r for r, (_, axis) in doors.items() if axis == -1]
     engine = engine_of(door, library, by_hand=False)
-    return finished(door, engine, library, words, last, statistics, statistics, door.roles, special.convention)
+    return finished(door, engine, library, words, elsewhere(doors), statistics, statistics, door.roles, special.convention)
 
 
 def _layer(doors: Doors, library: Library, kind: type) -> Through:
-    door = doors[min(doors)][0]
+    door = replace(doors[min(doors)][0], at=elsewhere(doors))
     module = is_torch_module(kind)
     by_hand = bool(door.back) and not module
     engine = engine_of(door, library, by_hand)
@@ -226,8 +266,7 @@ def _layer(doors: Doors, library: Library, kind: type) -> Through:
         words += f"; {door.mode}"
     if by_hand:
         words += f"; gradients by .{door.back}()"
-    last = [r for r, (_, axis) in doors.items() if axis == -1]
-    return finished(door, engine, library, words, last, statistics, statistics, door.roles, "torch" if module else "")
+    return finished(door, engine, library, words, elsewhere(doors), statistics, statistics, door.roles, "torch" if module else "")
 
 
 def is_torch_module(kind: type) -> bool:
@@ -263,7 +302,7 @@ def through_declared(declared: Declared, scope: dict[str, Any]) -> Through:
             thing = with_fixed(thing, declared.fixed)
         kind = declared.thing if isinstance(declared.thing, type) else type(declared.thing)
         library, doors = _opened(
-            lambda library, own: read_layer(thing, library, own, declared.state, takes), used_by(kind, scope), last
+            lambda library, own, axis: read_layer(thing, library, own, axis, declared.state, takes), used_by(kind, scope), last
         )
         return _layer(doors, library, kind)
     bare = FunctionDoor(with_fixed(thing, declared.fixed), parameters_of(thing))

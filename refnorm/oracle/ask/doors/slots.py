@@ -123,6 +123,9 @@ def _kept(
                 yield from _kept(value, channels, here, depth - 1)
         elif channels in (None, int(np.prod(shape))) and 0 < len(shape) <= 5:
             yield Slot(here), name, opened
+            inner = None if opened is value else getattr(value, "grad", None)
+            if size_of(inner) == shape:
+                yield Slot((*here, ("attribute", "grad"))), "grad", inner
 
 
 def _own(value: Any) -> bool:
