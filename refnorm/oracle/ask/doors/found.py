@@ -10,7 +10,7 @@ from typing import Any
 
 from refnorm.oracle.ask.doors.binding import NotReadable, parameters_of
 from refnorm.oracle.ask.doors.declared import Declared
-from refnorm.oracle.ask.doors.looks import is_function, looks_like_a_function, looks_like_a_layer
+from refnorm.oracle.ask.doors.looks import is_function, methods_in, looks_like_a_function, looks_like_a_layer
 from refnorm.oracle.ask.doors.names import other_norms
 from refnorm.oracle.ask.doors.read import read_thing
 from refnorm.oracle.ask.troubled import exhausted, where_of
@@ -30,7 +30,11 @@ def candidates_in(module: ModuleType) -> Iterator[tuple[str, Any]]:
     own = {name: value for name, value in scope.items() if getattr(value, "__module__", None) == module.__name__}
     found = False
     for name, value in own.items():
-        if (isinstance(value, type) and looks_like_a_layer(value)) or (
+        if isinstance(value, type) and (methods := methods_in(value)):
+            found = True
+            made = _instance(value)
+            yield from ((f"{name}.{method}", getattr(made, method)) for method in methods)
+        elif (isinstance(value, type) and looks_like_a_layer(value)) or (
             is_function(value) and looks_like_a_function(value)
         ):
             found = True
@@ -40,6 +44,14 @@ def candidates_in(module: ModuleType) -> Iterator[tuple[str, Any]]:
             known = isinstance(value, type | ModuleType) or inspect.isroutine(value)
             if not known and looks_like_a_layer(type(value)):
                 yield name, value
+
+
+def _instance(kind: type) -> Any:
+    """Return an object of a class: made without arguments, or, where it needs some, not made up at all."""
+    try:
+        return kind()
+    except Exception:  # of foreign code
+        return kind.__new__(kind)
 
 
 def read_all(target: Any) -> tuple[dict[str, Any], tuple[str, ...]]:

@@ -19,6 +19,7 @@ from refnorm.oracle.ask.doors.binding import (
     best_of,
     gradients_in,
     probe,
+    which,
 )
 from refnorm.oracle.ask.doors.leaves import Way, flat, found_at, leaves, of_shape, size_of
 from refnorm.oracle.ask.doors.libraries import Library
@@ -102,6 +103,8 @@ class FunctionDoor:
                 )
             elif self.mode.where == "argument" and p.name == self.mode.name:
                 said[p.name] = self.mode.value(training)
+            elif p.role == "which" and p.needed:
+                said[p.name] = which(p.name)
             elif p.role in given and not (given[p.role] is None and not p.needed):
                 said[p.name] = given[p.role]
         return said

@@ -11,16 +11,22 @@ from typing import Any
 
 import numpy as np
 
-from refnorm.oracle.ask.doors.binding import Parameter, gradients_in, parameters_of
+from refnorm.oracle.ask.doors.binding import Parameter, gradients_in, parameters_of, which
 from refnorm.oracle.ask.doors.leaves import Way, found_at, of_shape, size_of
 from refnorm.oracle.ask.doors.libraries import Library, to_numpy
 from refnorm.oracle.ask.doors.modes import ALWAYS, Mode
 from refnorm.oracle.ask.doors.names import gradient_of, in_small, is_size, role_of
 from refnorm.oracle.ask.doors.slots import Slot, own_slots
 
-FORWARD = ("forward", "__call__", "forward_pass", "call", "fprop", "apply", "forward_propagation", "propagate", "fwd")
+FORWARD = (
+    "forward", "__call__", "forward_pass", "call", "fprop", "apply",
+    "forward_propagation", "propagate", "fwd", "fit_transform",
+)
 BACKWARD = ("backward", "backward_pass", "bprop", "back", "backprop", "backward_propagation", "bwd", "grad")
-INFER = ("infer", "inference", "predict", "forward_inference", "forward_test", "forward_eval", "evaluate", "test")
+INFER = (
+    "infer", "inference", "predict", "forward_inference", "forward_test", "forward_eval",
+    "evaluate", "test", "transform",
+)
 OUTPUTS = ("output", "outputs", "out", "y", "result", "activation", "activations", "a")
 SETUP = (
     "initialize",
@@ -73,6 +79,7 @@ class LayerDoor:
     recorded: bool = False
     named: tuple[tuple[str, str], ...] = ()
     rate: str = ""
+    placed: tuple[str, ...] = ()
     at: Mapping[int, int] = field(default_factory=dict)
 
     @property
@@ -123,7 +130,7 @@ class LayerDoor:
                     from flax import nnx
 
                     said[p.name] = nnx.Rngs(0)
-            layer = self.make(**said)
+            layer = self._instance(said)
         for role in ("eps", "momentum"):
             name = self.setting(role)
             if name and name != "constructor" and given.get(role) is not None:
@@ -133,6 +140,16 @@ class LayerDoor:
         if hasattr(layer, "to") and hasattr(layer, "state_dict") and given.get("x") is not None:
             layer.to(given["x"].dtype)
         return layer
+
+    def _instance(self, said: dict[str, Any]) -> Any:
+        """Call the constructor; sizes, as in ``layer_sizes``, may be a list of them."""
+        try:
+            return self.make(**said)
+        except TypeError:
+            sizes = {p.name for p in self.constructor if p.role == "size" and p.name.endswith("s")}
+            if not sizes:
+                raise
+            return self.make(**{name: [v] if name in sizes else v for name, v in said.items()})
 
     def _set_up(self, layer: Any, shape: tuple[int, ...]) -> None:
         """Call what initialises a layer that is not ready when it is made."""
@@ -174,6 +191,8 @@ class LayerDoor:
 
     def fill(self, layer: Any, given: dict[str, Any], training: bool) -> None:
         """Put parameters and statistics into a layer; one that makes them when it is called is called first."""
+        for role in self.placed:
+            self.slots[role].set(layer, given[role])
         if any(size_of(slot.get(layer)) is None for role, slot in self.slots.items() if given[role] is not None):
             self.called(layer, given["x"], True)
         for role, slot in self.slots.items():
@@ -181,7 +200,7 @@ class LayerDoor:
 
     def called(self, layer: Any, x: Any, training: bool) -> Any:
         """Call a layer, and tell it whether it trains."""
-        said: dict[str, Any] = {}
+        said: dict[str, Any] = {p.name: which(p.name) for p in self.parameters if p.role == "which" and p.needed}
         if self.mode.where == "argument":
             said[self.mode.name] = self.mode.value(training)
         elif self.mode.where == "switch":

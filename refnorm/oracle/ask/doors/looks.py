@@ -13,6 +13,7 @@ from refnorm.oracle.ask.doors.layers import FORWARD
 from refnorm.oracle.ask.doors.names import OTHER_NORMS, in_small, is_running, role_of
 
 INFERS = r"(?<![a-z])(infer(ence)?|test(ing)?|eval(uat(e|ion))?|predict(ion)?)(?![a-z])"
+NAMED = r"batch_?_?norm|(^|_)bn(_|\d|$)"
 BATCH_NORM = r"batch_?_?norm|(^|_)bn(_|\d|$)|bn(\d+d)?$|norm|whiten|standardi[sz]e|normali[sz]"
 
 
@@ -22,13 +23,13 @@ def is_function(value: Any) -> bool:
     return inspect.isroutine(value) or wrapped or isinstance(value, functools.partial)
 
 
-def looks_like_a_function(function: Callable[..., Any]) -> bool:
+def looks_like_a_function(function: Callable[..., Any], name: str = "") -> bool:
     """Whether a function's name and parameters are those of a batch normalization's forward."""
     try:
         parameters = parameters_of(function)
     except NotReadable:
         return False
-    name = in_small(getattr(function, "__name__", ""))
+    name = in_small(name or getattr(function, "__name__", ""))
     roles = {p.role for p in parameters}
     if (
         re.search(OTHER_NORMS, name)
@@ -51,7 +52,9 @@ def looks_like_a_layer(kind: type) -> bool:
     name = in_small(kind.__name__)
     if re.search(OTHER_NORMS, name) or issubclass(kind, BaseException):
         return False
-    if not any(callable(getattr(kind, n, None)) for n in FORWARD if n != "__call__" or "__call__" in vars(kind)):
+    named = bool(re.search(r"batch|bn", name))  # what scales a data set has the methods of scikit-learn, too
+    ways = [n for n in FORWARD if (n != "__call__" or "__call__" in vars(kind)) and (n != "fit_transform" or named)]
+    if not any(callable(getattr(kind, n, None)) for n in ways):
         return False
     inside: set[str] = set()
     for method in vars(kind).values():
@@ -60,6 +63,14 @@ def looks_like_a_layer(kind: type) -> bool:
             role_of(n) for n in getattr(code, "co_names", ()) if is_running(n) or role_of(n) in ("gamma", "beta")
         }
     return bool(re.search(BATCH_NORM, name)) or {"mean", "var"} <= inside or {"gamma", "beta"} <= inside
+
+
+def methods_in(kind: type) -> list[str]:
+    """Return the methods of a class, such as a network, that are the forward of a batch normalization by their name."""
+    if re.search(BATCH_NORM, in_small(kind.__name__)):
+        return []
+    own = [n for n, v in vars(kind).items() if inspect.isfunction(v) and re.search(NAMED, in_small(n))]
+    return [n for n in own if looks_like_a_function(functools.partial(getattr(kind, n), None), n)]
 
 
 def inference_of_training(name: str) -> str | None:

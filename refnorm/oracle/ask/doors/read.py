@@ -18,7 +18,7 @@ from refnorm.oracle.ask.doors.derived import SHAPES, Doors, engine_of, finished
 from refnorm.oracle.ask.doors.functions import FunctionDoor, read_function
 from refnorm.oracle.ask.doors.layers import makes
 from refnorm.oracle.ask.doors.libraries import LIBRARIES, Library, lists, to_numpy, used_by
-from refnorm.oracle.ask.doors.looks import backward_of, looks_like_a_function, partner_for_inference
+from refnorm.oracle.ask.doors.looks import backward_of, is_function, looks_like_a_function, partner_for_inference
 from refnorm.oracle.ask.doors.read_layer import read_layer
 from refnorm.oracle.ask.doors.through import Through
 from refnorm.oracle.ask.doors.variables import Equinox, Haiku, Keras, KerasTwo, Linen, read_variables
@@ -32,6 +32,8 @@ def read_thing(thing: Any, scope: dict[str, Any]) -> Through:
     """Read one thing: a function, a class, an instance, or what is declared."""
     if isinstance(thing, Declared):
         return through_declared(thing, scope)
+    if inspect.ismethod(thing):
+        scope = scope | {n: getattr(thing.__self__, n) for n, v in vars(type(thing.__self__)).items() if callable(v)}
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(thing, type) and issubclass(thing, torch.autograd.Function):
         return through_autograd(thing, scope)
@@ -46,7 +48,7 @@ def read_thing(thing: Any, scope: dict[str, Any]) -> Through:
     ):
         return through_layer(thing, scope)
     if not isinstance(thing, type) and (
-        inspect.isroutine(thing) or type(thing).__name__ in ("PjitFunction", "partial")
+        is_function(thing)
     ):
         return through_function(thing, scope)
     return through_layer(thing, scope)

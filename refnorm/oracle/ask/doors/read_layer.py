@@ -27,7 +27,7 @@ from refnorm.oracle.ask.doors.leaves import flat
 from refnorm.oracle.ask.doors.libraries import Library
 from refnorm.oracle.ask.doors.modes import Mode, modes_of
 from refnorm.oracle.ask.doors.names import gradient_of, is_running, is_size, role_of
-from refnorm.oracle.ask.doors.slots import Slot, found_slots, kept
+from refnorm.oracle.ask.doors.slots import ROLES, Slot, found_slots, kept
 
 
 def read_layer(
@@ -142,7 +142,8 @@ def _learned(door: LayerDoor, shape: tuple[int, ...]) -> tuple[LayerDoor, int]:
     given = _given(door, shape)
     layer = door.made(given, shape)
     slots = found_slots(layer, CHANNELS)
-    result = door.called(layer, given["x"], True)
+    placed, result = _first_call(door, layer, given)
+    slots, door = slots | placed, replace(door, placed=tuple(placed))
     slots = slots if {"gamma", "mean"} <= set(slots) else found_slots(layer, CHANNELS) | slots
     for role, name in door.named:
         slots |= {ALSO.get(role, role): slot for slot, own, _ in kept(layer, CHANNELS) if own == name}
@@ -158,6 +159,20 @@ def _learned(door: LayerDoor, shape: tuple[int, ...]) -> tuple[LayerDoor, int]:
         if score < FULL and not is_running(slots["mean"].name) and not _moves(door, shape):
             door = replace(door, slots={role: slot for role, slot in slots.items() if role not in ("mean", "var")})
     return replace(door, **_backward(door, shape)), score
+
+
+def _first_call(door: LayerDoor, layer: Any, given: dict[str, Any]) -> tuple[dict[str, Slot], Any]:
+    """Call a layer; a parameter that it has not been given yet, as by a setter, is put where it is looked for."""
+    placed: dict[str, Slot] = {}
+    while True:
+        try:
+            return placed, door.called(layer, given["x"], True)
+        except AttributeError as error:
+            role = role_of(error.name or "")
+            if error.obj is not layer or role not in ROLES or role in placed:
+                raise
+            placed[role] = Slot((("attribute", error.name),))
+            placed[role].set(layer, given[role])
 
 
 def _paired(slots: dict[str, Slot], layer: Any) -> dict[str, Slot]:

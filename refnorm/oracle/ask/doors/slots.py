@@ -19,6 +19,9 @@ INNER = ("_modules",)
 SETTERS = ("set_value", "assign")  # of a framework's variable
 WRAPPED = ("value", "data")  # where a variable of a framework, or of people's own making, keeps its array
 DEPTH = 3
+PAIRS = {  # what two arrays in a list are, by what it stands for
+    "params": ("gamma", "beta"), "grads": ("dgamma", "dbeta"), "state": ("running_mean", "running_var"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class Slot:
     @property
     def name(self) -> str:
         """The last name on the way that is no dictionary of torch's."""
-        return str(self.way[-1][1])
+        return str(next(step for _, step in reversed(self.way) if isinstance(step, str)))
 
     def holder(self, layer: Any) -> Any:
         """Return what holds the array."""
@@ -104,16 +107,9 @@ def _kept(
 ) -> Iterator[tuple[Slot, str, Any]]:
     if depth == 0:
         return
-    if isinstance(holder, dict):
-        items = [("key", name, value) for name, value in holder.items() if isinstance(name, str)]
-    else:
-        items = [("attribute", name, value) for name, value in getattr(holder, "__dict__", {}).items()]
-        for name in getattr(type(holder), "__slots__", ()):
-            if hasattr(holder, name):
-                items.append(("attribute", name, getattr(holder, name)))
-    for kind, name, value in items:
-        here = (*way, (kind, name))
-        if isinstance(value, dict):
+    for kind, step, name, value in _members(holder, str(way[-1][1]) if way else ""):
+        here = (*way, (kind, step))
+        if isinstance(value, dict) or (isinstance(value, list) and _named(name, value)):
             yield from _kept(value, channels, here, depth - (name not in (*DICTIONARIES, *INNER)))
             continue
         opened = _opened(value)
@@ -126,6 +122,34 @@ def _kept(
             inner = None if opened is value else getattr(value, "grad", None)
             if size_of(inner) == shape:
                 yield Slot((*here, ("attribute", "grad"))), "grad", inner
+
+
+def _members(holder: Any, own: str) -> Iterator[tuple[str, Any, str, Any]]:
+    """Yield what is in a dictionary, a list or an object: which kind of step leads there, the step, a name, the value.
+
+    ``own`` is the name of the holder.
+    """
+    if isinstance(holder, dict):
+        yield from (("key", name, name, value) for name, value in holder.items() if isinstance(name, str))
+    elif isinstance(holder, list):
+        yield from (("key", k, name, holder[k]) for k, name in enumerate(_named(own, holder)))
+    else:
+        yield from (("attribute", name, name, value) for name, value in getattr(holder, "__dict__", {}).items())
+        for name in getattr(type(holder), "__slots__", ()):
+            if hasattr(holder, name):
+                yield "attribute", name, name, getattr(holder, name)
+
+
+def _named(name: str, value: list[Any]) -> tuple[str, ...]:
+    """Return names for what is in a list of arrays: its own, of one per layer; of two, by what the list stands for."""
+    if not any(size_of(v) for v in value):
+        return ()
+    if role_of(name) in ROLES or gradient_of(name) in ROLES:
+        return (name,) * len(value)
+    if len(value) != len(PAIRS["params"]):
+        return ()
+    pair = "grads" if "grad" in name.lower() else "state" if is_running(name) else role_of(name)
+    return PAIRS.get(pair, ())
 
 
 def _own(value: Any) -> bool:
