@@ -26,41 +26,6 @@ class NotReadable(Exception):
     """Something that cannot be called as a batch normalization; the text says what was tried, and what happened."""
 
 
-class Asked(dict[str, Any]):
-    """A dictionary that answers to any key by what it stands for, and remembers which were asked for and written."""
-
-    def __init__(self, values: dict[str, Any]) -> None:
-        super().__init__()
-        self.values_by_role, self.keys_by_role = values, dict[str, str]()
-
-    def _role(self, key: str) -> str:
-        role = role_of(key)
-        if role in self.values_by_role:
-            self.keys_by_role.setdefault(role, key)
-            return role
-        return ""
-
-    def __missing__(self, key: str) -> Any:
-        if role := self._role(key):
-            return self.values_by_role[role]
-        raise KeyError(key)
-
-    def __contains__(self, key: object) -> bool:
-        return super().__contains__(key) or (isinstance(key, str) and bool(self._role(key)))
-
-    def get(self, key: str, default: Any = None) -> Any:
-        """Return the value of a key, or of what it stands for."""
-        return self[key] if key in self else default  # noqa: SIM401 - this is that method
-
-    def setdefault(self, key: str, default: Any = None) -> Any:
-        """Return the value of a key, or of what it stands for."""
-        return self[key] if key in self else super().setdefault(key, default)
-
-    def pop(self, key: str, *default: Any) -> Any:
-        """Return the value of a key, or of what it stands for."""
-        return self[key] if key in self else super().pop(key, *default)
-
-
 @dataclass(frozen=True)
 class Parameter:
     """One parameter of a function: its name, what it stands for, and whether it must be given."""

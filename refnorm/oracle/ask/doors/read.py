@@ -56,7 +56,7 @@ def read_thing(thing: Any, scope: dict[str, Any]) -> Through:
 
 def through_function(function: Callable[..., Any], scope: dict[str, Any]) -> Through:
     """Read a function, with the backward that stands beside it."""
-    bare = FunctionDoor(function, parameters_of(function))
+    bare = FunctionDoor(function, holding(parameters_of(function)))
     unbound = [p.name for p in bare.parameters if p.needed and p.role in ("", "dtype", "axis", "rank", "count", "std")]
     if unbound:
         raise NotReadable(f"it is not known what {', '.join(unbound)} {'is' if len(unbound) == 1 else 'are'}")
@@ -67,6 +67,14 @@ def through_function(function: Callable[..., Any], scope: dict[str, Any]) -> Thr
     ):
         library = lists()
     return _function(doors, library, backward_of(function, scope), scope)
+
+
+def holding(parameters: tuple[Parameter, ...]) -> tuple[Parameter, ...]:
+    """Return a function's parameters; where none of them is gamma, one of an unknown name may hold it."""
+    if {"gamma", "beta", "params", "state"} & {p.role for p in parameters}:
+        return parameters
+    known = [k for k, p in enumerate(parameters) if p.needed and p.role in ("", "which")]
+    return tuple(replace(p, role="params") if known[:1] == [k] else p for k, p in enumerate(parameters))
 
 
 def taken_shape(doors: Doors) -> tuple[int, ...]:

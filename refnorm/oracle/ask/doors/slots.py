@@ -33,7 +33,8 @@ class Slot:
     @property
     def name(self) -> str:
         """The last name on the way that is no dictionary of torch's."""
-        return str(next(step for _, step in reversed(self.way) if isinstance(step, str)))
+        names = [step for _, step in self.way if isinstance(step, str)]
+        return names[-1] if names[-1] == self.way[-1][1] else f"{names[-1]}[{self.way[-1][1]}]"
 
     def holder(self, layer: Any) -> Any:
         """Return what holds the array."""
