@@ -123,8 +123,10 @@ def _fields(kind: Any) -> Form | None:
     """Return how a NamedTuple or a dataclass is made; None of anything else."""
     if not isinstance(kind, type):
         return None
-    names = getattr(kind, "_fields", None) or [f.name for f in dataclasses.fields(kind) if f.init] if (
-        hasattr(kind, "_fields") or dataclasses.is_dataclass(kind)
-    ) else []
+    names = (
+        getattr(kind, "_fields", None) or [f.name for f in dataclasses.fields(kind) if f.init]
+        if (hasattr(kind, "_fields") or dataclasses.is_dataclass(kind))
+        else []
+    )
     keys = {role_of(n): n for n in reversed(list(names)) if role_of(n) in (*ARRAYS, "eps", "momentum")}
     return Form(keys, lambda parts: kind(**parts)) if set(keys) & set(ARRAYS) else None

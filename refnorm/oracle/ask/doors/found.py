@@ -10,7 +10,7 @@ from typing import Any
 
 from refnorm.oracle.ask.doors.binding import NotReadable, parameters_of
 from refnorm.oracle.ask.doors.declared import Declared
-from refnorm.oracle.ask.doors.looks import is_function, methods_in, looks_like_a_function, looks_like_a_layer
+from refnorm.oracle.ask.doors.looks import is_function, looks_like_a_function, looks_like_a_layer, methods_in
 from refnorm.oracle.ask.doors.names import other_norms
 from refnorm.oracle.ask.doors.read import read_thing
 from refnorm.oracle.ask.troubled import exhausted, where_of

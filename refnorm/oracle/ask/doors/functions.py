@@ -169,7 +169,11 @@ def read_function(door: FunctionDoor, library: Library, shape: tuple[int, ...]) 
     """
     has = {p.role for p in door.parameters}
     return best_of(
-        ((mode, forms) for forms in forms_of(door.function, door.parameters) for mode in candidate_modes(door, library)),
+        (
+            (mode, forms)
+            for forms in forms_of(door.function, door.parameters)
+            for mode in candidate_modes(door, library)
+        ),
         lambda way: _learned(replace(door, mode=way[0], forms=way[1]), library, shape, has),
         "it cannot be called",
     )

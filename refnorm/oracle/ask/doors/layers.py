@@ -19,13 +19,28 @@ from refnorm.oracle.ask.doors.names import gradient_of, in_small, is_size, role_
 from refnorm.oracle.ask.doors.slots import Slot, own_slots
 
 FORWARD = (
-    "forward", "__call__", "forward_pass", "call", "fprop", "apply",
-    "forward_propagation", "propagate", "fwd", "fit_transform",
+    "forward",
+    "__call__",
+    "forward_pass",
+    "call",
+    "fprop",
+    "apply",
+    "forward_propagation",
+    "propagate",
+    "fwd",
+    "fit_transform",
 )
 BACKWARD = ("backward", "backward_pass", "bprop", "back", "backprop", "backward_propagation", "bwd", "grad")
 INFER = (
-    "infer", "inference", "predict", "forward_inference", "forward_test", "forward_eval",
-    "evaluate", "test", "transform",
+    "infer",
+    "inference",
+    "predict",
+    "forward_inference",
+    "forward_test",
+    "forward_eval",
+    "evaluate",
+    "test",
+    "transform",
 )
 OUTPUTS = ("output", "outputs", "out", "y", "result", "activation", "activations", "a")
 SETUP = (
@@ -120,7 +135,9 @@ class LayerDoor:
                         said[p.name] = given.get(p.role)
                 elif p.role == "rank":
                     said[p.name] = len(shape)
-                elif p.role == "affine" and "gamma" in self.slots and all(given.get(r) is None for r in flagged(p.name)):
+                elif (
+                    p.role == "affine" and "gamma" in self.slots and all(given.get(r) is None for r in flagged(p.name))
+                ):
                     said[p.name] = False
                 elif p.role == "optimizer" and p.needed:
                     said[p.name] = Recorder()
@@ -231,7 +248,6 @@ class LayerDoor:
         if self.gradients:
             dgamma, dbeta = (self.gradients[r].get(layer) if r in self.gradients else None for r in ("gamma", "beta"))
         return dx, row(dgamma), row(dbeta)
-
 
     def at_rate(self, value: float) -> dict[str, float]:
         """Return the rate at which a backward learns, where it asks for one."""

@@ -19,7 +19,9 @@ BATCH_NORM = r"batch_?_?norm|(^|_)bn(_|\d|$)|bn(\d+d)?$|norm|whiten|standardi[sz
 
 def is_function(value: Any) -> bool:
     """Whether a value is a function, or one that a library has wrapped, as `jax.jit` and `jax.custom_vjp` do."""
-    wrapped = callable(value) and not isinstance(value, type) and inspect.isfunction(getattr(value, "__wrapped__", None))
+    wrapped = (
+        callable(value) and not isinstance(value, type) and inspect.isfunction(getattr(value, "__wrapped__", None))
+    )
     return inspect.isroutine(value) or wrapped or isinstance(value, functools.partial)
 
 
