@@ -63,7 +63,7 @@ def parameters_of(function: Callable[..., Any], first: str = "x") -> tuple[Param
         seen.add(found[k].role)
     if first and found and not any(p.role == first for p in found) and len(found[0].name) == 1 and found[0].needed:
         found[0] = replace(found[0], role=first)  # whatever letter it is
-    if not any(p.role == first for p in found):
+    if first and not any(p.role == first for p in found):
         free = [k for k, p in enumerate(found) if (not p.role or p.role in ("x", "dtype", "std")) and p.needed]
         if not free:
             free = [k for k, p in enumerate(found[:1]) if p.needed and first == "dy"]

@@ -10,7 +10,13 @@ from typing import Any
 
 from refnorm.oracle.ask.doors.binding import NotReadable, parameters_of
 from refnorm.oracle.ask.doors.declared import Declared
-from refnorm.oracle.ask.doors.looks import is_function, looks_like_a_function, looks_like_a_layer, methods_in
+from refnorm.oracle.ask.doors.looks import (
+    is_function,
+    looks_like_a_function,
+    looks_like_a_layer,
+    looks_like_a_maker,
+    methods_in,
+)
 from refnorm.oracle.ask.doors.names import other_norms
 from refnorm.oracle.ask.doors.read import read_thing
 from refnorm.oracle.ask.troubled import exhausted, where_of
@@ -35,10 +41,15 @@ def candidates_in(module: ModuleType) -> Iterator[tuple[str, Any]]:
             made = _instance(value)
             yield from ((f"{name}.{method}", getattr(made, method)) for method in methods)
         elif (isinstance(value, type) and looks_like_a_layer(value)) or (
-            is_function(value) and looks_like_a_function(value)
+            is_function(value) and (looks_like_a_function(value) or looks_like_a_maker(value))
         ):
             found = True
             yield name, value
+    if not found:
+        for name, value in own.items():
+            if is_function(value) and looks_like_a_function(value, alone=True):
+                found = True
+                yield name, value
     if not found:
         for name, value in scope.items():
             known = isinstance(value, type | ModuleType) or inspect.isroutine(value)

@@ -16,6 +16,7 @@ from refnorm.oracle.ask.doors.leaves import Way, found_at, of_shape, size_of
 from refnorm.oracle.ask.doors.libraries import Library, to_numpy
 from refnorm.oracle.ask.doors.modes import ALWAYS, Mode
 from refnorm.oracle.ask.doors.names import gradient_of, in_small, is_size, role_of
+from refnorm.oracle.ask.doors.remembering import as_layer
 from refnorm.oracle.ask.doors.slots import Slot, own_slots
 
 FORWARD = (
@@ -161,7 +162,7 @@ class LayerDoor:
     def _instance(self, said: dict[str, Any]) -> Any:
         """Call the constructor; sizes, as in ``layer_sizes``, may be a list of them."""
         try:
-            return self.make(**said)
+            return as_layer(self.make(**said))
         except TypeError:
             sizes = {p.name for p in self.constructor if p.role == "size" and p.name.endswith("s")}
             if not sizes:

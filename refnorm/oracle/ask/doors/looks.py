@@ -6,6 +6,7 @@ import functools
 import inspect
 import re
 from collections.abc import Callable
+from types import CodeType
 from typing import Any
 
 from refnorm.oracle.ask.doors.binding import NotReadable, parameters_of
@@ -25,8 +26,11 @@ def is_function(value: Any) -> bool:
     return inspect.isroutine(value) or wrapped or isinstance(value, functools.partial)
 
 
-def looks_like_a_function(function: Callable[..., Any], name: str = "") -> bool:
-    """Whether a function's name and parameters are those of a batch normalization's forward."""
+def looks_like_a_function(function: Callable[..., Any], name: str = "", alone: bool = False) -> bool:
+    """Whether a function's name and parameters are those of a batch normalization's forward.
+
+    That of an inference is none, but where it stands ``alone``.
+    """
     try:
         parameters = parameters_of(function)
     except NotReadable:
@@ -35,7 +39,7 @@ def looks_like_a_function(function: Callable[..., Any], name: str = "") -> bool:
     roles = {p.role for p in parameters}
     if (
         re.search(OTHER_NORMS, name)
-        or (inference_of_training(name) is not None)
+        or (inference_of_training(name) is not None and not alone)
         or re.search(r"back(ward|prop)?|bwd|(^|_)d(_|$)|grad(?!_enabled)", name)
     ):
         return False
@@ -47,6 +51,17 @@ def looks_like_a_function(function: Callable[..., Any], name: str = "") -> bool:
         or (named and telling >= 1)
         or (named and "batch" in name and len(roles) < 4)
     )
+
+
+def looks_like_a_maker(function: Any) -> bool:
+    """Whether a function makes others, and is named after batch normalization: it holds their code, and takes no x."""
+    code, name = getattr(function, "__code__", None), in_small(getattr(function, "__name__", ""))
+    inner = any(
+        isinstance(constant, CodeType) and constant.co_name[0] != "<" for constant in getattr(code, "co_consts", ())
+    )
+    if not inner or not re.search(NAMED, name) or re.search(r"test_|check|compare|demo|plot|train_|main|bench", name):
+        return False
+    return not any(p.role == "x" for p in parameters_of(function, first=""))
 
 
 def looks_like_a_layer(kind: type) -> bool:

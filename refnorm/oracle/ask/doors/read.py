@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -11,15 +12,20 @@ from typing import Any
 
 from refnorm.oracle.ask.doors.binding import NotReadable, Parameter, parameters_of, probe
 from refnorm.oracle.ask.doors.declared import Declared
-from refnorm.oracle.ask.doors.derived import Doors, engine_of, finished
+from refnorm.oracle.ask.doors.derived import Doors, engine_of, finished, only_infers
 from refnorm.oracle.ask.doors.functions import FunctionDoor, read_function
 from refnorm.oracle.ask.doors.layers import makes
 from refnorm.oracle.ask.doors.libraries import LIBRARIES, Library, lists, used_by
 from refnorm.oracle.ask.doors.looks import backward_of, is_function, looks_like_a_function, partner_for_inference
-from refnorm.oracle.ask.doors.read_layer import read_layer
+from refnorm.oracle.ask.doors.modes import ALWAYS
+from refnorm.oracle.ask.doors.names import in_small
+from refnorm.oracle.ask.doors.read_layer import read_layer, switches_of
+from refnorm.oracle.ask.doors.remembering import memory_of, remembering
 from refnorm.oracle.ask.doors.taken import by_rows, elsewhere, opened, taken_shape
 from refnorm.oracle.ask.doors.through import Through
 from refnorm.oracle.ask.doors.variables import Equinox, Haiku, Keras, KerasTwo, Linen, read_variables
+
+FROZEN = r"froz|freez|fixed|infer|eval(?!uat)"
 
 
 def read_thing(thing: Any, scope: dict[str, Any]) -> Through:
@@ -48,7 +54,13 @@ def read_thing(thing: Any, scope: dict[str, Any]) -> Through:
 
 def through_function(function: Callable[..., Any], scope: dict[str, Any]) -> Through:
     """Read a function, with the backward that stands beside it."""
-    bare = FunctionDoor(function, holding(parameters_of(function)))
+    parameters = holding(parameters_of(function))
+    names = memory_of(function) if not {p.role for p in parameters} & {"mean", "var", "state"} else []
+    if names:
+        read = through_layer(remembering(function, parameters, names), scope)
+        read.reading = read.reading.replace("read as a layer", "read as a function that remembers, as a layer does", 1)
+        return read
+    bare = FunctionDoor(function, parameters)
     unbound = [p.name for p in bare.parameters if p.needed and p.role in ("", "dtype", "axis", "rank", "count", "std")]
     if unbound:
         raise NotReadable(f"it is not known what {', '.join(unbound)} {'is' if len(unbound) == 1 else 'are'}")
@@ -88,7 +100,11 @@ def _function(doors: Doors, library: Library, partner: Any, scope: dict[str, Any
         door = replace(door, inference=inference, inference_parameters=parameters_of(inference))
     roles = door.roles
     statistics = door.mean is not None or door.var is not None
-    infers = inference is not None or (bool({"mean", "var"} & roles) and str(door.mode) != "")
+    told = {"training", "inference", "mode", "momentum", "state", "track"} & {p.role for p in door.parameters}
+    trains = inference is not None or bool(told) or not only_infers(door, library, taken_shape(doors))
+    if not trains:
+        door = replace(door, mode=ALWAYS)
+    infers = inference is not None or not trains or (bool({"mean", "var"} & roles) and str(door.mode) != "")
     engine = engine_of(door, library, by_hand=partner is not None)
     words = (
         f"read as a {'JAX' if library.name == 'jax' else library.name} function"
@@ -108,7 +124,7 @@ def _function(doors: Doors, library: Library, partner: Any, scope: dict[str, Any
         words += "; parameters of shape " + ", ".join(
             "(C, 1)" if rank == 2 else f"(1, C{', 1' * (rank - 2)})" for rank in sorted(spread)
         )
-    return finished(door, engine, library, words, elsewhere(doors), infers, statistics, roles)
+    return finished(door, engine, library, words, elsewhere(doors), infers, statistics, roles, trains=trains)
 
 
 def through_layer(thing: Any, scope: dict[str, Any]) -> Through:
@@ -156,6 +172,9 @@ def _variables(doors: Doors, library: Library, special: Any) -> Through:
 
 def _layer(doors: Doors, library: Library, kind: type) -> Through:
     door = replace(doors[min(doors)][0], at=elsewhere(doors))
+    trains = about_training(kind, door) or not only_infers(door, library, taken_shape(doors))
+    if not trains:
+        door = replace(door, mode=ALWAYS)
     module = is_torch_module(kind)
     by_hand = bool(door.back) and not module
     engine = engine_of(door, library, by_hand)
@@ -173,8 +192,25 @@ def _layer(doors: Doors, library: Library, kind: type) -> Through:
     if by_hand:
         words += f"; gradients by .{door.back}()"
     return finished(
-        door, engine, library, words, elsewhere(doors), statistics, statistics, door.roles, "torch" if module else ""
+        door,
+        engine,
+        library,
+        words,
+        elsewhere(doors),
+        statistics,
+        statistics,
+        door.roles,
+        "torch" if module else "",
+        trains,
     )
+
+
+def about_training(kind: type, door: Any) -> bool:
+    """Whether a layer has a word for training, or for how its statistics move: then it is meant to train."""
+    if re.search(FROZEN, in_small(kind.__name__)):
+        return False
+    told = {p.role for p in (*door.constructor, *door.parameters)} & {"training", "inference", "mode", "momentum"}
+    return bool(told or switches_of(kind))
 
 
 def is_torch_module(kind: type) -> bool:

@@ -86,7 +86,9 @@ def _attempts(
     """Yield the ways in which it may be set up, called, and told whether it trains."""
     if inspect.isfunction(thing):
         made = LayerDoor(thing, library, constructor).made(_given(LayerDoor(thing, library), (6, 3)), (6, 3))
-        bare = LayerDoor(thing, library, constructor, "__call__", parameters_of(made, first="x"))
+        bare = LayerDoor(
+            thing, library, constructor, "__call__", parameters_of(getattr(made, "forward", made), first="x")
+        )
         for mode in _modes(type(made), made, bare.parameters, "__call__"):
             yield replace(bare, mode=mode)
         return
@@ -115,7 +117,7 @@ def _modes(kind: type, thing: Any, parameters: Sequence[Parameter], call: str) -
         yield from modes_of(p.name, p.role, "argument")
     if callable(getattr(kind, "train", None)) and callable(getattr(kind, "eval", None)):
         yield Mode("method", "train")
-    for name in _switches(thing):
+    for name in switches_of(thing):
         yield from modes_of(name, role_of(name), "switch")
     for name in INFER:
         if callable(getattr(kind, name, None)) and name != call:
@@ -124,7 +126,7 @@ def _modes(kind: type, thing: Any, parameters: Sequence[Parameter], call: str) -
     yield Mode("switch", "trainable")
 
 
-def _switches(thing: Any) -> list[str]:
+def switches_of(thing: Any) -> list[str]:
     """Return attributes that may say whether it trains, of an instance or as the source of a class sets them."""
     names = list(getattr(thing, "__dict__", {})) if not isinstance(thing, type) else []
     kind = thing if isinstance(thing, type) else type(thing)
@@ -201,11 +203,14 @@ def _given(door: LayerDoor, shape: tuple[int, ...], shifted: str = "") -> dict[s
 def _backward(door: LayerDoor, shape: tuple[int, ...]) -> dict[str, Any]:
     """Find a layer's own backward, and where the gradients of its parameters are after it."""
     kind = door.make if isinstance(door.make, type) else type(door.make)
-    name = next((n for n in BACKWARD if callable(getattr(kind, n, None))), "")
+    closures = inspect.isfunction(door.make)
+    name = next((n for n in BACKWARD if callable(getattr(kind, n, None))), "backward" if closures else "")
     if not name:
         return {}
     try:
         layer, _ = door.forward(**_given(door, shape), training=True)[3]
+        if not hasattr(layer, name):
+            return {}
         before = {slot: np.array(flat(value)) for slot, _, value in kept(layer, CHANNELS)}
         dy = probe(shape, door.library)[0]
         further = [p for p in parameters_of(getattr(layer, name), first="")[1:] if p.role == "rate"]

@@ -15,7 +15,7 @@ from refnorm.oracle.ask.doors.names import gradient_of, is_running, role_of
 
 ROLES = ("gamma", "beta", "mean", "var")
 DICTIONARIES = ("_parameters", "_buffers")  # of a torch.nn.Module
-INNER = ("_modules",)
+INNER = ("_modules", "memory")  # of a torch.nn.Module, and of a function that remembers
 SETTERS = ("set_value", "assign")  # of a framework's variable
 WRAPPED = ("value", "data")  # where a variable of a framework, or of people's own making, keeps its array
 DEPTH = 3
@@ -39,7 +39,13 @@ class Slot:
     def holder(self, layer: Any) -> Any:
         """Return what holds the array."""
         for kind, step in self.way[:-1]:
-            layer = getattr(layer, step) if kind == "attribute" else layer[step]
+            layer = (
+                getattr(layer, step)
+                if kind == "attribute"
+                else _cells(layer)[step].cell_contents
+                if (kind == "cell")
+                else layer[step]
+            )
         return layer
 
     def get(self, layer: Any) -> Any:
@@ -47,15 +53,19 @@ class Slot:
         try:
             holder = self.holder(layer)
             kind, step = self.way[-1]
+            if kind == "cell":
+                return _opened(_cells(holder)[step].cell_contents)
             return _opened(getattr(holder, step) if kind == "attribute" else holder[step])
-        except (AttributeError, KeyError):  # it is made when the layer is called
+        except (AttributeError, KeyError, ValueError):  # it is made when the layer is called
             return None
 
     def set(self, layer: Any, row: Any) -> None:
         """Put an array of one value per channel there, in the shape that the layer has it."""
         kind, step = self.way[-1]
         holder = self.holder(layer)
-        old = getattr(holder, step, None) if kind == "attribute" else holder[step]
+        old = (
+            self.get(layer) if kind == "cell" else getattr(holder, step, None) if kind == "attribute" else holder[step]
+        )
         shape = size_of(_opened(old))
         if row is not None and shape is not None and len(shape) != 1:
             row = np.reshape(row, _shape(shape)) if isinstance(row, list) else row.reshape(_shape(shape))
@@ -66,6 +76,8 @@ class Slot:
             setattr(old, inner, row)
         elif kind == "key":
             holder[step] = row
+        elif kind == "cell":
+            _cells(holder)[step].cell_contents = row
         else:
             try:
                 setattr(holder, step, row)
@@ -108,9 +120,10 @@ def _kept(
 ) -> Iterator[tuple[Slot, str, Any]]:
     if depth == 0:
         return
-    for kind, step, name, value in _members(holder, str(way[-1][1]) if way else ""):
+    around = [str(step) for _, step in way]
+    for kind, step, name, value in _members(holder, around):
         here = (*way, (kind, step))
-        if isinstance(value, dict) or (isinstance(value, list) and _named(name, value)):
+        if isinstance(value, dict) or (isinstance(value, list) and _named([*around, name], value)):
             yield from _kept(value, channels, here, depth - (name not in (*DICTIONARIES, *INNER)))
             continue
         opened = _opened(value)
@@ -125,26 +138,41 @@ def _kept(
                 yield Slot((*here, ("attribute", "grad"))), "grad", inner
 
 
-def _members(holder: Any, own: str) -> Iterator[tuple[str, Any, str, Any]]:
+def _members(holder: Any, around: list[str]) -> Iterator[tuple[str, Any, str, Any]]:
     """Yield what is in a dictionary, a list or an object: which kind of step leads there, the step, a name, the value.
 
-    ``own`` is the name of the holder.
+    ``around`` are the names of the holder, and of what it is in.
     """
     if isinstance(holder, dict):
         yield from (("key", name, name, value) for name, value in holder.items() if isinstance(name, str))
     elif isinstance(holder, list):
-        yield from (("key", k, name, holder[k]) for k, name in enumerate(_named(own, holder)))
+        yield from (("key", k, name, holder[k]) for k, name in enumerate(_named(around, holder)))
     else:
         yield from (("attribute", name, name, value) for name, value in getattr(holder, "__dict__", {}).items())
+        for name, cell in _cells(holder).items():
+            with contextlib.suppress(ValueError):  # one that is empty yet
+                yield "cell", name, name, cell.cell_contents
         for name in getattr(type(holder), "__slots__", ()):
             if hasattr(holder, name):
                 yield "attribute", name, name, getattr(holder, name)
 
 
-def _named(name: str, value: list[Any]) -> tuple[str, ...]:
-    """Return names for what is in a list of arrays: its own, of one per layer; of two, by what the list stands for."""
+def _cells(function: Any) -> dict[str, Any]:
+    """Return what a function closes over, by name: each in a cell that can be read and written."""
+    code, cells = getattr(function, "__code__", None), getattr(function, "__closure__", None)
+    return dict(zip(code.co_freevars, cells, strict=True)) if code is not None and cells else {}
+
+
+def _named(around: list[str], value: list[Any]) -> tuple[str, ...]:
+    """Return names for what is in a list of arrays: its own, of one per layer; of two, by what the list stands for.
+
+    ``around`` are the names of the list, and of what it is in: the innermost that is running names two of no role.
+    """
     if not any(size_of(v) for v in value):
         return ()
+    name = around[-1]
+    if not role_of(name):
+        name = next((n for n in reversed(around) if is_running(n)), name)
     if role_of(name) in ROLES or gradient_of(name) in ROLES:
         return (name,) * len(value)
     if len(value) != len(PAIRS["params"]):
@@ -154,8 +182,9 @@ def _named(name: str, value: list[Any]) -> tuple[str, ...]:
 
 
 def _own(value: Any) -> bool:
-    """Whether an attribute is a layer or a parameter of the same making: no module, no function."""
-    return not callable(value) or hasattr(value, "forward") or hasattr(value, "parameters")
+    """Whether an attribute is a layer or a parameter of the same making, or a function that closes over some."""
+    inside = hasattr(value, "forward") or hasattr(value, "parameters") or bool(_cells(value))
+    return not callable(value) or inside
 
 
 def found_slots(layer: Any, channels: int) -> dict[str, Slot]:
