@@ -111,7 +111,7 @@ def _pair(role: str) -> Form:
 
 
 def _classes(function: Callable[..., Any], name: str) -> list[Form]:
-    """Return the classes of a module whose fields are parameters or statistics: that of an annotation, if it has one."""
+    """Return the classes whose fields are parameters or statistics: that of an annotation."""
     try:
         annotated = typing.get_type_hints(function).get(name)
     except Exception:  # of foreign code, or of names that are not there

@@ -62,7 +62,7 @@ def _instance(kind: type) -> Any:
     try:
         return kind()
     except Exception:  # of foreign code
-        return kind.__new__(kind)
+        return object.__new__(kind)
 
 
 def read_all(target: Any) -> tuple[dict[str, Any], tuple[str, ...]]:

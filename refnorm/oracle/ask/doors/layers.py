@@ -255,7 +255,7 @@ class LayerDoor:
         return {self.rate: value} if self.rate else {}
 
     def _steps(self, layer: Any, dy: Any) -> tuple[Any, Any]:
-        """Return the gradients of the parameters as what they are moved by, from 0 and at a rate of -1: exactly those."""
+        """Return the gradients of the parameters as what they become from 0, at a rate of -1: exactly those."""
         slots = [self.slots[role] for role in ("gamma", "beta") if role in self.slots]
         for slot in slots:
             slot.set(layer, self.library.own(np.zeros_like(to_numpy(row(slot.get(layer))))))

@@ -16,7 +16,10 @@ WORDS = (
 
 @dataclass(frozen=True)
 class Mode:
-    """One way to say it: ``where`` is "argument", "switch", "method", "grad", "absent" or ""; ``name`` of what; both values."""
+    """One way to say it: ``where`` is "argument", "switch", "method", "name", "grad", "absent" or "".
+
+    ``name`` is that of what says it; ``training`` and ``inference`` are both its values.
+    """
 
     where: str
     name: str = ""

@@ -40,8 +40,8 @@ def read_layer(
 ) -> LayerDoor:
     """Find out, by making and calling it, how a layer is told to train, what it keeps, and where its results are.
 
-    ``axis`` is that of the channels in x. ``state`` names the attributes that hold gamma, beta, mean and var, and ``takes`` what its parameters are, where
-    that is declared.
+    ``axis`` is that of the channels in x. ``state`` names the attributes that hold gamma, beta, mean and var, and
+    ``takes`` what its parameters are, where that is declared.
 
     Raises
     ------
