@@ -35,7 +35,7 @@ def finished(
     without = [] if statistics and trains else ["running mean", "running variance"]
     derivatives, raised = _derivatives(engine, door, infers, at, trains)
     if not derivatives and library.name == "jax" and not isinstance(engine, ByHand):
-        plain = _in_jax(door, compiled=False)  # what is traced is no number, and some code asks for numbers
+        plain = _in_jax(door, frozenset(("eps", "momentum")) & set(door.roles))  # some code asks for numbers
         derivatives, raised = _derivatives(plain, door, infers, at, trains)
         engine = plain if derivatives else engine
     offers += derivatives
@@ -74,13 +74,16 @@ def engine_of(door: Any, library: Library, by_hand: bool) -> Any:
                 return differentiated_twice(door, *given)
 
         return Torch()
-    return _in_jax(door, compiled=True)
+    return _in_jax(door)
 
 
-def _in_jax(door: Any, compiled: bool) -> Any:
-    from refnorm.oracle.ask.doors.in_jax import Compiled, InJax
+def _in_jax(door: Any, fixed: frozenset[str] = frozenset()) -> Any:
+    """Return what calls a door in JAX; eps and momentum that are ``fixed`` are compiled for, and not traced."""
+    from refnorm.oracle.ask.doors.in_jax import Compiled
 
-    class Jax(Compiled if compiled else InJax):  # type: ignore[misc]
+    class Jax(Compiled):
+        constant = fixed
+
         def apply(self, *given: Any) -> Any:
             return door.forward(*given)[:3]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from typing import Any
 
 from refnorm.oracle.ask.doors.binding import NotReadable, parameters_of
 from refnorm.oracle.ask.doors.declared import Declared
+from refnorm.oracle.ask.doors.layers import FORWARD
 from refnorm.oracle.ask.doors.looks import (
     is_function,
     looks_like_a_function,
@@ -17,7 +19,7 @@ from refnorm.oracle.ask.doors.looks import (
     looks_like_a_maker,
     methods_in,
 )
-from refnorm.oracle.ask.doors.names import other_norms
+from refnorm.oracle.ask.doors.names import is_size, other_norms
 from refnorm.oracle.ask.doors.read import read_thing
 from refnorm.oracle.ask.troubled import exhausted, where_of
 
@@ -114,8 +116,21 @@ def unread(target: Any, chosen: dict[str, Any], failed: dict[str, str], scope: d
     return f"{text}. {declaration(name, thing)}"
 
 
+def _of_layer(kind: type) -> str:
+    """Return what is to be said of a layer: what its method takes, which attributes hold what, what it is made of."""
+    takes, made = "x", list[str]()
+    with contextlib.suppress(NotReadable):
+        made = [p.name for p in parameters_of(kind, first="") if p.needed and not p.role and not is_size(p.name)]
+        called = parameters_of(next(getattr(kind, n) for n in FORWARD if n in vars(kind)), first="")[1:]
+        takes = ", ".join("x" if k == 0 else p.role or "?" for k, p in enumerate(called)) or takes
+    state = ", ".join(f'"{role}": "..."' for role in ("gamma", "beta", "mean", "var"))
+    return f'takes="{takes}", state={{{state}}}' + "".join(f", {name}=..." for name in made)
+
+
 def declaration(name: str, thing: Any) -> str:
     """Return the lines that declare how something is called, filled in as far as it is known."""
+    if isinstance(thing, type):
+        return f"To declare it, add to the file: import refnorm; bn = refnorm.reading({name}, {_of_layer(thing)})"
     takes = "x, gamma, beta, eps"
     try:
         known = parameters_of(thing) if callable(thing) and not isinstance(thing, type) else ()

@@ -96,6 +96,7 @@ class LayerDoor:
     named: tuple[tuple[str, str], ...] = ()
     rate: str = ""
     placed: tuple[str, ...] = ()
+    counts: str = ""
     at: Mapping[int, int] = field(default_factory=dict)
 
     @property
@@ -215,6 +216,11 @@ class LayerDoor:
             self.called(layer, given["x"], True)
         for role, slot in self.slots.items():
             slot.set(layer, given[role])
+        for role, slot in self.gradients.items():
+            if slot.of_parameter and given[role] is not None:
+                slot.set(layer, self.library.own(np.zeros_like(to_numpy(given[role]))))
+        if self.counts:
+            setattr(layer, self.counts, 1)  # so that the next batch counts for half, and not for all
 
     def called(self, layer: Any, x: Any, training: bool) -> Any:
         """Call a layer, and tell it whether it trains."""

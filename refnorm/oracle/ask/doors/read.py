@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import re
@@ -12,7 +13,7 @@ from typing import Any
 
 from refnorm.oracle.ask.doors.binding import NotReadable, Parameter, parameters_of, probe
 from refnorm.oracle.ask.doors.declared import Declared
-from refnorm.oracle.ask.doors.derived import Doors, engine_of, finished, only_infers
+from refnorm.oracle.ask.doors.derived import SHAPES, Doors, engine_of, finished, only_infers
 from refnorm.oracle.ask.doors.functions import FunctionDoor, read_function
 from refnorm.oracle.ask.doors.layers import makes
 from refnorm.oracle.ask.doors.libraries import LIBRARIES, Library, lists, used_by
@@ -135,12 +136,24 @@ def through_layer(thing: Any, scope: dict[str, Any]) -> Through:
             lambda library, own, _: read_variables(thing, special, library, own), [LIBRARIES[special.name]()]
         )
         return _variables(doors, library, special)
+    initialised(thing)
     library, doors = opened(
         lambda library, own, axis: read_layer(thing, library, own, axis),
         used_by(kind, scope),
         columns=not by_rows(kind),
     )
     return _layer(doors, library, kind)
+
+
+def initialised(thing: Any) -> None:
+    """Let a lazy layer of torch make its parameters, which it does when it is called first."""
+    if isinstance(thing, type) or not getattr(thing, "has_uninitialized_params", bool)():
+        return
+    torch = sys.modules["torch"]
+    for shape in SHAPES:
+        with contextlib.suppress(Exception):  # it takes other ranks
+            thing(torch.zeros(shape))
+            return
 
 
 def special_kind(kind: type) -> Any:
@@ -189,6 +202,8 @@ def _layer(doors: Doors, library: Library, kind: type) -> Through:
     words += f": {', '.join(slot.name for slot in door.slots.values()) or 'nothing kept'}"
     if str(door.mode):
         words += f"; {door.mode}"
+    if door.counts:
+        words += f"; each batch as the second, by {door.counts}"
     if by_hand:
         words += f"; gradients by .{door.back}()"
     return finished(

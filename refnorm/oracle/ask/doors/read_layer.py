@@ -145,7 +145,7 @@ def _learned(door: LayerDoor, shape: tuple[int, ...]) -> tuple[LayerDoor, int]:
     layer = door.made(given, shape)
     slots = found_slots(layer, CHANNELS)
     placed, result = _first_call(door, layer, given)
-    slots, door = slots | placed, replace(door, placed=tuple(placed))
+    slots, door = slots | placed, replace(door, placed=tuple(placed), counts=_counter(door, layer))
     slots = slots if {"gamma", "mean"} <= set(slots) else found_slots(layer, CHANNELS) | slots
     for role, name in door.named:
         slots |= {ALSO.get(role, role): slot for slot, own, _ in kept(layer, CHANNELS) if own == name}
@@ -175,6 +175,12 @@ def _first_call(door: LayerDoor, layer: Any, given: dict[str, Any]) -> tuple[dic
                 raise
             placed[role] = Slot((("attribute", error.name),))
             placed[role].set(layer, given[role])
+
+
+def _counter(door: LayerDoor, layer: Any) -> str:
+    """Return the attribute that counts batches, of a layer without a momentum: "" if there is none."""
+    own = {} if door.setting("momentum") else getattr(layer, "__dict__", {})
+    return next((name for name, value in own.items() if role_of(name) == "count" and value == 1), "")
 
 
 def _paired(slots: dict[str, Slot], layer: Any) -> dict[str, Slot]:

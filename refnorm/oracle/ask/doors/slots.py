@@ -36,6 +36,11 @@ class Slot:
         names = [step for _, step in self.way if isinstance(step, str)]
         return names[-1] if names[-1] == self.way[-1][1] else f"{names[-1]}[{self.way[-1][1]}]"
 
+    @property
+    def of_parameter(self) -> bool:
+        """Whether it is the gradient that a parameter keeps: whoever holds the parameter clears it, as an optimizer."""
+        return len(self.way) > 1 and self.way[-1] == ("attribute", "grad")
+
     def holder(self, layer: Any) -> Any:
         """Return what holds the array."""
         for kind, step in self.way[:-1]:
