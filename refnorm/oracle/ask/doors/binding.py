@@ -59,6 +59,7 @@ def parameters_of(function: Callable[..., Any], first: str = "x") -> tuple[Param
         if p.role in seen and p.role not in ("training", "inference"):
             twin = next(i for i, q in enumerate(found) if q.role == p.role)
             better = is_running(p.name) and not is_running(found[twin].name)
+            better = better or len(found[twin].name) == 1 < len(p.name)  # a letter may be anything
             found[twin if better else k] = replace(found[twin if better else k], role="")
         seen.add(found[k].role)
     if first and found and not any(p.role == first for p in found) and len(found[0].name) == 1 and found[0].needed:

@@ -75,7 +75,8 @@ def opened(
                 own = turned(shape, axis)
                 try:
                     door = read(library, own, axis, **how)
-                    if not _keeps(door, library, own, axis, alone=2 not in doors):
+                    turned_over = doors.get(2, (None, 1))[1] == 0
+                    if not _keeps(door, library, own, axis, alone=2 not in doors, strict=turned_over):
                         rows = door if len(shape) == 2 and axis == 1 else rows
                         continue
                 except Exception as error:  # of foreign code: another library, or rank, may do
@@ -88,19 +89,20 @@ def opened(
             else:
                 if rows is not None:
                     doors[2] = rows, 1  # statistics across channels: a fault, which is left to the judge
-            if doors.get(2, (None, 1))[1] == 0:
-                break
+        if len(doors) > 1 and doors.get(2, (None, 1))[1] == 0:
+            del doors[2]  # code for more axes, which turns any two
         if doors:
             return library, doors
     raise first_error or NotReadable("it cannot be called")
 
 
-def _keeps(door: Any, library: Library, shape: tuple[int, ...], axis: int, alone: bool) -> bool:
+def _keeps(door: Any, library: Library, shape: tuple[int, ...], axis: int, alone: bool, strict: bool) -> bool:
     """Whether channels are on this axis: a change of one value leaves the y of other channels as it was.
 
     Code for rows that is given maps may take each place in them for a channel: it does not take maps. Where it takes
     no rows, ``alone``, that is a fault, and is left to the judge. Code for maps that is given volumes may take a place
     along their last axis for a channel: where parameters have the rank of x, that is known, and it takes no volumes.
+    Where rows are columns, ``strict``, it takes no maps but by statistics of all samples.
     """
     x, *rest = probe(shape, library)
     other = np.array(to_numpy(x))
@@ -112,5 +114,7 @@ def _keeps(door: Any, library: Library, shape: tuple[int, ...], axis: int, alone
         return not moved[1:].any()
     if axis == 0 or len(shape) in getattr(door, "spread", ()):
         return bool(not moved[1:].any() and np.mean(moved[0]) > WHOLE)
+    if strict and not moved[0].reshape(len(x), -1)[1:].any():
+        return False
     shared = moved[0].reshape(len(x), -1)[:, 1:].any()  # each place in a map alone is no batch norm of channels
     return bool(not moved[1:].any() and ((axis == 1 and alone) or shared))

@@ -10,6 +10,7 @@ import numpy as np
 
 WORDS = ("reading", "convention")  # what an implementation says of itself, beside its functions
 LISTS = ("without", "passes", "lacks", "ranks", "second_order", "spared")
+FORWARD = ("train", "infer", "frozen")
 ALONG_X = {  # of which arguments and results the axes are those of x
     "train": ((0,), (0,)),
     "infer": ((0,), None),
@@ -60,6 +61,8 @@ class Through:
 
     def _called(self, function: Any, arguments: tuple[int, ...], results: tuple[int, ...] | None, *given: Any) -> Any:
         """Call with the channels where the code has them, and bring them back."""
+        if self.at.get(2) == 0 and function.__name__ in FORWARD and np.ndim(given[0]) != 2:
+            raise TypeError(f"x is (features, samples), and this has {np.ndim(given[0])} axes")
         axis = self.at.get(np.ndim(given[0]), 1)
         if axis == 1:
             return function(*given)
