@@ -51,7 +51,7 @@ def finished(
     if -1 in at.values():
         words += "; channels last"
     if 0 in at.values():
-        words += "; x is (features, samples)"
+        words += "; x is (features, samples): a channel is a row"
     return Through(engine, offers, words, at, without, passes, lacks, convention)
 
 

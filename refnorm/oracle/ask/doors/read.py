@@ -22,7 +22,7 @@ from refnorm.oracle.ask.doors.modes import ALWAYS
 from refnorm.oracle.ask.doors.names import in_small
 from refnorm.oracle.ask.doors.read_layer import read_layer, switches_of
 from refnorm.oracle.ask.doors.remembering import memory_of, remembering
-from refnorm.oracle.ask.doors.taken import by_rows, elsewhere, opened, taken_shape
+from refnorm.oracle.ask.doors.taken import by_columns, elsewhere, opened, taken_shape
 from refnorm.oracle.ask.doors.through import Through
 from refnorm.oracle.ask.doors.variables import Equinox, Haiku, Keras, KerasTwo, Linen, read_variables
 
@@ -65,7 +65,8 @@ def through_function(function: Callable[..., Any], scope: dict[str, Any]) -> Thr
     unbound = [p.name for p in bare.parameters if p.needed and p.role in ("", "dtype", "axis", "rank", "count", "std")]
     if unbound:
         raise NotReadable(f"it is not known what {', '.join(unbound)} {'is' if len(unbound) == 1 else 'are'}")
-    library, doors = opened(_reading(bare), used_by(function, scope), spread=True, columns=not by_rows(function))
+    x = next((p.name for p in parameters if p.role == "x"), "x")
+    library, doors = opened(_reading(bare), used_by(function, scope), spread=True, columns=by_columns(function, x))
     door = doors[min(doors)][0]
     if library.name == "numpy" and isinstance(
         door.forward(*probe(taken_shape(doors), library), 0.5, 2.0**-10, True)[0], list
@@ -140,7 +141,7 @@ def through_layer(thing: Any, scope: dict[str, Any]) -> Through:
     library, doors = opened(
         lambda library, own, axis: read_layer(thing, library, own, axis),
         used_by(kind, scope),
-        columns=not by_rows(kind),
+        columns=by_columns(kind),
     )
     return _layer(doors, library, kind)
 

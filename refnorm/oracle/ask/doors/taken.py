@@ -15,15 +15,25 @@ from refnorm.oracle.ask.doors.libraries import Library, to_numpy
 from refnorm.oracle.ask.troubled import exhausted
 
 ROWS = r"\b[NBM]\s*,\s*[DCFKM]\b|(?i:\b(batch(_?size)?|samples|examples|rows)\b\s*,|\brows\b)"
+COLUMNS = (
+    r"\bm\s*=\s*\w+\.shape\[1\]|/\s*\w+\.shape\[1\]|(?i:\bcolumns?\b)|\b[nDCFdc]\s*,\s*[mNB]\b"
+    r"|(?i:\b(n_\w+|\w*(features?|units|channels|dims?|neurons))\s*,\s*(m|N|\w*(samples|examples|batch)\w*)\b)"
+)
 WHOLE = 0.9  # of a channel's values change where one does, but for those that rounding leaves as they were
 
 
-def by_rows(thing: Any) -> bool:
-    """Whether the source of a function or class says that samples are rows: then (features, samples) is not tried."""
+def by_columns(thing: Any, x: str = "") -> bool:
+    """Whether samples may be columns: unless the source of a function or class says that they are rows.
+
+    A function, whose parameter ``x`` is, must say it by a name or in a word: statistics of the wrong axis look alike.
+    In a layer the shape of its parameters tells.
+    """
     try:
-        return bool(re.search(ROWS, inspect.getsource(thing)))
+        source = inspect.getsource(thing)
     except (OSError, TypeError):
-        return False
+        return not x
+    told = not x or x in ("Z", "A", "S", "z", "a", "s") or bool(re.search(COLUMNS, source))
+    return told and not re.search(ROWS, source)
 
 
 def turned(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
