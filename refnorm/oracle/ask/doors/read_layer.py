@@ -145,7 +145,7 @@ def _learned(door: LayerDoor, shape: tuple[int, ...]) -> tuple[LayerDoor, int]:
     layer = door.made(given, shape)
     slots = found_slots(layer, CHANNELS)
     placed, result = _first_call(door, layer, given)
-    slots, door = slots | placed, replace(door, placed=tuple(placed), counts=_counter(door, layer))
+    slots, door = slots | placed, replace(door, placed=tuple(placed))
     slots = slots if {"gamma", "mean"} <= set(slots) else found_slots(layer, CHANNELS) | slots
     for role, name in door.named:
         slots |= {ALSO.get(role, role): slot for slot, own, _ in kept(layer, CHANNELS) if own == name}
@@ -156,6 +156,8 @@ def _learned(door: LayerDoor, shape: tuple[int, ...]) -> tuple[LayerDoor, int]:
         new = next(((k,) for k, part in enumerate(result) if isinstance(part, type(layer))), None)
     door = replace(door, slots=slots, new=new)
     score = 1
+    if (counter := _counter(door, layer)) and "mean" in slots and not _moves(door, shape):
+        door = replace(door, counts=counter)
     if "mean" in slots:
         score = mode_score(lambda on, shifted: door.forward(**_given(door, shape, shifted), training=on)[0])
         if score < FULL and not is_running(slots["mean"].name) and not _moves(door, shape):
