@@ -213,7 +213,12 @@ class LayerDoor:
         for role in self.placed:
             self.slots[role].set(layer, given[role])
         if any(size_of(slot.get(layer)) is None for role, slot in self.slots.items() if given[role] is not None):
-            self.called(layer, given["x"], True)
+            try:  # a lazy layer makes them in either mode; one that begins with its first batch, in training alone
+                self.called(layer, given["x"], training)
+            except Exception:
+                if training:
+                    raise
+                self.called(layer, given["x"], True)
         for role, slot in self.slots.items():
             slot.set(layer, given[role])
         for role, slot in self.gradients.items():
