@@ -173,7 +173,8 @@ def _first_call(door: LayerDoor, layer: Any, given: dict[str, Any]) -> tuple[dic
             return placed, door.called(layer, given["x"], True)
         except AttributeError as error:
             role = role_of(error.name or "")
-            if error.obj is not layer or role not in ROLES or role in placed:
+            sets_up = not door.setup and any(callable(getattr(type(layer), name, None)) for name in SETUP)
+            if error.obj is not layer or role not in ROLES or role in placed or sets_up:
                 raise
             placed[role] = Slot((("attribute", error.name),))
             placed[role].set(layer, given[role])
