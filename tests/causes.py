@@ -83,7 +83,7 @@ CAUSES: dict[str, set[str]] = {
     "count_correction_by_samples": {"running-variance-count-of-samples"},
     "count_correction_only_rank_2": {"running-variance-biased", "only-spatial"},
     "count_kept_in_int16": {"only-large-count"},
-    "tile_samples_dropped": {"only-large-count", "only-many-samples"},
+    "tile_samples_dropped": {"only-large-count", "only-many-samples", "statistics-of-some-values"},
     "eps_squared": {"eps-squared"},
     "eps_twice": {"eps-twice"},
     "eps_missing_in_training": {"eps-missing"},

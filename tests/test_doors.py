@@ -234,6 +234,13 @@ def test_the_biased_variance_moved_by_a_new_weight_is_not_wrong():
     assert not refnorm.check(batch_norm, "torch", dtypes=["float64"]).conforms
 
 
+def test_statistics_along_the_wrong_axis_are_a_fault_where_nothing_says_that_samples_are_columns():
+    def batch_norm(x, gamma, beta, eps):
+        return gamma * (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + eps) + beta
+
+    assert not refnorm.check(batch_norm, dtypes=["float64"]).conforms
+
+
 def test_what_is_declared_is_judged_and_nothing_else(tmp_path):
     (tmp_path / "odd.py").write_text(
         "import numpy as np, refnorm\n"

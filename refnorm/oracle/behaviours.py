@@ -27,7 +27,7 @@ def _outcome(case: Case, row: Convention, answer: Answer) -> str:
         return "raises" if answer.failed["train"].kind in (Kind.RAISED, Kind.DECLINED) else "other"
     try:
         y, mean, var = (np.asarray(answer.results[name], dtype=np.float64) for name in RETURNS["train"])
-    except (TypeError, ValueError):  # no numbers
+    except (KeyError, TypeError, ValueError):  # no numbers
         return "other"
     if y.shape != case.x.shape or mean.shape != case.running_mean.shape or var.shape != case.running_var.shape:
         return "other"

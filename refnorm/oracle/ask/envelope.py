@@ -132,7 +132,7 @@ class _Trials:
     """Calls with ordinary numbers, and whether they are taken."""
 
     def __init__(self, box: Box) -> None:
-        self.box, self.x = box, box.batch(1.0, 2.0, 4.0, channels=3)
+        self.box, self.x = box, box.batch(*2.0 ** np.arange(8), channels=3)  # enough for what splits a batch
 
     def formats(self, kind: str, parameters: str) -> bool:
         """Whether x may be of one format and the parameters of another."""

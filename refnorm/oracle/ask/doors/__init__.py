@@ -4,7 +4,8 @@ From what is in a file to functions that the judge may call::
 
     names        what a parameter or attribute stands for (leaves: whatever comes back, taken apart)
     looks        what looks like a batch norm; found: everything in a file that does
-    read         one thing, by the arrays, ranks and axis that it takes
+    read         one thing, by the arrays, ranks and axis that it takes (taken)
+    containers   several of them in one argument
     binding      parameters by what they stand for; functions: a function, and the backward beside it
     layers       made, filled, called (read_layer: how that is found out; slots: where a layer keeps what)
     again        one layer used twice

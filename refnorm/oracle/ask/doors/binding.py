@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -23,41 +24,6 @@ ARRAYS = ("x", "gamma", "beta", "mean", "var")
 
 class NotReadable(Exception):
     """Something that cannot be called as a batch normalization; the text says what was tried, and what happened."""
-
-
-class Asked(dict[str, Any]):
-    """A dictionary that answers to any key by what it stands for, and remembers which were asked for and written."""
-
-    def __init__(self, values: dict[str, Any]) -> None:
-        super().__init__()
-        self.values_by_role, self.keys_by_role = values, dict[str, str]()
-
-    def _role(self, key: str) -> str:
-        role = role_of(key)
-        if role in self.values_by_role:
-            self.keys_by_role.setdefault(role, key)
-            return role
-        return ""
-
-    def __missing__(self, key: str) -> Any:
-        if role := self._role(key):
-            return self.values_by_role[role]
-        raise KeyError(key)
-
-    def __contains__(self, key: object) -> bool:
-        return super().__contains__(key) or (isinstance(key, str) and bool(self._role(key)))
-
-    def get(self, key: str, default: Any = None) -> Any:
-        """Return the value of a key, or of what it stands for."""
-        return self[key] if key in self else default  # noqa: SIM401 - this is that method
-
-    def setdefault(self, key: str, default: Any = None) -> Any:
-        """Return the value of a key, or of what it stands for."""
-        return self[key] if key in self else super().setdefault(key, default)
-
-    def pop(self, key: str, *default: Any) -> Any:
-        """Return the value of a key, or of what it stands for."""
-        return self[key] if key in self else super().pop(key, *default)
 
 
 @dataclass(frozen=True)
@@ -93,17 +59,23 @@ def parameters_of(function: Callable[..., Any], first: str = "x") -> tuple[Param
         if p.role in seen and p.role not in ("training", "inference"):
             twin = next(i for i, q in enumerate(found) if q.role == p.role)
             better = is_running(p.name) and not is_running(found[twin].name)
+            better = better or len(found[twin].name) == 1 < len(p.name)  # a letter may be anything
             found[twin if better else k] = replace(found[twin if better else k], role="")
         seen.add(found[k].role)
     if first and found and not any(p.role == first for p in found) and len(found[0].name) == 1 and found[0].needed:
         found[0] = replace(found[0], role=first)  # whatever letter it is
-    if not any(p.role == first for p in found):
+    if first and not any(p.role == first for p in found):
         free = [k for k, p in enumerate(found) if (not p.role or p.role in ("x", "dtype", "std")) and p.needed]
         if not free:
             free = [k for k, p in enumerate(found[:1]) if p.needed and first == "dy"]
         if free:
             found[free[0]] = replace(found[free[0]], role=first)
     return tuple(found)
+
+
+def which(name: str) -> Any:
+    """Return what says of which layer something is: any name, or the number of the first."""
+    return "bn" if re.search(r"name|scope|key", name) else 0
 
 
 def gradients_in(value: Any, shape: tuple[int, ...] | None) -> tuple[Any, Any, Any]:

@@ -10,6 +10,7 @@ import numpy as np
 from refnorm.oracle.ask.doors.binding import probe
 from refnorm.oracle.ask.doors.by_hand import ByHand
 from refnorm.oracle.ask.doors.layers import LayerDoor
+from refnorm.oracle.ask.doors.leaves import flat
 from refnorm.oracle.ask.doors.libraries import Library
 from refnorm.oracle.ask.doors.through import Through
 
@@ -22,26 +23,36 @@ def finished(
     engine: Any,
     library: Library,
     words: str,
-    last: list[int],
+    at: dict[int, int],
     infers: bool,
     statistics: bool,
     roles: set[str],
     convention: str = "",
+    trains: bool = True,
 ) -> Through:
     """Return what was read as an implementation: what it offers is what works on a probe."""
-    offers = ["train", *(["infer"] if infers else [])]
-    without = [] if statistics else ["running mean", "running variance"]
-    offers += _derivatives(engine, door, library, infers, last)
-    words += _by_autograd(engine, offers)
-    if isinstance(door, LayerDoor) and hasattr(engine, "used_twice"):
+    offers = [*(["train"] if trains else []), *(["infer"] if infers else [])]
+    without = [] if statistics and trains else ["running mean", "running variance"]
+    derivatives, raised = _derivatives(engine, door, infers, at, trains)
+    if not derivatives and library.name == "jax" and not isinstance(engine, ByHand):
+        plain = _in_jax(door, frozenset(("eps", "momentum")) & set(door.roles))  # some code asks for numbers
+        derivatives, raised = _derivatives(plain, door, infers, at, trains)
+        engine = plain if derivatives else engine
+    offers += derivatives
+    if not trains:
+        words += "; inference alone: nothing in it is about training"
+    words += _by_autograd(engine, offers, raised)
+    if trains and isinstance(door, LayerDoor) and hasattr(engine, "used_twice"):
         offers.append("used_twice")
     if isinstance(engine, ByHand) and "backward" in offers:
-        without += _missing_gradients(engine, last)
+        without += _missing_gradients(engine, at)
     passes = [name for name in ("eps", "momentum") if name in roles]
     lacks = [name for name in ("gamma", "beta") if name not in roles]
-    if last:
+    if -1 in at.values():
         words += "; channels last"
-    return Through(engine, offers, words, last, without, passes, lacks, convention)
+    if 0 in at.values():
+        words += "; x is (features, samples): a channel is a row"
+    return Through(engine, offers, words, at, without, passes, lacks, convention)
 
 
 def engine_of(door: Any, library: Library, by_hand: bool) -> Any:
@@ -63,13 +74,35 @@ def engine_of(door: Any, library: Library, by_hand: bool) -> Any:
                 return differentiated_twice(door, *given)
 
         return Torch()
+    return _in_jax(door)
+
+
+def _in_jax(door: Any, fixed: frozenset[str] = frozenset()) -> Any:
+    """Return what calls a door in JAX; eps and momentum that are ``fixed`` are compiled for, and not traced."""
     from refnorm.oracle.ask.doors.in_jax import Compiled
 
     class Jax(Compiled):
+        constant = fixed
+
         def apply(self, *given: Any) -> Any:
             return door.forward(*given)[:3]
 
     return Jax()
+
+
+def only_infers(door: Any, library: Library, shape: tuple[int, ...]) -> bool:
+    """Whether code that is told to train, if it can be told, normalises by the running statistics and leaves them."""
+
+    def called(training: bool, shifted: str = "") -> Any:
+        return door.forward(*probe(shape, library, shifted), 0.5, 2.0**-10, training)
+
+    try:
+        y, mean = called(True)[:2]
+        alike = np.array_equal(flat(y), flat(called(False)[0]))
+        kept = mean is None or np.array_equal(flat(mean), flat(probe(shape, library)[3]))
+        return alike and kept and not np.array_equal(flat(y), flat(called(True, "mean")[0]))
+    except Exception:  # of foreign code: it is judged as what it was read as
+        return False
 
 
 def on_tensorflow(library: Library) -> bool:
@@ -80,27 +113,31 @@ def on_tensorflow(library: Library) -> bool:
     )
 
 
-def _tries(shape: tuple[int, ...], last: list[int]) -> Any:
+def _tries(shape: tuple[int, ...], at: dict[int, int]) -> Any:
     x, *rest = probe(shape, Library("numpy", lambda a: a))
-    return (np.moveaxis(x, 1, -1) if len(shape) in last else x, *rest)
+    return (np.moveaxis(x, 1, at.get(len(shape), 1)), *rest)
 
 
-def _derivatives(engine: Any, door: Any, library: Library, infers: bool, last: list[int]) -> list[str]:
-    """Return which derivatives an engine gives, tried on a probe."""
+def _derivatives(
+    engine: Any, door: Any, infers: bool, at: dict[int, int], trains: bool
+) -> tuple[list[str], Exception | None]:
+    """Return which derivatives an engine gives, tried on a probe, and what it raised where it gives none."""
     if isinstance(engine, ByHand):
-        return ["backward"] if getattr(door, "back", None) else []
+        return (["backward"] if getattr(door, "back", None) and trains else []), None
     found: list[str] = []
+    raised: Exception | None = None
     frozen = infers and door.mode.where != "grad"
     for shape in SHAPES:
         try:
-            x, *rest = _tries(shape, last)
+            x, *rest = _tries(shape, at)
             given = [
                 g if name in door.roles else None
                 for name, g in zip(("gamma", "beta", "mean", "var"), rest, strict=True)
             ]
-            cache = engine.train(x, *given, 0.5, 2.0**-10)[3]
+            cache = engine.train(x, *given, 0.5, 2.0**-10)[3] if trains else engine.frozen(x, *given, 2.0**-10)[1]
             engine.backward(x, cache)
-        except Exception:
+        except Exception as error:
+            raised = raised or error
             continue
         found = ["backward", *(["frozen"] if frozen else [])]
         for name, extra in (("jvp", ()), ("double_backward", (x,))):
@@ -111,23 +148,23 @@ def _derivatives(engine: Any, door: Any, library: Library, infers: bool, last: l
             except Exception:
                 continue
         break
-    return found
+    return found, None if found else raised
 
 
-def _by_autograd(engine: Any, offers: list[str]) -> str:
+def _by_autograd(engine: Any, offers: list[str], raised: Exception | None) -> str:
     if isinstance(engine, ByHand):
         return ""
-    return (
-        f"; gradients by {engine.derives}"
-        if "backward" in offers
-        else "; no gradients: nothing that comes back has one"
-    )
+    if "backward" in offers:
+        return f"; gradients by {engine.derives}"
+    if raised is None or "does not require grad" in str(raised):
+        return "; no gradients: nothing that comes back has one"
+    return f"; no gradients: asking for them raises {type(raised).__name__}: {' '.join(str(raised).split())[:100]}"
 
 
-def _missing_gradients(engine: Any, last: list[int]) -> list[str]:
+def _missing_gradients(engine: Any, at: dict[int, int]) -> list[str]:
     for shape in SHAPES:
         try:
-            x, *rest = _tries(shape, last)
+            x, *rest = _tries(shape, at)
             cache = engine.train(x, *rest, 0.5, 2.0**-10)[3]
             gradients = engine.backward(x, cache)
         except Exception:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import sys
 from collections.abc import Iterator
@@ -10,8 +11,15 @@ from typing import Any
 
 from refnorm.oracle.ask.doors.binding import NotReadable, parameters_of
 from refnorm.oracle.ask.doors.declared import Declared
-from refnorm.oracle.ask.doors.looks import looks_like_a_function, looks_like_a_layer
-from refnorm.oracle.ask.doors.names import other_norms
+from refnorm.oracle.ask.doors.layers import FORWARD
+from refnorm.oracle.ask.doors.looks import (
+    is_function,
+    looks_like_a_function,
+    looks_like_a_layer,
+    looks_like_a_maker,
+    methods_in,
+)
+from refnorm.oracle.ask.doors.names import is_size, other_norms
 from refnorm.oracle.ask.doors.read import read_thing
 from refnorm.oracle.ask.troubled import exhausted, where_of
 
@@ -30,16 +38,33 @@ def candidates_in(module: ModuleType) -> Iterator[tuple[str, Any]]:
     own = {name: value for name, value in scope.items() if getattr(value, "__module__", None) == module.__name__}
     found = False
     for name, value in own.items():
-        if (isinstance(value, type) and looks_like_a_layer(value)) or (
-            inspect.isroutine(value) and looks_like_a_function(value)
+        if isinstance(value, type) and (methods := methods_in(value)):
+            found = True
+            made = _instance(value)
+            yield from ((f"{name}.{method}", getattr(made, method)) for method in methods)
+        elif (isinstance(value, type) and looks_like_a_layer(value)) or (
+            is_function(value) and (looks_like_a_function(value) or looks_like_a_maker(value))
         ):
             found = True
             yield name, value
+    if not found:
+        for name, value in own.items():
+            if is_function(value) and looks_like_a_function(value, alone=True):
+                found = True
+                yield name, value
     if not found:
         for name, value in scope.items():
             known = isinstance(value, type | ModuleType) or inspect.isroutine(value)
             if not known and looks_like_a_layer(type(value)):
                 yield name, value
+
+
+def _instance(kind: type) -> Any:
+    """Return an object of a class: made without arguments, or, where it needs some, not made up at all."""
+    try:
+        return kind()
+    except Exception:  # of foreign code
+        return object.__new__(kind)
 
 
 def read_all(target: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -91,8 +116,21 @@ def unread(target: Any, chosen: dict[str, Any], failed: dict[str, str], scope: d
     return f"{text}. {declaration(name, thing)}"
 
 
+def _of_layer(kind: type) -> str:
+    """Return what is to be said of a layer: what its method takes, which attributes hold what, what it is made of."""
+    takes, made = "x", list[str]()
+    with contextlib.suppress(NotReadable):
+        made = [p.name for p in parameters_of(kind, first="") if p.needed and not p.role and not is_size(p.name)]
+        called = parameters_of(next(getattr(kind, n) for n in FORWARD if n in vars(kind)), first="")[1:]
+        takes = ", ".join("x" if k == 0 else p.role or "?" for k, p in enumerate(called)) or takes
+    state = ", ".join(f'"{role}": "..."' for role in ("gamma", "beta", "mean", "var"))
+    return f'takes="{takes}", state={{{state}}}' + "".join(f", {name}=..." for name in made)
+
+
 def declaration(name: str, thing: Any) -> str:
     """Return the lines that declare how something is called, filled in as far as it is known."""
+    if isinstance(thing, type):
+        return f"To declare it, add to the file: import refnorm; bn = refnorm.reading({name}, {_of_layer(thing)})"
     takes = "x, gamma, beta, eps"
     try:
         known = parameters_of(thing) if callable(thing) and not isinstance(thing, type) else ()

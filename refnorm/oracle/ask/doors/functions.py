@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,13 +14,14 @@ from refnorm.oracle.ask.doors.binding import (
     CHANNELS,
     FULL,
     SETTINGS,
-    Asked,
     NotReadable,
     Parameter,
     best_of,
     gradients_in,
     probe,
+    which,
 )
+from refnorm.oracle.ask.doors.containers import Asked, Form, Named, forms_of
 from refnorm.oracle.ask.doors.leaves import Way, flat, found_at, leaves, of_shape, size_of
 from refnorm.oracle.ask.doors.libraries import Library
 from refnorm.oracle.ask.doors.modes import ALWAYS, WORDS, Mode, modes_of
@@ -32,14 +34,18 @@ IN_PLACE: Way = ("in place",)
 class FunctionDoor:
     """A function, and how it is called: which parameter is what, how it is told to train, where results are.
 
-    ``keys`` are the names in a dictionary of parameters or statistics that it takes, by what they stand for.
-    ``spread`` are the ranks of x for which parameters and statistics have that rank too: (1, C, 1, 1).
+    ``keys`` are the names in a dictionary of parameters or statistics that it takes, by what they stand for; those of
+    ``attributes`` are attributes. ``forms`` are how other arguments are made that hold several things.
+    ``spread`` are the ranks of x for which parameters and statistics have that rank too: (1, C, 1, 1); of 2, (C, 1),
+    for x of shape (features, samples).
     """
 
     function: Callable[..., Any]
     parameters: tuple[Parameter, ...]
     mode: Mode = ALWAYS
     keys: dict[str, dict[str, str]] = field(default_factory=dict)
+    forms: Mapping[str, Form] = field(default_factory=dict)
+    attributes: frozenset[str] = frozenset()
     y: Way = ()
     mean: Way | None = None
     var: Way | None = None
@@ -85,7 +91,7 @@ class FunctionDoor:
         arrays, settings = (x, *rest[:-2]), rest[-2:]
         rank = len(size_of(x) or ())
         if rank in self.spread:
-            shape = (1, -1, *[1] * (rank - 2))
+            shape = (-1, 1) if rank == 2 else (1, -1, *[1] * (rank - 2))
             arrays = (x, *(None if row is None else row.reshape(shape) for row in arrays[1:]))
         return dict(zip((*ARRAYS, *SETTINGS), (*arrays, *settings), strict=True))
 
@@ -94,16 +100,25 @@ class FunctionDoor:
         said: dict[str, Any] = {}
         for p in self.parameters:
             if p.role in ("state", "params"):
-                known = self.keys.get(p.name)
-                values = given | {"mode": self.mode.value(training)}
-                said[p.name] = (
-                    Asked(values) if known is None else {k: values[r] for r, k in known.items() if r in values}
-                )
+                said[p.name] = self._several(p.name, given | {"mode": self.mode.value(training)})
+            elif self.mode.where == "absent" and training and p.role in ("mean", "var"):
+                continue
             elif self.mode.where == "argument" and p.name == self.mode.name:
                 said[p.name] = self.mode.value(training)
+            elif p.role == "which" and p.needed:
+                said[p.name] = which(p.name)
             elif p.role in given and not (given[p.role] is None and not p.needed):
                 said[p.name] = given[p.role]
         return said
+
+    def _several(self, name: str, values: dict[str, Any]) -> Any:
+        """Return an argument that holds several things."""
+        if name in self.forms:
+            return self.forms[name].filled(values)
+        if (known := self.keys.get(name)) is None:
+            return Asked(values)
+        own = {k: values[r] for r, k in known.items() if r in values}
+        return Named(own) if name in self.attributes else own
 
     def backward(self, dy: Any, cache: Any) -> tuple[Any, Any, Any]:
         """Call the backward that belongs to it; return dx, dgamma and dbeta, None for what does not come back."""
@@ -154,8 +169,12 @@ def read_function(door: FunctionDoor, library: Library, shape: tuple[int, ...]) 
     """
     has = {p.role for p in door.parameters}
     return best_of(
-        candidate_modes(door, library),
-        lambda mode: _learned(replace(door, mode=mode), library, shape, has),
+        (
+            (mode, forms)
+            for forms in forms_of(door.function, door.parameters)
+            for mode in candidate_modes(door, library)
+        ),
+        lambda way: _learned(replace(door, mode=way[0], forms=way[1]), library, shape, has),
         "it cannot be called",
     )
 
@@ -169,6 +188,8 @@ def candidate_modes(door: FunctionDoor, library: Library) -> Iterator[Mode]:
     if not any(p.role in ("training", "inference", "mode") for p in door.parameters):
         if library.name == "torch":
             yield Mode("grad")
+        if (mean := next((p for p in door.parameters if p.role == "mean" and not p.needed), None)) is not None:
+            yield Mode("absent", mean.name)
         yield Mode("")
 
 
@@ -183,7 +204,8 @@ def _learned(door: FunctionDoor, library: Library, shape: tuple[int, ...], has: 
 
     result, given, arguments = called(True)
     keys = {p.name: a.keys_by_role for p in door.parameters if isinstance(a := arguments.get(p.name), Asked)}
-    keys = {name: dict(known) for name, known in keys.items()}
+    keys = {name: dict(known) for name, known in keys.items()} | {n: dict(f.keys) for n, f in door.forms.items()}
+    attributes = frozenset(name for name, a in arguments.items() if isinstance(a, Asked) and a.by_attribute)
     y = next((way for way, leaf in leaves(result) if size_of(leaf) == shape), None)
     if y is None:
         raise NotReadable(f"nothing of the shape of x, {shape}, comes back")
@@ -197,8 +219,11 @@ def _learned(door: FunctionDoor, library: Library, shape: tuple[int, ...], has: 
         steady = np.array_equal(flat(found_at(result, y)), flat(other_y))
         score += steady
         fallback = [w for w, leaf in leaves(result) if w != y and _is_row(leaf) and not isinstance(w[-1], str)]
+        free = [way for way in fallback if way not in moved.values()]
         if "momentum" in has and steady and moved["mean"] is None and moved["var"] is None and len(fallback) >= 2:
             moved = dict(zip(moved, fallback[:2], strict=True))
+        elif "momentum" in has and steady and (moved["mean"] is None) != (moved["var"] is None) and len(free) == 1:
+            moved = {role: way or free[0] for role, way in moved.items()}  # it does not depend on what it was
         try:
             one, another = (of_shape(called(False, shifted)[0], shape) for shifted in ("", "mean"))
             score += not np.array_equal(flat(one), flat(another))
@@ -210,7 +235,8 @@ def _learned(door: FunctionDoor, library: Library, shape: tuple[int, ...], has: 
         called(False)
     taken = {y, moved["mean"], moved["var"]}
     rest = tuple(_outermost(result, taken))
-    return replace(door, keys=keys, y=y, mean=moved["mean"], var=moved["var"], rest=rest), score
+    door = replace(door, keys=keys, attributes=attributes)
+    return replace(door, y=y, mean=moved["mean"], var=moved["var"], rest=rest), score
 
 
 def _where(
@@ -224,6 +250,10 @@ def _where(
             if not named or role_of(named[-1].strip(".")) in (role, ""):
                 return way
     for name, argument in shifted[2].items():
+        if dataclasses.is_dataclass(argument):
+            for way, value in leaves(argument):
+                if role_of(str(way[-1]).strip(".")) == role and not np.array_equal(flat(value), flat(shifted[1][role])):
+                    return (*IN_PLACE, name, *way)
         if isinstance(argument, Asked):
             for key, value in argument.items():
                 if role_of(key) == role and _is_row(value):

@@ -83,9 +83,9 @@ class InJax:
 
 
 class Recorded(NamedTuple):
-    """A call to differentiate: whether it trains, and what with."""
+    """A call to differentiate: whether it trains, with the settings that it is compiled for, and what with."""
 
-    on: bool
+    on: tuple[Any, ...]
     given: tuple[Any, ...]
 
 
@@ -99,6 +99,8 @@ class Compiled(InJax):
     spared = InJax.dtypes[2:]
     sparing = True
 
+    constant: frozenset[str] = frozenset()  # which of eps and momentum are numbers to the compiler: for each anew
+
     def __init__(self) -> None:
         static = (0,)
         self._forward, self._backward, self._along, self._twice = (
@@ -106,21 +108,29 @@ class Compiled(InJax):
             for f in (self._out, self._gradients, self._tangent, self._second)
         )
 
-    def _out(self, on: bool, given: Any) -> Any:
-        x, gamma, beta, mean, var, momentum, eps = given
-        return self.apply(x, gamma, beta, mean, var, momentum, eps, on)
+    def _call(self, on: bool, arrays: Any, momentum: float, eps: float) -> Recorded:
+        """Return a call: what is compiled for is its first part, and hashable."""
+        settings = {"momentum": momentum, "eps": eps}
+        fixed = tuple((name, value) for name, value in settings.items() if name in self.constant)
+        given = (*map(_own, arrays), *(None if name in self.constant else v for name, v in settings.items()))
+        return Recorded((on, *fixed), given)
 
-    def _of(self, on: bool, given: Any) -> Callable[..., Any]:
+    def _out(self, on: tuple[Any, ...], given: Any) -> Any:
+        x, gamma, beta, mean, var, momentum, eps = given
+        settings = {"momentum": momentum, "eps": eps} | dict(on[1:])
+        return self.apply(x, gamma, beta, mean, var, settings["momentum"], settings["eps"], on[0])
+
+    def _of(self, on: tuple[Any, ...], given: Any) -> Callable[..., Any]:
         return lambda x, gamma, beta: self._out(on, (x, gamma, beta, *given[3:]))[0]
 
-    def _gradients(self, on: bool, given: tuple[Any, ...], dy: Any) -> Any:
+    def _gradients(self, on: tuple[Any, ...], given: tuple[Any, ...], dy: Any) -> Any:
         y, vjp = jax.vjp(self._of(on, given), *given[:3])
         return vjp(dy.astype(y.dtype))
 
-    def _tangent(self, on: bool, given: tuple[Any, ...], moves: tuple[Any, ...]) -> Any:
+    def _tangent(self, on: tuple[Any, ...], given: tuple[Any, ...], moves: tuple[Any, ...]) -> Any:
         return jax.jvp(self._of(on, given), given[:3], moves)[1]
 
-    def _second(self, on: bool, given: tuple[Any, ...], moves: tuple[Any, ...], dy: Any) -> Any:
+    def _second(self, on: tuple[Any, ...], given: tuple[Any, ...], moves: tuple[Any, ...], dy: Any) -> Any:
         def backward(dy: Any, *leaves: Any) -> Any:
             return self._gradients(on, (*leaves, *given[3:]), dy)
 
@@ -130,8 +140,8 @@ class Compiled(InJax):
         self, x: Any, gamma: Any, beta: Any, running_mean: Any, running_var: Any, momentum: float, eps: float
     ) -> Any:
         """Call in training mode; the cache is what it was called with."""
-        given = (*map(_own, (x, gamma, beta, running_mean, running_var)), momentum, eps)
-        return *map(array_or_none, self._forward(True, given)), Recorded(True, given)
+        call = self._call(True, (x, gamma, beta, running_mean, running_var), momentum, eps)
+        return *map(array_or_none, self._forward(*call)), call
 
     def infer(self, x: Any, gamma: Any, beta: Any, running_mean: Any, running_var: Any, eps: float) -> Any:
         """Call in evaluation mode."""
@@ -139,8 +149,8 @@ class Compiled(InJax):
 
     def frozen(self, x: Any, gamma: Any, beta: Any, running_mean: Any, running_var: Any, eps: float) -> Any:
         """Call in evaluation mode; the cache is what it was called with."""
-        given = (*map(_own, (x, gamma, beta, running_mean, running_var)), 0.5, eps)
-        return np.asarray(self._forward(False, given)[0]), Recorded(False, given)
+        call = self._call(False, (x, gamma, beta, running_mean, running_var), 0.5, eps)
+        return np.asarray(self._forward(*call)[0]), call
 
     def backward(self, dy: Any, cache: Any) -> tuple[Any, ...]:
         """Pull dy, in the dtype of y, back through the recorded call."""

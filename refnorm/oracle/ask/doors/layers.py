@@ -4,21 +4,46 @@ from __future__ import annotations
 
 import copy
 import inspect
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from refnorm.oracle.ask.doors.binding import Parameter, gradients_in, parameters_of
+from refnorm.oracle.ask.doors.binding import Parameter, gradients_in, parameters_of, which
 from refnorm.oracle.ask.doors.leaves import Way, found_at, of_shape, size_of
-from refnorm.oracle.ask.doors.libraries import Library
+from refnorm.oracle.ask.doors.libraries import Library, to_numpy
 from refnorm.oracle.ask.doors.modes import ALWAYS, Mode
-from refnorm.oracle.ask.doors.names import is_size, role_of
+from refnorm.oracle.ask.doors.names import gradient_of, in_small, is_size, role_of
+from refnorm.oracle.ask.doors.remembering import as_layer
 from refnorm.oracle.ask.doors.slots import Slot, own_slots
 
-FORWARD = ("forward", "__call__", "forward_pass", "call", "fprop", "apply", "forward_propagation", "propagate", "fwd")
+FORWARD = (
+    "forward",
+    "__call__",
+    "forward_pass",
+    "call",
+    "fprop",
+    "apply",
+    "forward_propagation",
+    "propagate",
+    "fwd",
+    "fit_transform",
+)
 BACKWARD = ("backward", "backward_pass", "bprop", "back", "backprop", "backward_propagation", "bwd", "grad")
-INFER = ("infer", "inference", "predict", "forward_inference", "forward_test", "forward_eval", "evaluate", "test")
+INFER = (
+    "infer",
+    "inference",
+    "predict",
+    "forward_inference",
+    "forward_test",
+    "forward_eval",
+    "evaluate",
+    "test",
+    "transform",
+)
+OUTPUTS = ("output", "outputs", "out", "y", "result", "activation", "activations", "a")
 SETUP = (
     "initialize",
     "init",
@@ -69,6 +94,10 @@ class LayerDoor:
     gradients: dict[str, Slot] = field(default_factory=dict)
     recorded: bool = False
     named: tuple[tuple[str, str], ...] = ()
+    rate: str = ""
+    placed: tuple[str, ...] = ()
+    counts: str = ""
+    at: Mapping[int, int] = field(default_factory=dict)
 
     @property
     def roles(self) -> set[str]:
@@ -86,9 +115,13 @@ class LayerDoor:
         ]
         return names[0] if names else ""
 
+    def channels(self, shape: tuple[int, ...]) -> int:
+        """Return how many channels x of this shape has."""
+        return shape[self.at.get(len(shape), 1)] if len(shape) > 1 else 1
+
     def made(self, given: dict[str, Any], shape: tuple[int, ...]) -> Any:
         """Make a layer for x of this shape."""
-        channels = shape[1] if len(shape) > 1 else 1
+        channels = self.channels(shape)
         if not makes(self.make):
             layer = copy.deepcopy(self.make)
             for name, value in list(getattr(layer, "__dict__", {}).items()):
@@ -98,14 +131,15 @@ class LayerDoor:
                 slot.set(layer, self.library.own(np.ones(channels)))
         else:
             said: dict[str, Any] = {}
-            affine = given.get("gamma") is not None or given.get("beta") is not None
             for p in self.constructor:
                 if p.role in ("gamma", "beta", "mean", "var", "momentum", "eps"):
                     if given.get(p.role) is not None or p.needed:
                         said[p.name] = given.get(p.role)
                 elif p.role == "rank":
                     said[p.name] = len(shape)
-                elif p.role == "affine" and not affine and "gamma" in self.slots:
+                elif (
+                    p.role == "affine" and "gamma" in self.slots and all(given.get(r) is None for r in flagged(p.name))
+                ):
                     said[p.name] = False
                 elif p.role == "optimizer" and p.needed:
                     said[p.name] = Recorder()
@@ -115,7 +149,7 @@ class LayerDoor:
                     from flax import nnx
 
                     said[p.name] = nnx.Rngs(0)
-            layer = self.make(**said)
+            layer = self._instance(said)
         for role in ("eps", "momentum"):
             name = self.setting(role)
             if name and name != "constructor" and given.get(role) is not None:
@@ -125,6 +159,16 @@ class LayerDoor:
         if hasattr(layer, "to") and hasattr(layer, "state_dict") and given.get("x") is not None:
             layer.to(given["x"].dtype)
         return layer
+
+    def _instance(self, said: dict[str, Any]) -> Any:
+        """Call the constructor; sizes, as in ``layer_sizes``, may be a list of them."""
+        try:
+            return as_layer(self.make(**said))
+        except TypeError:
+            sizes = {p.name for p in self.constructor if p.role == "size" and p.name.endswith("s")}
+            if not sizes:
+                raise
+            return self.make(**{name: [v] if name in sizes else v for name, v in said.items()})
 
     def _set_up(self, layer: Any, shape: tuple[int, ...]) -> None:
         """Call what initialises a layer that is not ready when it is made."""
@@ -138,7 +182,7 @@ class LayerDoor:
             if p.role == "optimizer":
                 said[p.name] = Recorder()
             elif p.needed:
-                said[p.name] = shape if "shape" in p.name and self.setup == "build" else shape[1]
+                said[p.name] = shape if "shape" in p.name and self.setup == "build" else self.channels(shape)
         method(**said)
 
     def forward(
@@ -150,23 +194,42 @@ class LayerDoor:
         layer = self.made(given, shape)
         self.fill(layer, given, training)
         result = self.called(layer, x, training)
+        if (gamma is None) != (beta is None) and {"gamma", "beta"} <= set(self.slots) and not self.apart():
+            raise TypeError("gamma and beta are there together, or not at all")
         for role in ("gamma", "beta"):
             if role in self.slots and given[role] is None and self.slots[role].get(layer) is not None:
                 raise TypeError(f"{role} cannot be None: the layer makes its own")
         after = layer if self.new is None else found_at(result, self.new)
         moved = [self.slots[role].get(after) if role in self.slots else None for role in ("mean", "var")]
-        return of_shape(result, shape), *map(row, moved), (layer, shape)
+        return outcome(layer, result, shape), *map(row, moved), (layer, shape)
+
+    def apart(self) -> bool:
+        """Whether gamma may be absent and beta not: whether its constructor has a word for one of them alone."""
+        return any(p.role in ("gamma", "beta") or (p.role == "affine" and len(flagged(p.name)) == 1)
+                   for p in self.constructor)  # fmt: skip
 
     def fill(self, layer: Any, given: dict[str, Any], training: bool) -> None:
         """Put parameters and statistics into a layer; one that makes them when it is called is called first."""
+        for role in self.placed:
+            self.slots[role].set(layer, given[role])
         if any(size_of(slot.get(layer)) is None for role, slot in self.slots.items() if given[role] is not None):
-            self.called(layer, given["x"], True)
+            try:  # a lazy layer makes them in either mode; one that begins with its first batch, in training alone
+                self.called(layer, given["x"], training)
+            except Exception:
+                if training:
+                    raise
+                self.called(layer, given["x"], True)
         for role, slot in self.slots.items():
             slot.set(layer, given[role])
+        for role, slot in self.gradients.items():
+            if slot.of_parameter and given[role] is not None:
+                slot.set(layer, self.library.own(np.zeros_like(to_numpy(given[role]))))
+        if self.counts:
+            setattr(layer, self.counts, 1)  # so that the next batch counts for half, and not for all
 
     def called(self, layer: Any, x: Any, training: bool) -> Any:
         """Call a layer, and tell it whether it trains."""
-        said: dict[str, Any] = {}
+        said: dict[str, Any] = {p.name: which(p.name) for p in self.parameters if p.role == "which" and p.needed}
         if self.mode.where == "argument":
             said[self.mode.name] = self.mode.value(training)
         elif self.mode.where == "switch":
@@ -184,14 +247,56 @@ class LayerDoor:
 
     def gradients_of(self, layer: Any, dy: Any, shape: tuple[int, ...]) -> tuple[Any, Any, Any]:
         """Call a layer's backward; gradients of the parameters come back, or are kept by the layer."""
-        result = getattr(layer, self.back)(dy)
+        step = copy.deepcopy(layer) if self.rate and not self.gradients and not self.recorded else None
+        result = getattr(layer, self.back)(dy, **self.at_rate(0.0))
         dx, dgamma, dbeta = gradients_in(result, shape)
+        if dx is None:
+            dx = next((v for n, v in vars(layer).items() if gradient_of(n) == "x" and size_of(v) == shape), None)
+        if step is not None and dgamma is None and dbeta is None:
+            dgamma, dbeta = self._steps(step, dy)
         if self.recorded:
             own = (self.slots[role].get(layer) if role in self.slots else None for role in ("gamma", "beta"))
             return dx, *(row(recorded_gradient(layer, parameter)) for parameter in own)
         if self.gradients:
             dgamma, dbeta = (self.gradients[r].get(layer) if r in self.gradients else None for r in ("gamma", "beta"))
         return dx, row(dgamma), row(dbeta)
+
+    def at_rate(self, value: float) -> dict[str, float]:
+        """Return the rate at which a backward learns, where it asks for one."""
+        return {self.rate: value} if self.rate else {}
+
+    def _steps(self, layer: Any, dy: Any) -> tuple[Any, Any]:
+        """Return the gradients of the parameters as what they become from 0, at a rate of -1: exactly those."""
+        slots = [self.slots[role] for role in ("gamma", "beta") if role in self.slots]
+        for slot in slots:
+            slot.set(layer, self.library.own(np.zeros_like(to_numpy(row(slot.get(layer))))))
+        getattr(layer, self.back)(dy, **self.at_rate(-1.0))
+        found = {slot: slot.get(layer) for slot in slots}
+        dgamma, dbeta = (found.get(self.slots.get(role)) for role in ("gamma", "beta"))  # type: ignore[arg-type]
+        return dgamma, dbeta
+
+
+def outcome(layer: Any, result: Any, shape: tuple[int, ...]) -> Any:
+    """Return y: what came back, or, where nothing does, the attribute that a layer leaves it in."""
+    if result is None:
+        for name, value in getattr(layer, "__dict__", {}).items():
+            if in_small(name) in OUTPUTS and size_of(value) == shape:
+                return value
+    return of_shape(result, shape)
+
+
+def flagged(name: str) -> tuple[str, ...]:
+    """Return which parameters a constructor's flag of this name is about.
+
+    Examples
+    --------
+    >>> flagged("affine"), flagged("use_scale"), flagged("center")
+    (('gamma', 'beta'), ('gamma',), ('beta',))
+    """
+    small = in_small(name)
+    about = ("gamma", r"gamma|scale(?!_and)|weight"), ("beta", r"beta|bias|shift|offset|center")
+    found = tuple(role for role, pattern in about if re.search(pattern, small))
+    return found if len(found) == 1 else ("gamma", "beta")
 
 
 def makes(thing: Any) -> bool:

@@ -55,11 +55,11 @@ def of_shape(value: Any, shape: tuple[int, ...] | None) -> Any:
 
 def size_of(value: Any) -> tuple[int, ...] | None:
     """Return the shape of what is an array of numbers, or a rectangular list of them; None of anything else."""
-    if hasattr(value, "shape") and hasattr(value, "dtype") and not isinstance(value, np.ndarray):
-        try:
+    try:
+        if hasattr(value, "shape") and hasattr(value, "dtype") and not isinstance(value, np.ndarray):
             return tuple(int(n) for n in value.shape)  # of what is only traced, too
-        except TypeError:
-            return None
+    except (TypeError, RuntimeError):  # of a lazy layer, whose parameters have no shape yet
+        return None
     try:
         array = to_numpy(value)
     except NoNumbers:

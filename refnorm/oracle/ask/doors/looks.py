@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
 from collections.abc import Callable
+from types import CodeType
 from typing import Any
 
 from refnorm.oracle.ask.doors.binding import NotReadable, parameters_of
@@ -12,20 +14,32 @@ from refnorm.oracle.ask.doors.layers import FORWARD
 from refnorm.oracle.ask.doors.names import OTHER_NORMS, in_small, is_running, role_of
 
 INFERS = r"(?<![a-z])(infer(ence)?|test(ing)?|eval(uat(e|ion))?|predict(ion)?)(?![a-z])"
-BATCH_NORM = r"batch_?_?norm|(^|_)bn(_|\d|$)|norm|whiten|standardi[sz]e|normali[sz]"
+NAMED = r"batch_?_?norm|(^|_)bn(_|\d|$)"
+BATCH_NORM = r"batch_?_?norm|(^|_)bn(_|\d|$)|bn(\d+d)?$|norm|whiten|standardi[sz]e|normali[sz]"
 
 
-def looks_like_a_function(function: Callable[..., Any]) -> bool:
-    """Whether a function's name and parameters are those of a batch normalization's forward."""
+def is_function(value: Any) -> bool:
+    """Whether a value is a function, or one that a library has wrapped, as `jax.jit` and `jax.custom_vjp` do."""
+    wrapped = (
+        callable(value) and not isinstance(value, type) and inspect.isfunction(getattr(value, "__wrapped__", None))
+    )
+    return inspect.isroutine(value) or wrapped or isinstance(value, functools.partial)
+
+
+def looks_like_a_function(function: Callable[..., Any], name: str = "", alone: bool = False) -> bool:
+    """Whether a function's name and parameters are those of a batch normalization's forward.
+
+    That of an inference is none, but where it stands ``alone``.
+    """
     try:
         parameters = parameters_of(function)
     except NotReadable:
         return False
-    name = in_small(getattr(function, "__name__", ""))
+    name = in_small(name or getattr(function, "__name__", ""))
     roles = {p.role for p in parameters}
     if (
         re.search(OTHER_NORMS, name)
-        or (inference_of_training(name) is not None)
+        or (inference_of_training(name) is not None and not alone)
         or re.search(r"back(ward|prop)?|bwd|(^|_)d(_|$)|grad(?!_enabled)", name)
     ):
         return False
@@ -39,12 +53,25 @@ def looks_like_a_function(function: Callable[..., Any]) -> bool:
     )
 
 
+def looks_like_a_maker(function: Any) -> bool:
+    """Whether a function makes others, and is named after batch normalization: it holds their code, and takes no x."""
+    code, name = getattr(function, "__code__", None), in_small(getattr(function, "__name__", ""))
+    inner = any(
+        isinstance(constant, CodeType) and constant.co_name[0] != "<" for constant in getattr(code, "co_consts", ())
+    )
+    if not inner or not re.search(NAMED, name) or re.search(r"test_|check|compare|demo|plot|train_|main|bench", name):
+        return False
+    return not any(p.role == "x" for p in parameters_of(function, first=""))
+
+
 def looks_like_a_layer(kind: type) -> bool:
     """Whether a class may be a batch normalization: by its name, or by what it names inside."""
     name = in_small(kind.__name__)
     if re.search(OTHER_NORMS, name) or issubclass(kind, BaseException):
         return False
-    if not any(callable(getattr(kind, n, None)) for n in FORWARD if n != "__call__" or "__call__" in vars(kind)):
+    named = bool(re.search(r"batch|bn", name))  # what scales a data set has the methods of scikit-learn, too
+    ways = [n for n in FORWARD if (n != "__call__" or "__call__" in vars(kind)) and (n != "fit_transform" or named)]
+    if not any(callable(getattr(kind, n, None)) for n in ways):
         return False
     inside: set[str] = set()
     for method in vars(kind).values():
@@ -53,6 +80,14 @@ def looks_like_a_layer(kind: type) -> bool:
             role_of(n) for n in getattr(code, "co_names", ()) if is_running(n) or role_of(n) in ("gamma", "beta")
         }
     return bool(re.search(BATCH_NORM, name)) or {"mean", "var"} <= inside or {"gamma", "beta"} <= inside
+
+
+def methods_in(kind: type) -> list[str]:
+    """Return the methods of a class, such as a network, that are the forward of a batch normalization by their name."""
+    if re.search(BATCH_NORM, in_small(kind.__name__)):
+        return []
+    own = [n for n, v in vars(kind).items() if inspect.isfunction(v) and re.search(NAMED, in_small(n))]
+    return [n for n in own if looks_like_a_function(functools.partial(getattr(kind, n), None), n)]
 
 
 def inference_of_training(name: str) -> str | None:

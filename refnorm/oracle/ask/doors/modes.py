@@ -16,7 +16,10 @@ WORDS = (
 
 @dataclass(frozen=True)
 class Mode:
-    """One way to say it: ``where`` is "argument", "switch", "method", "grad" or ""; ``name`` of what; both values."""
+    """One way to say it: ``where`` is "argument", "switch", "method", "name", "grad", "absent" or "".
+
+    ``name`` is that of what says it; ``training`` and ``inference`` are both its values.
+    """
 
     where: str
     name: str = ""
@@ -30,6 +33,10 @@ class Mode:
     def __str__(self) -> str:
         if self.where == "grad":
             return "training while gradients are recorded"
+        if self.where == "absent":
+            return f"training without {self.name}, inference with it"
+        if self.where == "name":
+            return f"training by .{self.training}(), inference by .{self.inference}()"
         if self.where == "method":
             return "training by .train(), inference by .eval()"
         return f"training by {self.name}={self.training!r}" if self.where else ""

@@ -8,15 +8,16 @@ from typing import Any
 
 RUNNING = r"run|mov|ema|exp_|avg|aver|global|pop|accum|est|hist|tracked|inference|(?:^|_)r(?:_|$)"
 ROLES: tuple[tuple[str, str], ...] = (  # the first that matches is what a name stands for
-    ("count", r"num_batches|batches_tracked|n_batches|num_updates|^steps?$"),
+    ("count", r"batches_tracked|^(n|num)?_?(batches|updates|steps?|calls)(_seen)?$|^count(er)?$"),
     ("optimizer", r"optim|^opt$"),
-    ("rate", r"learning_rate|^lr$|step_size"),
+    ("rate", r"learning_rate|^lr$|step_size|^eta$"),
+    ("which", r"^(layer_?)?(name|scope|key|id|idx|index|i|l|layer|level|domain|task)$"),
     ("track", r"track|update_stat"),
     ("affine", r"affine|learnable|use_(scale|bias|gamma|beta|weight)|^(center|scale_and_shift|elementwise)$"),
     ("inference", r"infer|^(is_?)?eval|^(is_?)?test|determin|use_(running|global|moving|ema)|predict|frozen|freeze"),
     ("training", r"^(is_?|in_?|for_?)?train(ing)?(_?fla?g|_?mode|_?phase|_?time)?$|^istrain|batch_stats$|^is_fit"),
     ("mode", r"^(mode|phase)$"),
-    ("eps", r"eps|^tiny$|^smooth$"),
+    ("eps", r"(?<!st)eps|^tiny$|^smooth$"),
     ("momentum", r"moment|^mom$|decay|^alpha$|^rho$|factor|smoothing|^tau$|^mt$"),
     ("params", r"^params?$|^parameters$|^theta$|^variables$"),
     (
@@ -26,7 +27,7 @@ ROLES: tuple[tuple[str, str], ...] = (  # the first that matches is what a name 
     ("cache", r"cache|^saved|ctx|context|memo|tape|residual|stash|intermediate|^for_backward|^tmp$|^aux"),
     ("var", r"var(?!iable)|sigma_?(2|sq)|square[sd]?$|(?:^|_)r?v$"),
     ("std", r"std|stdev|sigma"),
-    ("mean", r"mean|(?:^|_)mus?$|(?:^|_)r?m$|avg|average"),
+    ("mean", r"mean|(?:^|_)mus?(?:_|$)|(?:^|_)r?m$|avg|average"),
     ("gamma", r"gamma|weight|scale|gain|slope|mult|^_?[wga]$"),
     ("beta", r"beta|bias|shift|offset|intercept|^_?b$|^adds?$"),
     ("axis", r"ax[ie]s|channel_dim|data_format|^layout$|^format$"),
@@ -53,7 +54,7 @@ def in_small(name: str) -> str:
     >>> in_small("movingMean"), in_small("__running_VAR_"), in_small("running_M")
     ('moving_mean', 'running_var', 'running_m')
     """
-    parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])", "_", name)
+    parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])|(?<=[a-z]{2})(?=[A-Z]{2})", "_", name)
     return re.sub(r"_+", "_", parted).strip("_").lower()
 
 

@@ -2,34 +2,39 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
+import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from refnorm.oracle.ask.doors.binding import NotReadable, Parameter, parameters_of, probe
 from refnorm.oracle.ask.doors.declared import Declared
-from refnorm.oracle.ask.doors.derived import SHAPES, Doors, engine_of, finished
+from refnorm.oracle.ask.doors.derived import SHAPES, Doors, engine_of, finished, only_infers
 from refnorm.oracle.ask.doors.functions import FunctionDoor, read_function
 from refnorm.oracle.ask.doors.layers import makes
-from refnorm.oracle.ask.doors.libraries import LIBRARIES, Library, lists, to_numpy, used_by
-from refnorm.oracle.ask.doors.looks import backward_of, looks_like_a_function, partner_for_inference
-from refnorm.oracle.ask.doors.read_layer import read_layer
+from refnorm.oracle.ask.doors.libraries import LIBRARIES, Library, lists, used_by
+from refnorm.oracle.ask.doors.looks import backward_of, is_function, looks_like_a_function, partner_for_inference
+from refnorm.oracle.ask.doors.modes import ALWAYS
+from refnorm.oracle.ask.doors.names import in_small
+from refnorm.oracle.ask.doors.read_layer import read_layer, switches_of
+from refnorm.oracle.ask.doors.remembering import memory_of, remembering
+from refnorm.oracle.ask.doors.taken import by_columns, elsewhere, opened, taken_shape
 from refnorm.oracle.ask.doors.through import Through
 from refnorm.oracle.ask.doors.variables import Equinox, Haiku, Keras, KerasTwo, Linen, read_variables
-from refnorm.oracle.ask.troubled import exhausted
 
-WHOLE = 0.9  # of a channel's values change where one does, but for those that rounding leaves as they were
+FROZEN = r"froz|freez|fixed|infer|eval(?!uat)"
 
 
 def read_thing(thing: Any, scope: dict[str, Any]) -> Through:
     """Read one thing: a function, a class, an instance, or what is declared."""
     if isinstance(thing, Declared):
         return through_declared(thing, scope)
+    if inspect.ismethod(thing):
+        scope = scope | {n: getattr(thing.__self__, n) for n, v in vars(type(thing.__self__)).items() if callable(v)}
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(thing, type) and issubclass(thing, torch.autograd.Function):
         return through_autograd(thing, scope)
@@ -43,20 +48,25 @@ def read_thing(thing: Any, scope: dict[str, Any]) -> Through:
         and not any(p.role == "x" for p in parameters_of(thing, first=""))
     ):
         return through_layer(thing, scope)
-    if not isinstance(thing, type) and (
-        inspect.isroutine(thing) or type(thing).__name__ in ("PjitFunction", "partial")
-    ):
+    if not isinstance(thing, type) and (is_function(thing)):
         return through_function(thing, scope)
     return through_layer(thing, scope)
 
 
 def through_function(function: Callable[..., Any], scope: dict[str, Any]) -> Through:
     """Read a function, with the backward that stands beside it."""
-    bare = FunctionDoor(function, parameters_of(function))
+    parameters = holding(parameters_of(function))
+    names = memory_of(function) if not {p.role for p in parameters} & {"mean", "var", "state"} else []
+    if names:
+        read = through_layer(remembering(function, parameters, names), scope)
+        read.reading = read.reading.replace("read as a layer", "read as a function that remembers, as a layer does", 1)
+        return read
+    bare = FunctionDoor(function, parameters)
     unbound = [p.name for p in bare.parameters if p.needed and p.role in ("", "dtype", "axis", "rank", "count", "std")]
     if unbound:
         raise NotReadable(f"it is not known what {', '.join(unbound)} {'is' if len(unbound) == 1 else 'are'}")
-    library, doors = _opened(_reading(bare), used_by(function, scope), spread=True)
+    x = next((p.name for p in parameters if p.role == "x"), "x")
+    library, doors = opened(_reading(bare), used_by(function, scope), spread=True, columns=by_columns(function, x))
     door = doors[min(doors)][0]
     if library.name == "numpy" and isinstance(
         door.forward(*probe(taken_shape(doors), library), 0.5, 2.0**-10, True)[0], list
@@ -65,75 +75,20 @@ def through_function(function: Callable[..., Any], scope: dict[str, Any]) -> Thr
     return _function(doors, library, backward_of(function, scope), scope)
 
 
-def taken_shape(doors: Doors) -> tuple[int, ...]:
-    """Return a shape that the first of some doors takes."""
-    shape = next(s for s in SHAPES if len(s) == min(doors))
-    return shape if doors[min(doors)][1] == 1 else (shape[0], *shape[2:], shape[1])
+def holding(parameters: tuple[Parameter, ...]) -> tuple[Parameter, ...]:
+    """Return a function's parameters; where none of them is gamma, one of an unknown name may hold it."""
+    if {"gamma", "beta", "params", "state"} & {p.role for p in parameters}:
+        return parameters
+    known = [k for k, p in enumerate(parameters) if p.needed and p.role in ("", "which")]
+    return tuple(replace(p, role="params") if known[:1] == [k] else p for k, p in enumerate(parameters))
 
 
 def _reading(bare: FunctionDoor) -> Callable[..., FunctionDoor]:
-    def read(library: Library, shape: tuple[int, ...], spread: bool = False) -> FunctionDoor:
+    def read(library: Library, shape: tuple[int, ...], axis: int, spread: bool = False) -> FunctionDoor:
         ranks = frozenset([len(shape)] if spread else [])
         return read_function(replace(bare, spread=ranks), library, shape)
 
     return read
-
-
-def _opened(
-    read: Callable[..., Any], libraries: list[Library], last: bool = False, spread: bool = False
-) -> tuple[Library, Doors]:
-    """Return the first library whose arrays are taken, and by rank how, and where the channels are.
-
-    With ``spread``, parameters of shape (1, C, 1, 1) are tried where rows of them are not taken.
-
-    Raises
-    ------
-    Exception
-        Whatever was raised first, if nothing is taken.
-    """
-    first_error: Exception | None = None
-    for library in libraries:
-        doors: Doors = {}
-        for shape in SHAPES:
-            ways: list[tuple[int, dict[str, bool]]] = [(-1, {})] if last and len(shape) > 2 else [(1, {})]
-            if len(shape) > 2 and not last:
-                first = any(axis == 1 for rank, (_, axis) in doors.items() if rank > 2)  # then in every rank
-                ways += [*([(1, {"spread": True})] if spread else []), *([] if first else [(-1, {})])]
-            for axis, how in ways:
-                own = shape if axis == 1 else (shape[0], *shape[2:], shape[1])
-                try:
-                    door = read(library, own, **how)
-                    if len(shape) > 2 and not _keeps(door, library, own, axis, alone=2 not in doors):
-                        continue
-                except Exception as error:  # of foreign code: another library, or rank, may do
-                    if exhausted(error):
-                        raise
-                    first_error = first_error or error
-                    continue
-                doors[len(shape)] = door, axis
-                break
-        if doors:
-            return library, doors
-    raise first_error or NotReadable("it cannot be called")
-
-
-def _keeps(door: Any, library: Library, shape: tuple[int, ...], axis: int, alone: bool) -> bool:
-    """Whether channels are on this axis: a change of one value leaves the y of other channels as it was.
-
-    Code for rows that is given maps may take each place in them for a channel: it does not take maps. Where it takes
-    no rows, ``alone``, that is a fault, and is left to the judge. Code for maps that is given volumes may take a place
-    along their last axis for a channel: where parameters have the rank of x, that is known, and it takes no volumes.
-    """
-    x, *rest = probe(shape, library)
-    other = np.array(to_numpy(x))
-    other[(0,) * other.ndim] += 1.5
-    settings = (0.5, 2.0**-10, True)
-    y, changed = (np.asarray(to_numpy(door.forward(v, *rest, *settings)[0])) for v in (x, library.own(other)))
-    moved = np.moveaxis(y != changed, axis, 0)
-    if len(shape) in getattr(door, "spread", ()):
-        return bool(not moved[1:].any() and np.mean(moved[0]) > WHOLE)
-    shared = moved[0].reshape(len(x), -1)[:, 1:].any()  # each place in a map alone is no batch norm of channels
-    return bool(not moved[1:].any() and ((axis == 1 and alone) or shared))
 
 
 def _function(doors: Doors, library: Library, partner: Any, scope: dict[str, Any]) -> Through:
@@ -147,7 +102,11 @@ def _function(doors: Doors, library: Library, partner: Any, scope: dict[str, Any
         door = replace(door, inference=inference, inference_parameters=parameters_of(inference))
     roles = door.roles
     statistics = door.mean is not None or door.var is not None
-    infers = inference is not None or (bool({"mean", "var"} & roles) and str(door.mode) != "")
+    told = {"training", "inference", "mode", "momentum", "state", "track"} & {p.role for p in door.parameters}
+    trains = inference is not None or bool(told) or not only_infers(door, library, taken_shape(doors))
+    if not trains:
+        door = replace(door, mode=ALWAYS)
+    infers = inference is not None or not trains or (bool({"mean", "var"} & roles) and str(door.mode) != "")
     engine = engine_of(door, library, by_hand=partner is not None)
     words = (
         f"read as a {'JAX' if library.name == 'jax' else library.name} function"
@@ -164,22 +123,38 @@ def _function(doors: Doors, library: Library, partner: Any, scope: dict[str, Any
     if partner is not None:
         words += f"; gradients by {partner.__name__}"
     if spread:
-        words += f"; parameters of shape (1, C{', 1' * (min(spread) - 2)})" + (" and so on" if len(spread) > 1 else "")
-    return finished(
-        door, engine, library, words, [r for r, (_, axis) in doors.items() if axis == -1], infers, statistics, roles
-    )
+        words += "; parameters of shape " + ", ".join(
+            "(C, 1)" if rank == 2 else f"(1, C{', 1' * (rank - 2)})" for rank in sorted(spread)
+        )
+    return finished(door, engine, library, words, elsewhere(doors), infers, statistics, roles, trains=trains)
 
 
 def through_layer(thing: Any, scope: dict[str, Any]) -> Through:
     """Read a class or an instance."""
     kind = thing if isinstance(thing, type) else type(thing)
     if (special := special_kind(kind)) is not None:
-        library, doors = _opened(
-            lambda library, own: read_variables(thing, special, library, own), [LIBRARIES[special.name]()]
+        library, doors = opened(
+            lambda library, own, _: read_variables(thing, special, library, own), [LIBRARIES[special.name]()]
         )
         return _variables(doors, library, special)
-    library, doors = _opened(lambda library, own: read_layer(thing, library, own), used_by(kind, scope))
+    initialised(thing)
+    library, doors = opened(
+        lambda library, own, axis: read_layer(thing, library, own, axis),
+        used_by(kind, scope),
+        columns=by_columns(kind),
+    )
     return _layer(doors, library, kind)
+
+
+def initialised(thing: Any) -> None:
+    """Let a lazy layer of torch make its parameters, which it does when it is called first."""
+    if isinstance(thing, type) or not getattr(thing, "has_uninitialized_params", bool)():
+        return
+    torch = sys.modules["torch"]
+    for shape in SHAPES:
+        with contextlib.suppress(Exception):  # it takes other ranks
+            thing(torch.zeros(shape))
+            return
 
 
 def special_kind(kind: type) -> Any:
@@ -203,13 +178,17 @@ def _variables(doors: Doors, library: Library, special: Any) -> Through:
     names = ", ".join(str(way[-1]) for _, way in door.names)
     words = f"{special.reading}: {names or 'nothing kept'}" + (f"; {door.mode}" if str(door.mode) else "")
     statistics = {"mean", "var"} <= door.roles
-    last = [r for r, (_, axis) in doors.items() if axis == -1]
     engine = engine_of(door, library, by_hand=False)
-    return finished(door, engine, library, words, last, statistics, statistics, door.roles, special.convention)
+    return finished(
+        door, engine, library, words, elsewhere(doors), statistics, statistics, door.roles, special.convention
+    )
 
 
 def _layer(doors: Doors, library: Library, kind: type) -> Through:
-    door = doors[min(doors)][0]
+    door = replace(doors[min(doors)][0], at=elsewhere(doors))
+    trains = about_training(kind, door) or not only_infers(door, library, taken_shape(doors))
+    if not trains:
+        door = replace(door, mode=ALWAYS)
     module = is_torch_module(kind)
     by_hand = bool(door.back) and not module
     engine = engine_of(door, library, by_hand)
@@ -224,10 +203,30 @@ def _layer(doors: Doors, library: Library, kind: type) -> Through:
     words += f": {', '.join(slot.name for slot in door.slots.values()) or 'nothing kept'}"
     if str(door.mode):
         words += f"; {door.mode}"
+    if door.counts:
+        words += f"; each batch as the second, by {door.counts}"
     if by_hand:
         words += f"; gradients by .{door.back}()"
-    last = [r for r, (_, axis) in doors.items() if axis == -1]
-    return finished(door, engine, library, words, last, statistics, statistics, door.roles, "torch" if module else "")
+    return finished(
+        door,
+        engine,
+        library,
+        words,
+        elsewhere(doors),
+        statistics,
+        statistics,
+        door.roles,
+        "torch" if module else "",
+        trains,
+    )
+
+
+def about_training(kind: type, door: Any) -> bool:
+    """Whether a layer has a word for training, or for how its statistics move: then it is meant to train."""
+    if re.search(FROZEN, in_small(kind.__name__)):
+        return False
+    told = {p.role for p in (*door.constructor, *door.parameters)} & {"training", "inference", "mode", "momentum"}
+    return bool(told or switches_of(kind))
 
 
 def is_torch_module(kind: type) -> bool:
@@ -262,14 +261,16 @@ def through_declared(declared: Declared, scope: dict[str, Any]) -> Through:
         if makes(thing) and isinstance(thing, type):
             thing = with_fixed(thing, declared.fixed)
         kind = declared.thing if isinstance(declared.thing, type) else type(declared.thing)
-        library, doors = _opened(
-            lambda library, own: read_layer(thing, library, own, declared.state, takes), used_by(kind, scope), last
+        library, doors = opened(
+            lambda library, own, axis: read_layer(thing, library, own, axis, declared.state, takes),
+            used_by(kind, scope),
+            last,
         )
         return _layer(doors, library, kind)
     bare = FunctionDoor(with_fixed(thing, declared.fixed), parameters_of(thing))
     if takes is not None:
         bare = replace(bare, parameters=tuple(Parameter(n, r.replace("?", ""), False) for n, r in takes.items()))
-    library, doors = _opened(_reading(bare), used_by(thing, scope), last, spread=True)
+    library, doors = opened(_reading(bare), used_by(thing, scope), last, spread=True)
     if gives := declared.gives:
         where: dict[str, Any] = {role: (k,) if len(gives) > 1 else () for k, role in enumerate(gives)}
         rest = (where["cache"],) if "cache" in where else ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 
 from refnorm.oracle.ask.doors.binding import (
     CHANNELS,
+    FULL,
     NotReadable,
     Parameter,
     best_of,
@@ -20,25 +22,26 @@ from refnorm.oracle.ask.doors.binding import (
     probe,
 )
 from refnorm.oracle.ask.doors.declared import ALSO
-from refnorm.oracle.ask.doors.layers import BACKWARD, FORWARD, INFER, SETUP, LayerDoor, Recorder, makes
-from refnorm.oracle.ask.doors.leaves import flat, of_shape
+from refnorm.oracle.ask.doors.layers import BACKWARD, FORWARD, INFER, SETUP, LayerDoor, Recorder, makes, outcome
+from refnorm.oracle.ask.doors.leaves import flat
 from refnorm.oracle.ask.doors.libraries import Library
 from refnorm.oracle.ask.doors.modes import Mode, modes_of
-from refnorm.oracle.ask.doors.names import gradient_of, is_size, role_of
-from refnorm.oracle.ask.doors.slots import Slot, found_slots, kept
+from refnorm.oracle.ask.doors.names import gradient_of, is_running, is_size, role_of
+from refnorm.oracle.ask.doors.slots import ROLES, Slot, found_slots, kept
 
 
 def read_layer(
     thing: Any,
     library: Library,
     shape: tuple[int, ...],
+    axis: int = 1,
     state: Mapping[str, str] | None = None,
     takes: Mapping[str, str] | None = None,
 ) -> LayerDoor:
     """Find out, by making and calling it, how a layer is told to train, what it keeps, and where its results are.
 
-    ``state`` names the attributes that hold gamma, beta, mean and var, and ``takes`` what its parameters are, where
-    that is declared.
+    ``axis`` is that of the channels in x. ``state`` names the attributes that hold gamma, beta, mean and var, and
+    ``takes`` what its parameters are, where that is declared.
 
     Raises
     ------
@@ -49,7 +52,7 @@ def read_layer(
     named = tuple((state or {}).items())
     return best_of(
         _attempts(thing, library, constructor, takes or {}),
-        lambda bare: _learned(replace(bare, named=named), shape),
+        lambda bare: _learned(replace(bare, named=named, at={len(shape): axis}), shape),
         "it has no method that takes x",
     )
 
@@ -83,7 +86,9 @@ def _attempts(
     """Yield the ways in which it may be set up, called, and told whether it trains."""
     if inspect.isfunction(thing):
         made = LayerDoor(thing, library, constructor).made(_given(LayerDoor(thing, library), (6, 3)), (6, 3))
-        bare = LayerDoor(thing, library, constructor, "__call__", parameters_of(made, first="x"))
+        bare = LayerDoor(
+            thing, library, constructor, "__call__", parameters_of(getattr(made, "forward", made), first="x")
+        )
         for mode in _modes(type(made), made, bare.parameters, "__call__"):
             yield replace(bare, mode=mode)
         return
@@ -112,7 +117,7 @@ def _modes(kind: type, thing: Any, parameters: Sequence[Parameter], call: str) -
         yield from modes_of(p.name, p.role, "argument")
     if callable(getattr(kind, "train", None)) and callable(getattr(kind, "eval", None)):
         yield Mode("method", "train")
-    for name in _switches(thing):
+    for name in switches_of(thing):
         yield from modes_of(name, role_of(name), "switch")
     for name in INFER:
         if callable(getattr(kind, name, None)) and name != call:
@@ -121,7 +126,7 @@ def _modes(kind: type, thing: Any, parameters: Sequence[Parameter], call: str) -
     yield Mode("switch", "trainable")
 
 
-def _switches(thing: Any) -> list[str]:
+def switches_of(thing: Any) -> list[str]:
     """Return attributes that may say whether it trains, of an instance or as the source of a class sets them."""
     names = list(getattr(thing, "__dict__", {})) if not isinstance(thing, type) else []
     kind = thing if isinstance(thing, type) else type(thing)
@@ -139,19 +144,64 @@ def _learned(door: LayerDoor, shape: tuple[int, ...]) -> tuple[LayerDoor, int]:
     given = _given(door, shape)
     layer = door.made(given, shape)
     slots = found_slots(layer, CHANNELS)
-    result = door.called(layer, given["x"], True)
+    placed, result = _first_call(door, layer, given)
+    slots, door = slots | placed, replace(door, placed=tuple(placed))
     slots = slots if {"gamma", "mean"} <= set(slots) else found_slots(layer, CHANNELS) | slots
     for role, name in door.named:
         slots |= {ALSO.get(role, role): slot for slot, own, _ in kept(layer, CHANNELS) if own == name}
-    of_shape(result, shape)
+    outcome(layer, result, shape)
+    slots = _paired(slots, layer)
     new = None
     if not isinstance(result, type(layer)) and isinstance(result, tuple):
         new = next(((k,) for k, part in enumerate(result) if isinstance(part, type(layer))), None)
     door = replace(door, slots=slots, new=new)
     score = 1
+    if (counter := _counter(door, layer)) and "mean" in slots and not _moves(door, shape):
+        door = replace(door, counts=counter)
     if "mean" in slots:
         score = mode_score(lambda on, shifted: door.forward(**_given(door, shape, shifted), training=on)[0])
+        if score < FULL and not is_running(slots["mean"].name) and not _moves(door, shape):
+            door = replace(door, slots={role: slot for role, slot in slots.items() if role not in ("mean", "var")})
     return replace(door, **_backward(door, shape)), score
+
+
+def _first_call(door: LayerDoor, layer: Any, given: dict[str, Any]) -> tuple[dict[str, Slot], Any]:
+    """Call a layer; a parameter that it has not been given yet, as by a setter, is put where it is looked for."""
+    placed: dict[str, Slot] = {}
+    while True:
+        try:
+            return placed, door.called(layer, given["x"], True)
+        except AttributeError as error:
+            role = role_of(error.name or "")
+            sets_up = not door.setup and any(callable(getattr(type(layer), name, None)) for name in SETUP)
+            if error.obj is not layer or role not in ROLES or role in placed or sets_up:
+                raise
+            placed[role] = Slot((("attribute", error.name),))
+            placed[role].set(layer, given[role])
+
+
+def _counter(door: LayerDoor, layer: Any) -> str:
+    """Return the attribute that counts batches, of a layer without a momentum: "" if there is none."""
+    own = {} if door.setting("momentum") else getattr(layer, "__dict__", {})
+    return next((name for name, value in own.items() if role_of(name) == "count" and value == 1), "")
+
+
+def _paired(slots: dict[str, Slot], layer: Any) -> dict[str, Slot]:
+    """Return slots with both running statistics, or with none: an array with a name of its own may be the other."""
+    missing = {"mean", "var"} - set(slots)
+    if len(missing) != 1:
+        return slots
+    taken = set(slots.values())
+    free = [s for s, name, _ in kept(layer, CHANNELS) if is_running(name) and not role_of(name) and s not in taken]
+    if len(free) == 1:
+        return slots | {missing.pop(): free[0]}
+    return {role: slot for role, slot in slots.items() if role not in ("mean", "var")}
+
+
+def _moves(door: LayerDoor, shape: tuple[int, ...]) -> bool:
+    """Whether what a layer keeps after training depends on what it kept before: else it is the batch's own."""
+    one, other = (door.forward(**_given(door, shape, shifted), training=True)[1] for shifted in ("", "mean"))
+    return not np.array_equal(flat(one), flat(other))
 
 
 def _given(door: LayerDoor, shape: tuple[int, ...], shifted: str = "") -> dict[str, Any]:
@@ -162,16 +212,21 @@ def _given(door: LayerDoor, shape: tuple[int, ...], shifted: str = "") -> dict[s
 def _backward(door: LayerDoor, shape: tuple[int, ...]) -> dict[str, Any]:
     """Find a layer's own backward, and where the gradients of its parameters are after it."""
     kind = door.make if isinstance(door.make, type) else type(door.make)
-    name = next((n for n in BACKWARD if callable(getattr(kind, n, None))), "")
+    closures = inspect.isfunction(door.make)
+    name = next((n for n in BACKWARD if callable(getattr(kind, n, None))), "backward" if closures else "")
     if not name:
         return {}
     try:
         layer, _ = door.forward(**_given(door, shape), training=True)[3]
+        if not hasattr(layer, name):
+            return {}
         before = {slot: np.array(flat(value)) for slot, _, value in kept(layer, CHANNELS)}
         dy = probe(shape, door.library)[0]
-        _, dgamma, dbeta = gradients_in(getattr(layer, name)(dy), shape)
+        further = [p for p in parameters_of(getattr(layer, name), first="")[1:] if p.role == "rate"]
+        door = replace(door, rate=further[0].name if further else "")
+        _, dgamma, dbeta = gradients_in(getattr(layer, name)(dy, **door.at_rate(0.0)), shape)
     except Exception:  # what it raises is judged when it is asked
-        return {"back": name}
+        return {"back": name, "rate": door.rate}
     found: dict[str, Slot] = {}
     changed = []
     for slot, own, value in kept(layer, CHANNELS):
@@ -180,6 +235,8 @@ def _backward(door: LayerDoor, shape: tuple[int, ...]) -> dict[str, Any]:
         role = gradient_of(own) or next(
             (gradient_of(f"d{s}") for _, s in slot.way[:-1] if "grad" in str(s).lower() and role_of(own)), ""
         )
+        if not role and len(slot.way) > 1 and re.search(r"^_?grad(ient)?s?$", str(slot.way[-1][1])):
+            role = role_of(str(slot.way[-2][1]))
         if not role and any("grad" in str(step).lower() for _, step in slot.way[:-1]):
             role = role_of(own)
         changed.append(slot)
@@ -187,4 +244,5 @@ def _backward(door: LayerDoor, shape: tuple[int, ...]) -> dict[str, Any]:
             found[role] = slot
     recorded = any(isinstance(v, Recorder) and v.given for v in getattr(layer, "__dict__", {}).values())
     use = dgamma is None and dbeta is None
-    return {"back": name, "gradients": found if use else {}, "recorded": recorded and use and not found}
+    recorded = recorded and use and not found
+    return {"back": name, "rate": door.rate, "gradients": found if use else {}, "recorded": recorded}

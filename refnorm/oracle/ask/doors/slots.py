@@ -15,10 +15,13 @@ from refnorm.oracle.ask.doors.names import gradient_of, is_running, role_of
 
 ROLES = ("gamma", "beta", "mean", "var")
 DICTIONARIES = ("_parameters", "_buffers")  # of a torch.nn.Module
-INNER = ("_modules",)
+INNER = ("_modules", "memory")  # of a torch.nn.Module, and of a function that remembers
 SETTERS = ("set_value", "assign")  # of a framework's variable
 WRAPPED = ("value", "data")  # where a variable of a framework, or of people's own making, keeps its array
 DEPTH = 3
+PAIRS = {  # what two arrays in a list are, by what it stands for
+    "params": ("gamma", "beta"), "grads": ("dgamma", "dbeta"), "state": ("running_mean", "running_var"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -30,12 +33,24 @@ class Slot:
     @property
     def name(self) -> str:
         """The last name on the way that is no dictionary of torch's."""
-        return str(self.way[-1][1])
+        names = [step for _, step in self.way if isinstance(step, str)]
+        return names[-1] if names[-1] == self.way[-1][1] else f"{names[-1]}[{self.way[-1][1]}]"
+
+    @property
+    def of_parameter(self) -> bool:
+        """Whether it is the gradient that a parameter keeps: whoever holds the parameter clears it, as an optimizer."""
+        return len(self.way) > 1 and self.way[-1] == ("attribute", "grad")
 
     def holder(self, layer: Any) -> Any:
         """Return what holds the array."""
         for kind, step in self.way[:-1]:
-            layer = getattr(layer, step) if kind == "attribute" else layer[step]
+            layer = (
+                getattr(layer, step)
+                if kind == "attribute"
+                else _cells(layer)[step].cell_contents
+                if (kind == "cell")
+                else layer[step]
+            )
         return layer
 
     def get(self, layer: Any) -> Any:
@@ -43,15 +58,19 @@ class Slot:
         try:
             holder = self.holder(layer)
             kind, step = self.way[-1]
+            if kind == "cell":
+                return _opened(_cells(holder)[step].cell_contents)
             return _opened(getattr(holder, step) if kind == "attribute" else holder[step])
-        except (AttributeError, KeyError):  # it is made when the layer is called
+        except (AttributeError, KeyError, ValueError):  # it is made when the layer is called
             return None
 
     def set(self, layer: Any, row: Any) -> None:
         """Put an array of one value per channel there, in the shape that the layer has it."""
         kind, step = self.way[-1]
         holder = self.holder(layer)
-        old = getattr(holder, step, None) if kind == "attribute" else holder[step]
+        old = (
+            self.get(layer) if kind == "cell" else getattr(holder, step, None) if kind == "attribute" else holder[step]
+        )
         shape = size_of(_opened(old))
         if row is not None and shape is not None and len(shape) != 1:
             row = np.reshape(row, _shape(shape)) if isinstance(row, list) else row.reshape(_shape(shape))
@@ -62,6 +81,8 @@ class Slot:
             setattr(old, inner, row)
         elif kind == "key":
             holder[step] = row
+        elif kind == "cell":
+            _cells(holder)[step].cell_contents = row
         else:
             try:
                 setattr(holder, step, row)
@@ -104,16 +125,10 @@ def _kept(
 ) -> Iterator[tuple[Slot, str, Any]]:
     if depth == 0:
         return
-    if isinstance(holder, dict):
-        items = [("key", name, value) for name, value in holder.items() if isinstance(name, str)]
-    else:
-        items = [("attribute", name, value) for name, value in getattr(holder, "__dict__", {}).items()]
-        for name in getattr(type(holder), "__slots__", ()):
-            if hasattr(holder, name):
-                items.append(("attribute", name, getattr(holder, name)))
-    for kind, name, value in items:
-        here = (*way, (kind, name))
-        if isinstance(value, dict):
+    around = [str(step) for _, step in way]
+    for kind, step, name, value in _members(holder, around):
+        here = (*way, (kind, step))
+        if isinstance(value, dict) or (isinstance(value, list) and _named([*around, name], value)):
             yield from _kept(value, channels, here, depth - (name not in (*DICTIONARIES, *INNER)))
             continue
         opened = _opened(value)
@@ -123,11 +138,58 @@ def _kept(
                 yield from _kept(value, channels, here, depth - 1)
         elif channels in (None, int(np.prod(shape))) and 0 < len(shape) <= 5:
             yield Slot(here), name, opened
+            inner = None if opened is value else getattr(value, "grad", None)
+            if size_of(inner) == shape:
+                yield Slot((*here, ("attribute", "grad"))), "grad", inner
+
+
+def _members(holder: Any, around: list[str]) -> Iterator[tuple[str, Any, str, Any]]:
+    """Yield what is in a dictionary, a list or an object: which kind of step leads there, the step, a name, the value.
+
+    ``around`` are the names of the holder, and of what it is in.
+    """
+    if isinstance(holder, dict):
+        yield from (("key", name, name, value) for name, value in holder.items() if isinstance(name, str))
+    elif isinstance(holder, list):
+        yield from (("key", k, name, holder[k]) for k, name in enumerate(_named(around, holder)))
+    else:
+        yield from (("attribute", name, name, value) for name, value in getattr(holder, "__dict__", {}).items())
+        for name, cell in _cells(holder).items():
+            with contextlib.suppress(ValueError):  # one that is empty yet
+                yield "cell", name, name, cell.cell_contents
+        for name in getattr(type(holder), "__slots__", ()):
+            if hasattr(holder, name):
+                yield "attribute", name, name, getattr(holder, name)
+
+
+def _cells(function: Any) -> dict[str, Any]:
+    """Return what a function closes over, by name: each in a cell that can be read and written."""
+    code, cells = getattr(function, "__code__", None), getattr(function, "__closure__", None)
+    return dict(zip(code.co_freevars, cells, strict=True)) if code is not None and cells else {}
+
+
+def _named(around: list[str], value: list[Any]) -> tuple[str, ...]:
+    """Return names for what is in a list of arrays: its own, of one per layer; of two, by what the list stands for.
+
+    ``around`` are the names of the list, and of what it is in: the innermost that is running names two of no role.
+    """
+    if not any(size_of(v) for v in value):
+        return ()
+    name = around[-1]
+    if not role_of(name):
+        name = next((n for n in reversed(around) if is_running(n)), name)
+    if role_of(name) in ROLES or gradient_of(name) in ROLES:
+        return (name,) * len(value)
+    if len(value) != len(PAIRS["params"]):
+        return ()
+    pair = "grads" if "grad" in name.lower() else "state" if is_running(name) else role_of(name)
+    return PAIRS.get(pair, ())
 
 
 def _own(value: Any) -> bool:
-    """Whether an attribute is a layer or a parameter of the same making: no module, no function."""
-    return not callable(value) or hasattr(value, "forward") or hasattr(value, "parameters")
+    """Whether an attribute is a layer or a parameter of the same making, or a function that closes over some."""
+    inside = hasattr(value, "forward") or hasattr(value, "parameters") or bool(_cells(value))
+    return not callable(value) or inside
 
 
 def found_slots(layer: Any, channels: int) -> dict[str, Slot]:

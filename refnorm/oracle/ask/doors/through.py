@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 
 WORDS = ("reading", "convention")  # what an implementation says of itself, beside its functions
 LISTS = ("without", "passes", "lacks", "ranks", "second_order", "spared")
+FORWARD = ("train", "infer", "frozen")
 ALONG_X = {  # of which arguments and results the axes are those of x
     "train": ((0,), (0,)),
     "infer": ((0,), None),
@@ -29,6 +30,7 @@ class Through:
     reading : how it was read, in words.
     convention : the row of its ecosystem; absent if it has none.
     without : quantities that it does not give, whatever it is asked.
+    at : the axis that the channels are on in the code, by rank of x, where it is not 1.
     passes : which of "eps" and "momentum" can be passed to it.
     second_order : formats in which jvp and double backward, which a library derives, are asked for.
     sparing : whether each new shape costs time, so that few are asked.
@@ -41,7 +43,7 @@ class Through:
         engine: Any,
         offers: Sequence[str],
         reading: str,
-        last: Sequence[int] = (),
+        at: Mapping[int, int] | None = None,
         without: Sequence[str] = (),
         passes: Sequence[str] = ("eps", "momentum"),
         lacks: Sequence[str] = (),
@@ -51,7 +53,7 @@ class Through:
         self.reading, self.without, self.passes, self.lacks = reading, tuple(without), tuple(passes), tuple(lacks)
         self.second_order, self.sparing = ("float64",), bool(getattr(engine, "sparing", False))
         self.spared = tuple(getattr(engine, "spared", ()))
-        self.last, self.half, self.dtypes = frozenset(last), half, tuple(engine.dtypes)
+        self.at, self.half, self.dtypes = dict(at or {}), half, tuple(engine.dtypes)
         if convention:
             self.convention = convention
         for name in offers:
@@ -59,14 +61,16 @@ class Through:
 
     def _called(self, function: Any, arguments: tuple[int, ...], results: tuple[int, ...] | None, *given: Any) -> Any:
         """Call with the channels where the code has them, and bring them back."""
-        turned = np.ndim(given[0]) in self.last
-        if not turned:
+        if self.at.get(2) == 0 and function.__name__ in FORWARD and np.ndim(given[0]) != 2:
+            raise TypeError(f"x is (features, samples), and this has {np.ndim(given[0])} axes")
+        axis = self.at.get(np.ndim(given[0]), 1)
+        if axis == 1:
             return function(*given)
-        result = function(*(np.moveaxis(a, 1, -1) if k in arguments else a for k, a in enumerate(given)))
+        result = function(*(np.moveaxis(a, 1, axis) if k in arguments else a for k, a in enumerate(given)))
         if results is None:
-            return _back(result)
-        return tuple(_back(r) if k in results else r for k, r in enumerate(result))
+            return _back(result, axis)
+        return tuple(_back(r, axis) if k in results else r for k, r in enumerate(result))
 
 
-def _back(array: Any) -> Any:
-    return np.moveaxis(array, -1, 1) if isinstance(array, np.ndarray) and array.ndim > 1 else array
+def _back(array: Any, axis: int) -> Any:
+    return np.moveaxis(array, axis, 1) if isinstance(array, np.ndarray) and array.ndim > 1 else array

@@ -1,0 +1,130 @@
+"""Which arrays something takes: of which library, in which ranks, and with the channels on which axis."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from refnorm.oracle.ask.doors.binding import NotReadable, probe
+from refnorm.oracle.ask.doors.derived import SHAPES, Doors
+from refnorm.oracle.ask.doors.libraries import Library, to_numpy
+from refnorm.oracle.ask.troubled import exhausted
+
+ROWS = r"\b[NBM]\s*,\s*[DCFKM]\b|(?i:\b(batch(_?size)?|samples|examples|rows)\b\s*,|\brows\b)"
+COLUMNS = (
+    r"\bm\s*=\s*\w+\.shape\[1\]|/\s*\w+\.shape\[1\]|(?i:\bcolumns?\b)|\b[nDCFdc]\s*,\s*[mNB]\b"
+    r"|(?i:\b(n_\w+|\w*(features?|units|channels|dims?|neurons))\s*,\s*(m|N|\w*(samples|examples|batch)\w*)\b)"
+)
+WHOLE = 0.9  # of a channel's values change where one does, but for those that rounding leaves as they were
+
+
+def by_columns(thing: Any, x: str = "") -> bool:
+    """Whether samples may be columns: unless the source of a function or class says that they are rows.
+
+    A function, whose parameter ``x`` is, must say it by a name or in a word: statistics of the wrong axis look alike.
+    In a layer the shape of its parameters tells.
+    """
+    try:
+        source = inspect.getsource(thing)
+    except (OSError, TypeError):
+        return not x
+    told = not x or x in ("Z", "A", "S", "z", "a", "s") or bool(re.search(COLUMNS, source))
+    return told and not re.search(ROWS, source)
+
+
+def turned(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
+    """Return a shape with the channels, which are on axis 1, on another one."""
+    rest = [shape[0], *shape[2:]]
+    rest.insert(axis % len(shape), shape[1])
+    return tuple(rest)
+
+
+def elsewhere(doors: Doors) -> dict[int, int]:
+    """Return the axis that the channels are on, by rank of x, where it is not 1."""
+    return {rank: axis for rank, (_, axis) in doors.items() if axis != 1}
+
+
+def taken_shape(doors: Doors) -> tuple[int, ...]:
+    """Return a shape that the first of some doors takes."""
+    return turned(next(s for s in SHAPES if len(s) == min(doors)), doors[min(doors)][1])
+
+
+def opened(
+    read: Callable[..., Any],
+    libraries: list[Library],
+    last: bool = False,
+    spread: bool = False,
+    columns: bool = False,
+) -> tuple[Library, Doors]:
+    """Return the first library whose arrays are taken, and by rank how, and where the channels are.
+
+    With ``spread``, parameters of shape (1, C, 1, 1) are tried where rows of them are not taken. With ``columns``, x of
+    shape (features, samples) is tried where statistics of the columns of (samples, features) are not taken.
+
+    Raises
+    ------
+    Exception
+        Whatever was raised first, if nothing is taken.
+    """
+    first_error: Exception | None = None
+    for library in libraries:
+        doors: Doors = {}
+        for shape in SHAPES:
+            ways: list[tuple[int, dict[str, bool]]] = [(-1, {})] if last and len(shape) > 2 else [(1, {})]
+            rows = None
+            if len(shape) == 2 and columns:
+                ways += [*([(0, {"spread": True})] if spread else []), (0, {})]
+            if len(shape) > 2 and not last:
+                first = any(axis == 1 for rank, (_, axis) in doors.items() if rank > 2)  # then in every rank
+                ways += [*([(1, {"spread": True})] if spread else []), *([] if first else [(-1, {})])]
+            for axis, how in ways:
+                own = turned(shape, axis)
+                try:
+                    door = read(library, own, axis, **how)
+                    turned_over = doors.get(2, (None, 1))[1] == 0
+                    if not _keeps(door, library, own, axis, alone=2 not in doors, strict=turned_over):
+                        rows = door if len(shape) == 2 and axis == 1 else rows
+                        continue
+                except Exception as error:  # of foreign code: another library, or rank, may do
+                    if exhausted(error):
+                        raise
+                    first_error = first_error or error
+                    continue
+                doors[len(shape)] = door, axis
+                break
+            else:
+                if rows is not None:
+                    doors[2] = rows, 1  # statistics across channels: a fault, which is left to the judge
+        if len(doors) > 1 and doors.get(2, (None, 1))[1] == 0:
+            del doors[2]  # code for more axes, which turns any two
+        if doors:
+            return library, doors
+    raise first_error or NotReadable("it cannot be called")
+
+
+def _keeps(door: Any, library: Library, shape: tuple[int, ...], axis: int, alone: bool, strict: bool) -> bool:
+    """Whether channels are on this axis: a change of one value leaves the y of other channels as it was.
+
+    Code for rows that is given maps may take each place in them for a channel: it does not take maps. Where it takes
+    no rows, ``alone``, that is a fault, and is left to the judge. Code for maps that is given volumes may take a place
+    along their last axis for a channel: where parameters have the rank of x, that is known, and it takes no volumes.
+    Where rows are columns, ``strict``, it takes no maps but by statistics of all samples.
+    """
+    x, *rest = probe(shape, library)
+    other = np.array(to_numpy(x))
+    other[(0,) * other.ndim] += 1.5
+    settings = (0.5, 2.0**-10, True)
+    y, changed = (np.asarray(to_numpy(door.forward(v, *rest, *settings)[0])) for v in (x, library.own(other)))
+    moved = np.moveaxis(y != changed, axis, 0)
+    if len(shape) == 2 and axis == 1:
+        return not moved[1:].any()
+    if axis == 0 or len(shape) in getattr(door, "spread", ()):
+        return bool(not moved[1:].any() and np.mean(moved[0]) > WHOLE)
+    if strict and not moved[0].reshape(len(x), -1)[1:].any():
+        return False
+    shared = moved[0].reshape(len(x), -1)[:, 1:].any()  # each place in a map alone is no batch norm of channels
+    return bool(not moved[1:].any() and ((axis == 1 and alone) or shared))
