@@ -100,7 +100,7 @@ def test_a_correct_file_conforms_with_status_0(write, tmp_path):
     [
         (" * m / (m - 1)", "", "running variance", "running variance is the biased one"),
         ("(1 - momentum) * running_mean + momentum * mean", "momentum * running_mean + (1 - momentum) * mean",
-         "running mean", "momentum weighs the other one"),
+         "running mean", "momentum weighs the old value of the running mean, but the batch's of the running variance"),
         ("dx if gamma is None else dx * along(gamma, g)", "dx", "dx", "gamma is missing in dx"),
         ("np.sqrt(along(var, x) + eps)", "(np.sqrt(along(var, x)) + eps)", "y, training · dx · dgamma · y, inference",
          "eps is added outside the root"),
