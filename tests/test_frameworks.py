@@ -126,7 +126,8 @@ def test_the_onnx_reference_evaluator_deviates_as_recorded():
     assert causes(report) == {
         "opset 7": {"raises"},
         "opset 9": {"raises", "updated-statistics-in-inference", "half-overflow"},
-        "opset 14": {"momentum-rounded-to-float32", "half-overflow", "accumulates-in-float16"},
+        # running means of bfloat16 that are added up in bfloat16, which shows from 65 values on
+        "opset 14": {"momentum-rounded-to-float32", "half-overflow", "accumulates-in-float16", "only-large-count"},
         # unknown: variances in float16 that are off by up to 1.9 times the bound of sums in float32
         "opset 15": {
             "momentum-rounded-to-float32",
