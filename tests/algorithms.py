@@ -187,7 +187,7 @@ def from_mean(g: Array, total: Sum) -> Array:
 
 
 def from_scaled_parts(g: Array, total: Sum) -> Array:
-    """As a GPU may have it: parts of the sum are scaled by 1/m before they are merged, and the whole by m."""
+    """Parts of the sum are scaled by 1/m before they are merged, and the whole by m."""
     each = g.dtype.type(1) / count(g)
     parts = [total(part) * each for part in np.array_split(g, 4) if len(part)]
     return sum(parts[1:], parts[0]) * count(g)
