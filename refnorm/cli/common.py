@@ -40,7 +40,7 @@ def add_dtypes(parser: argparse.ArgumentParser) -> None:
 
 def add_device(parser: argparse.ArgumentParser) -> None:
     """Add --device."""
-    help = "torch's default device: modules are built there, and given tensors there (cpu); as cuda, cuda:1, mps, xpu"
+    help = "default device of torch or JAX: modules are built and given arrays there (cpu); as cuda, cuda:1, mps, xpu"
     parser.add_argument("--device", default="", metavar="DEVICE", help=help)
 
 

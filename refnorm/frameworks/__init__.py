@@ -14,6 +14,7 @@ ADAPTERS: dict[str, str] = {
     "refnorm": "refnorm.frameworks.reference",
     "torch": "refnorm.frameworks.torch",
     "torch-compile": "refnorm.frameworks.torch_compile",
+    "executorch": "refnorm.frameworks.executorch",
     "litert": "refnorm.frameworks.litert",
     "onnx": "refnorm.frameworks.onnx",
     "onnxruntime": "refnorm.frameworks.onnxruntime",

@@ -1,4 +1,4 @@
-"""PyTorch's batch normalization as torch.compile makes it: traced, decomposed, and C++ code of inductor's for the CPU.
+"""PyTorch's batch normalization as torch.compile makes it: traced, decomposed, and inductor's code in C++ or Triton.
 
 Measured: one function, compiled for sizes that may change (``dynamic=True``), in training and evaluation mode, with the
 running statistics that it moves and gradients by autograd through the compiled backward. A C++ compiler must be there.

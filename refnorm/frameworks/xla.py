@@ -1,4 +1,4 @@
-"""XLA's batch normalization on the CPU: the StableHLO operations, each compiled for its shape."""
+"""XLA's batch normalization: the StableHLO operations, each compiled for its shape and JAX's default device."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class InXla(Operations):
 
     def call(self, operation: str, eps: float, *arrays: Any) -> list[Any]:
         """Compile an operation, and execute it."""
-        placed = [jax.device_put(np.ascontiguousarray(array), jax.devices("cpu")[0]) for array in arrays]
+        placed = [jax.device_put(np.ascontiguousarray(array), jax.devices()[0]) for array in arrays]
         program = _compiled(operation, eps, placed[0].shape, str(placed[0].dtype))
         return [np.asarray(result) for result in program.execute(placed)]
 
 
 @cache
 def _compiled(operation: str, eps: float, shape: tuple[int, ...], dtype: str) -> Any:
-    client = get_backend("cpu")
+    client = get_backend()
     with mlir.make_ir_context():
         module = ir.Module.parse(operation_text(operation, eps, shape, dtype))
         devices = xla_client.DeviceList(tuple(client.local_devices()[:1]))

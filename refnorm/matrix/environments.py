@@ -55,7 +55,11 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
         *(Entry(n, n) for n in ("tfjs", "tf-slim", "tensorlayer", "paddle", "mindspore", "mxnet", "chainer")),
         *(Entry(n, n) for n in ("nnabla", "megengine", "tinygrad", "mlx", "caffe", "dlib")),
     ),
-    "on a GPU": (Entry("torch", "torch", device="cuda"),),
+    "on a GPU": (
+        Entry("torch", "torch", device="cuda"),
+        Entry("torch-compile", "torch", seconds=300.0, device="cuda"),
+        *(Entry(n, "jax", device="cuda") for n in ("xla",)),
+    ),
     "compilers": (
         Entry("torch-compile", "torch", seconds=300.0),
         Entry("xla", "jax"),
@@ -66,6 +70,7 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
         *(Entry(n, n) for n in ("onnxruntime-web", "tract", "openvino", "opencv")),
         *(Entry(n, n) for n in ("ncnn", "mnn")),
         Entry("litert", "litert", seconds=1500.0),
+        Entry("executorch", "executorch", seconds=300.0),
     ),
     "references and teaching code": (Entry("refnorm", "onnx"), Entry("onnx", "onnx"), Entry("numpy-ml", "numpy-ml")),
 }

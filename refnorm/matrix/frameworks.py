@@ -46,7 +46,7 @@ def matrix(
         `refnorm check` measured, and the accuracy; or ``error``, for a framework that could not be installed or
         loaded, or that hangs or dies.
     """
-    entries = tuple(entries)
+    entries = sorted(entries, key=lambda entry: -entry.seconds)  # the longest first: none to wait for at the end
     results: dict[str, dict[str, Any]] = {}
     with ThreadPoolExecutor(jobs) as pool:  # first come, first served: whoever waits for an environment finds it begun
         names = dict.fromkeys(e.requirements for e in entries if not e.device)

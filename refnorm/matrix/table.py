@@ -31,7 +31,6 @@ NOT_RUN = {  # by group: what keeps a row although nothing of it is run, and why
         ("segnet", "Not run: no binary exists; modelled from its published sources, refnorm conventions segnet."),
     ),
     "inference engines": (
-        ("executorch", "Not on trial yet: it exports a program for each shape."),
         ("onednn", "Not run: its wheel wants the run times of SYCL, TBB and Intel's compiler beside it."),
     ),
 }
