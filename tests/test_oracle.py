@@ -24,12 +24,13 @@ from refnorm import golden
 from refnorm.conventions import CONVENTIONS, POLICIES, differences
 from refnorm.golden.inputs import case as case_of
 from refnorm.oracle.apart import check_apart
-from refnorm.oracle.ask.target import TargetError, load_target
+from refnorm.oracle.ask.target import Target, TargetError, load_target
 from refnorm.oracle.bounds import bounds
 from refnorm.oracle.quantities import FURTHER, QUANTITIES
 from refnorm.oracle.report import Report
 from refnorm.oracle.shown import junit, markdown
 from refnorm.oracle.tiers import ONE_PASS, PAIRWISE, ROW_BY_ROW, WIDE
+from refnorm.oracle.trial import trial
 from refnorm.oracle.vocabulary import known_formulas
 
 SAMPLED = True  # see conftest.py
@@ -674,3 +675,15 @@ def only_for(holds):
 )
 def test_what_is_right_in_ordinary_cases_alone_is_convicted(holds):
     assert not refnorm.check(only_for(holds)).conforms
+
+
+def test_the_formats_of_a_report_are_those_of_all_its_paths():
+    pytest.importorskip("ml_dtypes")
+    plain, *_ = load_target("refnorm").paths.values()
+    paths = {}
+    for kind in ("float32", "bfloat16"):
+        paths[kind] = types.SimpleNamespace(infer=plain.infer, dtypes=(kind,))
+    report = trial(Target("engine", "torch", "", paths, declared=True), None)
+    assert {"float32", "bfloat16"} <= set(report.dtypes)
+    judged = [{cell.dtype for cell in path.cells} for path in report.paths]
+    assert judged == [{"float32"}, {"bfloat16"}]

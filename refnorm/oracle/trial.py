@@ -196,9 +196,10 @@ def _why_nothing(target: Target, plans: Sequence[Plan]) -> str:
 
 
 def _judged_in(plans: Sequence[Plan]) -> tuple[str, ...]:
-    """Return the formats that were asked for and are taken."""
+    """Return the formats that some path was asked for and takes."""
     taken = {case.kind for plan in plans for case in plan.cases}
-    return tuple(kind for kind in plans[0].dtypes if kind in taken or plans[0].envelope is None)
+    kinds = dict.fromkeys(kind for plan in plans for kind in plan.dtypes)
+    return tuple(kind for kind in kinds if kind in taken or plans[0].envelope is None)
 
 
 def _situation(id: str) -> tuple[str, str]:
