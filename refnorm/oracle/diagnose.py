@@ -232,7 +232,7 @@ def _narrow_sums(failed: Sequence[Observation]) -> Cause:
     """Return the cause of failures that sums in the format of x explain."""
     kind = " and ".join(dict.fromkeys(o.case.kind for o in failed))
     title = f"right if sums are taken in {kind} itself; they must be kept in float32 or wider"
-    effect = "Digits are lost with every value that is added, and sums of thousands stop growing."
+    effect = "Digits are lost with every value that is added; if in the sum itself, sums of thousands stop growing."
     return Cause("numerics", f"accumulates-in-{kind.replace(' ', '-')}", title, effect)
 
 
