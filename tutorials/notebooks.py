@@ -79,8 +79,10 @@ def modules(page: str) -> tuple[set[Path], set[str]]:
     """Return what the cells of a page import, directly or not: files of this folder, and names from elsewhere."""
     sources, files, others = CELLS.findall(as_cells(page)), set[Path](), set[str]()
     while sources:
-        for node in ast.walk(ast.parse(sources.pop())):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        nodes = list(ast.walk(ast.parse(sources.pop())))
+        tried = {node for attempt in nodes if isinstance(attempt, ast.Try) for node in attempt.body}  # may be absent
+        for node in nodes:
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) and node not in tried else []
             for name in [*names, *([node.module or ""] if isinstance(node, ast.ImportFrom) else [])]:
                 file = FOLDER / name.replace(".", "/")
                 here = [
