@@ -187,8 +187,8 @@ def draw(data: dict[str, Any]) -> Any:
     decay = np.array([DECAYS[max(start for start in DECAYS if start < max(k, 1))] for k in step])
     lag, noise = decay / (1 - decay), np.sqrt((1 - decay) / (1 + decay) / BATCH)
     expected = np.hypot(mean["moved"] * lag, noise)
-    gaps.plot(step[1:], mean["gap"][1:], color="#D55E00", label="running mean, from the population's")
-    gaps.plot(step[1:], expected[1:], "--", color="#000000", label="its movement per step x lag, and noise")
+    gaps.plot(step[1:], mean["gap"][1:], color="#D55E00", label="measured")
+    gaps.plot(step[1:], expected[1:], "--", color="#000000", label="movement x lag, and noise")
     gaps.set(ylabel="standard deviations", ylim=(0, None))
     gaps.set_title(
         f"the running mean is {mean['gap'][at]:.1f} standard deviations behind", loc="left", fontsize=9, pad=14
@@ -209,8 +209,8 @@ def draw(data: dict[str, Any]) -> Any:
     for axes, place in (
         (losses, "center right"),
         (cures, "upper right"),
-        (gaps, "center left"),
+        (gaps, "center right"),
         (freeze, "upper right"),
     ):
-        axes.legend(frameon=False, fontsize=7, loc=place)
+        axes.legend(facecolor="white", edgecolor="white", framealpha=1, fontsize=7, loc=place, borderpad=0.1)
     return figure

@@ -199,7 +199,8 @@ def draw(data: dict[str, Any]) -> Any:
     bias.set(title=f"bias of {n} images' variance, %, trained")
     for axes in (near, free, bias):
         axes.set_xticks(places, ["photo", *(f"conv{k}" for k in places[1:])], fontsize=7, rotation=45)
-        axes.legend(frameon=False, fontsize=7, loc=(0.02, 0.24) if axes is near else "best")
+    for axes, place in ((near, (0.02, 0.24)), (free, "upper right"), (bias, (0.02, 0.53))):
+        axes.legend(frameon=False, fontsize=7, loc=place)
     return figure
 
 

@@ -65,7 +65,7 @@ def draw(data: dict[str, Any]) -> Any:
     """Draw names in circles, operations beside them, gradients along the arrows back."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    figure = Figure(figsize=(9.4, 3.4), layout="constrained")
     axes = figure.add_subplot()
     for start, end, gradient, *at in data["edges"]:
         one, other = data["nodes"][start][:2], data["nodes"][end][:2]

@@ -13,10 +13,11 @@ import sys
 
 import numpy as np
 import pytest
+from scipy.differentiate import derivative
 
 import refnorm
 from refnorm import batch_norm_training, batch_norm_training_backward, gradcheck
-from refnorm.gradients.numerical import central_differences, complex_step, element, first_step
+from refnorm.gradients.numerical import central_differences, complex_step, element, extrapolated, first_step
 
 
 def plain(x, gamma, beta, eps=1e-5):
@@ -388,6 +389,29 @@ def test_the_estimated_error_covers_the_error(seed):
         assert np.all(np.abs(found.value - truth) <= found.error), (f, np.abs(found.value - truth) / found.error)
         stepped = complex_step(lambda inputs, f=f: f(inputs[0]), weights, 2.0**-53, moves)
         assert np.all(np.abs(stepped.value - truth) <= stepped.error)
+
+
+@pytest.mark.parametrize("noise", [0.0, 1e-12, 1e-6])
+@pytest.mark.parametrize("f", [np.sin, np.exp, np.arctan, np.abs, lambda t: 1 / (1 + 25 * t * t), lambda t: 0 * t])
+def test_central_differences_are_scipys(f, noise):
+    """Of functions that are smooth, that have a kink, and that bend too fast for the first step."""
+
+    def noisy(t):
+        return f(t + 0.3) + noise * np.sin(1e9 * t)
+
+    atol = 4 * noise + 1e-14
+    value, error, smallest = extrapolated(lambda t: float(noisy(t) - noisy(-t)) / (2 * t), atol)
+    scipys = derivative(noisy, 0.0, initial_step=1.0, tolerances={"atol": atol, "rtol": 2.0**-40})
+    rounding = 2.0**-50 / smallest
+    assert abs(value - scipys.df) <= rounding
+    assert abs(error - scipys.error) <= 2 * rounding
+    assert smallest == 2.0 ** -(scipys.nit + 3)
+
+
+def test_central_differences_of_what_overflows_are_not_finite():
+    value, _, smallest = extrapolated(lambda t: np.inf, 0.0)
+    assert np.isnan(value)
+    assert smallest == 2.0**-4  # and it was not tried again
 
 
 # Arguments and results

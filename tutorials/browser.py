@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import importlib.metadata
+import importlib.util
 import json
 import shutil
 import subprocess
@@ -96,10 +97,19 @@ def archive(path: Path) -> None:
     entries |= {file.as_posix(): site / file for file in compat.files or () if file.parts[0] == "array_api_compat"}
     entries |= {f"{name}.py": PAGE / f"{name}.py" for name in ("judge", "cells")}
     entries |= {"flint.py": PAGE / "in_place_of_flint.py"}
+    if digits := handwritten():
+        entries |= {"sklearn/datasets.py": PAGE / "in_place_of_sklearn.py", "sklearn/digits.csv.gz": digits}
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
         for name, file in sorted(entries.items()):
-            if file.is_file() and file.suffix in (".py", ".json"):
+            if file.is_file() and file.suffix in (".py", ".json", ".gz"):
                 packed.writestr(zipfile.ZipInfo(name), file.read_bytes(), zipfile.ZIP_DEFLATED)
+        packed.writestr(zipfile.ZipInfo("sklearn/__init__.py"), "")
+
+
+def handwritten() -> Path | None:
+    """Return the file of scikit-learn's digits, if it is installed; two lessons train on them."""
+    there = importlib.util.find_spec("sklearn")
+    return Path(str(there.origin)).parent / "datasets" / "data" / "digits.csv.gz" if there else None
 
 
 if __name__ == "__main__":

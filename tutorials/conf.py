@@ -95,7 +95,7 @@ def slow_pages(app: Any, env: Any) -> None:
 
 
 def offered(app: Any, doctree: Any, page: str) -> None:
-    """Put under the title of a page a link to it as a notebook, and a button that makes its cells live."""
+    """Put under the title of a page a link to it as a notebook, and a button that makes its cells live, or why not."""
     from docutils.nodes import raw, title
 
     if page in app.offered and app.builder.format == "html":
@@ -106,6 +106,8 @@ def offered(app: Any, doctree: Any, page: str) -> None:
             files = f"notebooks/{file}" if file.endswith(".zip") else ""
             link += f'<button type="button" class="run-page" data-files="{files}">Run this page in the browser</button>'
             link += '<span role="status"></span><script src="playground/cells.js" defer></script>'
+        elif page in app.lacking:
+            link += f" It uses {app.lacking[page]}, so it cannot run in the browser."
         link = f'<p class="open-notebook">{link}</p>'
         first = next(iter(doctree.findall(title)))
         first.parent.insert(first.parent.index(first) + 1, raw("", link, format="html"))
@@ -128,7 +130,11 @@ def setup(app: Any) -> dict[str, bool]:
     import pages
 
     app.offered = notebooks.downloads(notebooks.notebooks())
-    app.live = {name for name in app.offered if notebooks.is_live((FOLDER / f"{name}.md").read_text(encoding="utf-8"))}
+    lessons = {name: (FOLDER / f"{name}.md").read_text(encoding="utf-8") for name in app.offered}
+    app.live = {name for name, page in lessons.items() if notebooks.is_live(page)}
+    missing = {name: sorted(notebooks.lacking(page)) for name, page in lessons.items() if "{code-cell}" in page}
+    said = {"refnorm.cli": "processes of its own"}
+    app.lacking = {name: " and ".join(said.get(n, n) for n in names) for name, names in missing.items() if names}
     app.add_config_value("page_seconds", 60, "env", int)
     app.add_html_math_renderer("formula", (formula, None), (formula, None))
     app.connect("builder-inited", lambda app: pages.write(FOLDER / "generated"))

@@ -79,8 +79,10 @@ def modules(page: str) -> tuple[set[Path], set[str]]:
     """Return what the cells of a page import, directly or not: files of this folder, and names from elsewhere."""
     sources, files, others = CELLS.findall(as_cells(page)), set[Path](), set[str]()
     while sources:
-        for node in ast.walk(ast.parse(sources.pop())):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        nodes = list(ast.walk(ast.parse(sources.pop())))
+        tried = {node for attempt in nodes if isinstance(attempt, ast.Try) for node in attempt.body}  # may be absent
+        for node in nodes:
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) and node not in tried else []
             for name in [*names, *([node.module or ""] if isinstance(node, ast.ImportFrom) else [])]:
                 file = FOLDER / name.replace(".", "/")
                 here = [
@@ -100,11 +102,9 @@ def is_live(page: str) -> bool:
 
 
 def lacking(page: str) -> set[str]:
-    """Return what the cells of a page use that the browser has not: processes, and what is not NumPy, as SciPy."""
-    files, names = modules(page)
-    there = sys.stdlib_module_names | {"numpy", "refnorm"}
-    used = {"scipy"} if "refnorm.gradcheck(" in page + "".join(f.read_text(encoding="utf-8") for f in files) else set()
-    return used | {name for name in names if name.partition(".")[0] not in there or name.startswith("refnorm.cli")}
+    """Return what the cells of a page import that the browser has not; of scikit-learn it has the digits."""
+    there, names = sys.stdlib_module_names | {"numpy", "refnorm"}, modules(page)[1] - {"sklearn.datasets"}
+    return {name for name in names if name.partition(".")[0] not in there or name.startswith("refnorm.cli")}
 
 
 def notebooks() -> dict[str, tuple[str, list[Path]]]:

@@ -124,8 +124,8 @@ def gradcheck(
     """Compare a backward with numerical derivatives of its forward, element by element.
 
     The loss is sum(dy y) with a random dy, because a constant one proves nothing where a constant is annihilated. Two
-    roads lead to its derivatives. *Differences*: `scipy.differentiate.derivative`, of order 8, from a first step that
-    moves the output by about a twentieth of its own spread, halved until the estimate stands still or drowns in noise;
+    roads lead to its derivatives. *Differences*: central ones, extrapolated to order 8, from a first step that moves
+    the output by about a twentieth of its own spread, halved until the estimate stands still or drowns in noise;
     where a tiny step says that a kink was crossed, as ReLU has one, the tiny step counts. *Complex step*:
     imag(y(x + ih)) / h, which subtracts nothing, where forward takes complex input and agrees with the differences.
     Nothing is assumed of the size of a gradient: noise is measured, as the second differences of y and of

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from scipy.optimize import brentq
 
 from exercises import Function, Lesson, Number
 from exercises.truths import gradients, parameters, training
@@ -23,7 +22,11 @@ def values_of_last_layer(side: int) -> int:
 
 def apart(x_hat: float, eps: float) -> float:
     """Return how far apart two values must be to be normalised to -x_hat and x_hat."""
-    return float(brentq(lambda d: training(np.array([[0.0], [d]]), eps)[1, 0] - x_hat, 1e-6, 1.0, xtol=1e-15))
+    near, far = 0.0, 1.0
+    for _ in range(60):
+        d = (near + far) / 2
+        near, far = (d, far) if training(np.array([[0.0], [d]]), eps)[1, 0] < x_hat else (near, d)
+    return near
 
 
 def two(rng: np.random.Generator) -> tuple[Any, Any, Any, float]:

@@ -5,20 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.integrate import quad
 
 from exercises import Function, Lesson, Number
 from exercises.relu_bias_memory import turned
 from exercises.truths import gradients
 
-DENSITY = 1 / np.sqrt(2 * np.pi)
+NODES, SHARES = np.polynomial.legendre.leggauss(80)  # of an integral from -1 to 1
 
 
 def growth(activation: Any, slope: Any) -> float:
     """Return E[slope(z)^2] / Var[activation(z)] for Gaussian z: the squared gradient's growth from layer to layer."""
 
     def mean(f: Any) -> float:
-        return sum(quad(lambda z: f(z) * DENSITY * np.exp(-z * z / 2), a, b)[0] for a, b in ((-12, 0), (0, 12)))
+        z = 6 * (NODES + 1)  # from 0 to 12, and with the other sign: where an activation has its kink, an integral ends
+        both = np.array([f(value) + f(-value) for value in z.tolist()])
+        return float(np.sum(6 * SHARES * both * np.exp(-z * z / 2)) / np.sqrt(2 * np.pi))
 
     return float(round(mean(lambda z: slope(z) ** 2) / (mean(lambda z: activation(z) ** 2) - mean(activation) ** 2), 9))
 
