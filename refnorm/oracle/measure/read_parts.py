@@ -9,7 +9,7 @@ import numpy as np
 from refnorm.oracle.measure.divisors import formula_of, root_of
 from refnorm.oracle.measure.fit import CLEAR, Rows, summed
 from refnorm.oracle.measure.formula import Table, Term, of
-from refnorm.oracle.measure.parts import DIVIDED, Selection, part_mean, part_variance, parts
+from refnorm.oracle.measure.parts import ALL, DIVIDED, Selection, part_mean, part_variance, parts
 from refnorm.oracle.measure.read_forward import ForwardMap, Lines, Seen, lines_of
 from refnorm.oracle.measure.region import STANDARD
 from refnorm.oracle.measure.terms import BETA, EPS, GAMMA, MEAN, ONE, constant
@@ -72,12 +72,12 @@ def _measured(lines: Sequence[Lines]) -> tuple[Rows, Rows, Rows, Rows]:
 
 
 def _divided(part: Selection, mean: Term, lines: Sequence[Lines], square: Rows, noise: Rows) -> Iterator[ForwardMap]:
-    """Yield y's that are centred by a mean, and divided by deviations of a part about it."""
+    """Yield y's that are centred by a mean, and divided by deviations of a part, or of all, about it."""
     table = Table([line.world for line in lines], [line.slope.shape for line in lines])
     told = np.isfinite(noise)
     if not told.any():
         return
-    variances = [part_variance(part, mean, divided) for divided in DIVIDED]
+    variances = [part_variance(some, mean, divided) for some in (part, ALL) for divided in DIVIDED]
     for power in (2, 1):
         own = variances if power == 2 else [root_of(v) for v in variances]
         target = square[told] ** (power / 2)
