@@ -8,6 +8,7 @@ Not verified here: other formats than float64; that nothing is said of right imp
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -318,6 +319,22 @@ class VarianceStepWithX(Correct):
         return (dx_hat - self.average(dx_hat)) * s.inv - d * self.average(dx_hat * s.wide) * s.inv**3
 
 
+class RootByOneStep(Correct):
+    """1/std is a first guess from the bits of var + eps, and one step of Newton's method."""
+
+    def inverse(self, var: Array, eps: float) -> Array:
+        v = np.asarray(var + eps, float)
+        guess = (0x5FE6EB50C7B537A9 - (v.view(np.int64) >> 1)).view(float)
+        return guess * (1.5 - 0.5 * v * guess**2)
+
+
+class RootInHalf(Correct):
+    """1/std is rounded to float16."""
+
+    def inverse(self, var: Array, eps: float) -> Array:
+        return super().inverse(var, eps).astype(np.float16).astype(float)
+
+
 SOME, CHANNELS = "statistics-of-some-values", "statistics-of-other-channels"
 TRUTH: dict[type[Correct], tuple[str, str]] = {  # the cause, and what the title or the measured formula must hold
     TailOfABlock: (SOME, "sum x of whole blocks of 256 values / m"),
@@ -364,3 +381,18 @@ def test_the_first_finding_explains_a_bug_that_nobody_had_seen(bug):
     first = refnorm.check(bug(), "torch", dtypes=("float64",)).findings[0]
     assert first.cause == cause
     assert words in f"{first.title}\n{first.measured}"
+
+
+def test_a_root_that_is_approximated_is_not_said_to_be_rounded():
+    found = {f.quantities[0]: f for f in refnorm.check(RootByOneStep(), "torch", dtypes=("float64",)).findings}
+    assert not [f for f in found.values() if f.cause.startswith("computed-in")]
+    first = found["y, training"]
+    assert first.cause == "unknown"
+    low, high = re.search(r"gamma/sqrt\(var \+ eps\): (.*) to (.*) times it", first.title).groups()
+    assert 0.998 < float(low) < 0.999 < float(high) < 1  # a step ends below the root, by 0.175 % at most
+
+
+def test_a_root_that_is_rounded_is_said_to_be():
+    with np.errstate(all="ignore"):
+        causes = [f.cause for f in refnorm.check(RootInHalf(), "torch", dtypes=("float64",)).findings]
+    assert "computed-in-float16" in causes

@@ -53,8 +53,8 @@ class Dx:
     def value(self, w: World) -> Values:
         """Return dx."""
         w = w if self.divisor is None else self.divisor.change(w)
-        parts = (self.own, w.upstream), (self.of_mean, 1), (self.of_x_hat, w.x - w.mean)
-        parts += (self.also[0], 1), (self.also[1], w.x - w.mean)
+        constant, slope = (self.of_mean, self.also[0]), (self.of_x_hat, self.also[1])
+        parts = [(self.own, w.upstream), *((p, 1) for p in constant), *((p, w.x - w.mean) for p in slope)]
         return sum((p.value(w) * by for p, by in parts if p.constant), np.zeros_like(w.x))
 
     def words(self) -> str:
