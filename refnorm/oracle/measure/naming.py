@@ -119,8 +119,7 @@ def _common(words: str, training: bool) -> str:
         return words
     words = re.sub(r"(?<!running )\bmean\b(?! of)", "batch mean", words)
     words = re.sub(r"\bvar\b", "batch var", words)
-    words = words.replace("running mean", "mean").replace("running variance", "var")
-    return words.replace("sqrt(batch var)", "sqrt(batch var)")
+    return words.replace("running mean", "mean").replace("running variance", "var")
 
 
 def _by_region(parts: list[Part], measured: str, right: str, numbers: dict[str, float]) -> Iterator[Cause]:
