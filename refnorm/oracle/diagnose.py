@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from refnorm.conventions.row import Convention
+from refnorm.formats import unit_roundoff
 from refnorm.golden.settings import OVERFLOWS, PRODUCTS
 from refnorm.golden.sized import NAME as SIZED
 from refnorm.oracle.ask.answers import Kind
@@ -17,10 +18,11 @@ from refnorm.oracle.circumstances import Circumstance, circumstances, how_often,
 from refnorm.oracle.coarser import MOST, coarser
 from refnorm.oracle.finding import Cause, Finding, finding
 from refnorm.oracle.judge import RESOLVED, Observation
-from refnorm.oracle.matching import explained
+from refnorm.oracle.matching import explained, readable, smooth
 from refnorm.oracle.measure import known_updates as updates
-from refnorm.oracle.measure.explain import Explanation
+from refnorm.oracle.measure.explain import FORWARD, Explanation
 from refnorm.oracle.measure.known_gradients import SWAPPED
+from refnorm.oracle.measure.read_parts import other_inverse
 from refnorm.oracle.quantities import BEHAVIOURS, FURTHER, QUANTITIES
 from refnorm.oracle.tiers import NARROW, ONE_PASS, SHIFTED
 from refnorm.oracle.troubles import CAUSES, alike, cause_of_trouble
@@ -33,6 +35,7 @@ ALONE = {  # names and titles, if one of two parameters' gradients is what the o
     "dbeta": ("dbeta-is-dgamma", "dbeta is the sum of dy x_hat, which is dgamma"),
 }
 
+UNREAD = "No formula that was tried predicts the numbers."
 HALF = ("float16", "bfloat16")
 REPEATED = Cause("wrong", CAUSES[Kind.DISTURBED][0], OTHERWISE, CAUSES[Kind.DISTURBED][1])
 
@@ -147,7 +150,7 @@ def _numbers(quantity: str, seen: Sequence[Observation], row: Convention, found:
             causes += _reasons(quantity, seen, large, row, found, large)
         elif large:
             cause, those = causes[at[-1]][0], [*causes[at[-1]][1], *large]
-            if cause.name == "unknown":
+            if cause.name == "unknown" and cause.title.startswith(f"{quantity} is wrong"):
                 cause = replace(cause, title=how_often(quantity, [o.ratio for o in those], sum(o.passed for o in seen)))
             causes[at[-1]] = cause, those
     return causes
@@ -212,7 +215,7 @@ def _reasons(
         )
         effect = "The error grows with ((k - mean)/std)^2: k should be near the mean, as the running mean may be."
         cause = Cause("numerics", "shifted-one-pass-variance", title, effect)
-    elif kind := coarser(failed, comparable, row):
+    elif (kind := coarser(failed, comparable, row)) and not _approximate(quantity, comparable, row, kind):
         title = f"right to the precision of {kind} alone: something on the way is rounded to it"
         effect = "Digits that the caller's format has are lost, whatever the data."
         cause = Cause("numerics", f"computed-in-{kind}", title, effect)
@@ -224,7 +227,9 @@ def _reasons(
         partial = _in_circumstances(quantity, failed, comparable, row, found, [c for c, _ in likely])
         if partial:
             return [*result, *((cause, list(failed)) for cause in partial)]
-        cause = _unexplained(quantity, failed, passed, likely)
+        cause = _unexplained(quantity, failed, passed, [] if kind else likely)
+        if cause.name == "unknown" and (words := _approximate(quantity, comparable, row, kind or "float64")):
+            cause = replace(cause, title=words)
     return [*result, (cause, failed)]
 
 
@@ -314,7 +319,13 @@ def _unexplained(
         effect = f"What it tests: {failed[0].case.situation.why}."
         return Cause("wrong", f"only-{situations[0]}", title, effect)
     title = how_often(quantity, [o.ratio for o in failed], len(passed))
-    return Cause("wrong", "unknown", title, "No formula that was tried predicts the numbers.")
+    return Cause("wrong", "unknown", title, UNREAD)
+
+
+def _approximate(quantity: str, seen: Sequence[Observation], row: Convention, kind: str) -> str:
+    """Say how 1/std is off, if that alone is, by more than rounding it to a format does."""
+    told = other_inverse(readable([o for o in seen if smooth(o)], row)) if quantity in FORWARD else None
+    return told[0] if told and told[1] > 2 * unit_roundoff(kind) else ""
 
 
 def is_flushed(o: Observation) -> bool:

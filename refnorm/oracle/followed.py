@@ -5,16 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from refnorm.conventions.row import POLICIES, Convention
 from refnorm.conventions.rows import ROWS
 from refnorm.conventions.rows import convention as row_called
-from refnorm.oracle.ask.box import Box, Refused
+from refnorm.oracle.ask.box import Box
 from refnorm.oracle.ask.envelope import Envelope
 from refnorm.oracle.ask.target import Target
-from refnorm.oracle.measure.measurement import Key
-from refnorm.oracle.measure.weights import SENSES, running_statistics
+from refnorm.oracle.measure.weights import SENSES, sense_and_correction
 
 LENIENT_ONE = tuple(name for name in POLICIES if name not in ("non-finite", "other"))
 LENIENT_EMPTY = tuple(name for name in POLICIES if name != "other")
@@ -67,7 +64,7 @@ def _measured(implementation: Any, envelope: Envelope) -> Followed:
     }
     if not envelope.statistics or not envelope.formats:
         return Followed(replace(ROWS["paper"], **free), "no running statistics: no convention to follow", True)
-    sense, correction = _sense_and_correction(implementation)
+    sense, correction = sense_and_correction(Box(implementation))
     known = correction in (0, 1)
     if envelope.momentum is not None and sense not in SENSES:
         sense = "new" if correction == 1 else "old"
@@ -85,14 +82,3 @@ def _measured(implementation: Any, envelope: Envelope) -> Followed:
     alike = [r for r in alike if r.attributes == "float64" and r.normalises == "batch" and not r.momentum_as] or alike
     words = f"{weighs} and {STORES[int(correction)]}"
     return Followed(replace(alike[0], **free), f"measured: {words}, as in {alike[0].name}", True)
-
-
-def _sense_and_correction(implementation: Any) -> tuple[str, float | int]:
-    try:
-        with np.errstate(all="ignore"):
-            found = {m.key: m.value for m in running_statistics(Box(implementation))}
-    except (Refused, ArithmeticError, ValueError, IndexError):
-        return "other", -1
-    k = found.get(Key.CORRECTION, -1)
-    near = round(k) if isinstance(k, float) and abs(k - round(k)) < 1e-3 else -1
-    return str(found.get(Key.MOMENTUM, "other")), near

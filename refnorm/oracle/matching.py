@@ -41,7 +41,7 @@ def explained(
     telling = [o for o in failed if smooth(o)] or list(failed)
     telling = sorted([*telling, *(o for o in comparable if o.passed and smooth(o))], key=lambda o: o.case.x.size)
     best, closest = None, len(FITS)
-    for explanation in explanations(quantity, _readable(telling, row), row, given):
+    for explanation in explanations(quantity, readable(telling, row), row, given):
         fit = 0
         for o in telling:
             fit = max(fit, _fit(explanation.value, o, row))
@@ -54,7 +54,7 @@ def explained(
     return best
 
 
-def _readable(observations: Sequence[Observation], row: Convention) -> list[tuple[World, Values]]:
+def readable(observations: Sequence[Observation], row: Convention) -> list[tuple[World, Values]]:
     """Return the worlds of small cases with what was returned, in the widest format; of larger ones if none fails."""
     plain = [o for o in observations if o.case.table is None and np.size(o.actual)]
     small = [o for o in plain if o.case.x.size <= LARGEST]

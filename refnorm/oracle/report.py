@@ -145,22 +145,11 @@ class Report:
                 Cell(**{k: _number(v) if k in ("worst", "resolution") else v for k, v in cell.items()})
                 for cell in path["cells"]
             )
-            paths.append(
-                Path(
-                    path["name"],
-                    cells,
-                    tuple(findings),
-                    dict(path["not_judged"]),
-                    path["cases"],
-                    path["nearest"],
-                    tuple(path["remarks"]),
-                    path["convention"],
-                    path.get("reading", ""),
-                    path.get("followed", ""),
-                    tuple(path.get("gaps", ())),
-                    path.get("envelope", {}),
-                )
-            )
+            own: dict[str, Any] = {
+                k: tuple(v) if isinstance(v, list) else v for k, v in path.items() if k != "conforms"
+            }
+            own |= {"cells": cells, "findings": tuple(findings)}
+            paths.append(Path(**own))
         return cls(
             data["target"],
             data["convention"],

@@ -130,8 +130,11 @@ OTHERS = (
             ("inverse-std", "1/std"),
             ("variance", "the variance"),
             ("result", "a result"),
+            ("norm", "the norm of a result"),
         )
     ),
+    ("activation-applied", "wrong", "y is multiplied by a constant where it is negative, as an activation does"),
+    ("gradient-through-activation", "wrong", "dy weighs otherwise where y is negative, as if an activation followed"),
     ("other-axes", "wrong", "statistics are taken over other axes than all but the channels'"),
     ("momentum-ignored", "wrong", "momentum is accepted, and other weights are used whatever is passed"),
     ("not-offered", "wrong", "what was required is not offered; without --require that is no finding"),

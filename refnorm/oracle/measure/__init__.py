@@ -9,7 +9,7 @@ or a product of few factors, that meets all of them, and is believed if it predi
     read_forward        y: centre, divisor, scale, shift, and what the statistics are of
     read_running        how running statistics move
     products, read_dx, read_parameters      the gradients
-    clipped             what stops at a bound
+    clipped, activated  what stops at a bound, or weighs otherwise where y is negative
     parts, read_parts   statistics of some of the values, or of other channels
     second_terms, read_second           forward mode and double backward
     known, known_maps, known_updates, known_gradients, known_second     formulas that have a name

@@ -96,6 +96,15 @@ def clipped_result(quantity: str, right: Value, seen: Sequence[Seen]) -> Iterato
     if bounds is not None:
         limits = bounds
         yield _cause("result-clipped", quantity, bounds), lambda w: limits.cut(right(w))
+        return
+    norm = limits_of(*np.array([[np.sqrt((a * a).sum()) for a in pair] for pair in flat]).T)
+    if norm is not None and np.isinf(norm.low):
+        most = norm.high
+        yield _cause("norm-clipped", f"the norm of {quantity}", norm), lambda w: _shortened(right(w), most)
+
+
+def _shortened(values: Values, most: float) -> Values:
+    return values * np.fmin(1, most / np.sqrt((values * values).sum()))
 
 
 def _cause(name: str, what: str, bounds: Limits) -> Cause:

@@ -10,7 +10,7 @@ import numpy as np
 from refnorm.formats import rounded
 from refnorm.oracle.measure.counts import DIVISORS, FACTORS
 from refnorm.oracle.measure.fit import Rows, snapped, summed
-from refnorm.oracle.measure.formula import Formula, Term
+from refnorm.oracle.measure.formula import Formula, Term, times
 from refnorm.oracle.measure.region import STANDARD, Region
 from refnorm.oracle.measure.terms import (
     EPS,
@@ -118,8 +118,11 @@ def _divisor_terms(power: float) -> tuple[tuple[Term, ...], ...]:
     ]
     roots = [mean_distance(), extent(), *map(root_of, (VAR, variance(STANDARD, "(m - 1)"), second_moment()))]
     both = function("sqrt(var + eps)", VAR, lambda w, v: np.sqrt(v + w.eps), lambda w, v: 0.5 / np.sqrt(v + w.eps))
+    relative = [times(f"eps {v.words}", EPS.value, v) for v in (RUNNING_VAR, VAR)]  # beside var itself
+    own.append(relative[0])
     stored = [
         RUNNING_VAR,
+        relative[1],
         *weighed(RUNNING_VAR, ["(1 - a)", "a"]),
         *(counted(k, RUNNING_VAR) for k in ("m/(m - 1)", "(m - 1)/m")),
         constant("running variance^2", lambda w: w.running_var**2),
@@ -148,6 +151,9 @@ def _divisor_terms(power: float) -> tuple[tuple[Term, ...], ...]:
         constant("eps/m", lambda w: np.longdouble(w.eps) / w.m),
         *(counted(k, EPS) for k in ("m", "N", "1/N", "C", "1/C", "m/(m - 1)", "(m - 1)/m")),
     ]
+    if power == -1:
+        roots += [_inverse(root) for root in (*roots[2:], both)]
+        stored_roots += [_inverse(root) for root in stored_roots]
     if power in (1, -1):
         own, stored = [*roots, both, *own], [*stored_roots, *stored]
     return tuple(own), tuple(stored), tuple(added), (ONE,)
@@ -168,6 +174,10 @@ def _power(term: Term, k: int) -> Term:
 def root_of(term: Term) -> Term:
     """Return the root of a term."""
     return function(f"sqrt({term.words})", term, lambda w, v: np.sqrt(v), lambda w, v: 0.5 / np.sqrt(v))
+
+
+def _inverse(term: Term) -> Term:
+    return function(f"1/{term.words}", term, lambda _, v: 1 / v, lambda _, v: -1 / v**2)
 
 
 @cache

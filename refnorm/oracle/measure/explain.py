@@ -11,6 +11,7 @@ from refnorm.conventions.row import Convention
 from refnorm.formats import rounded
 from refnorm.oracle.circumstances import Circumstance
 from refnorm.oracle.finding import Cause
+from refnorm.oracle.measure.activated import activated, through_activation
 from refnorm.oracle.measure.clipped import clipped_maps, clipped_result
 from refnorm.oracle.measure.known_gradients import STORED, UPDATED
 from refnorm.oracle.measure.known_maps import LAST_AXIS
@@ -241,8 +242,15 @@ def _cut_off(quantity: str, seen: Sequence[Seen], row: Convention) -> Iterator[E
         for found, forward, change in clipped_maps(seen):
             frozen = quantity != "y, training"
             yield Explanation((found,), _in(change, lambda w: w.y), forward, frozen=frozen, world=change)
-    for found, value in clipped_result(quantity, _defined(quantity, row), seen):
+    right = _defined(quantity, row)
+    for found, value in clipped_result(quantity, right, seen):
         yield Explanation((found,), value)
+    if quantity in FORWARD:
+        for found, value in activated(right, seen):
+            yield Explanation((found,), value)
+    elif not quantity.startswith("running"):
+        for found, change in through_activation(right, seen):
+            yield Explanation((found,), _in(change, right), frozen=quantity.startswith("frozen"), world=change)
 
 
 def _second_order(quantity: str, seen: Sequence[Seen], before: Sequence[str]) -> Iterator[Explanation]:

@@ -78,6 +78,8 @@ GAMMA_SLOPES: dict[str, Value] = {
     "(1 + gamma)": lambda w: np.ones_like(w.gamma),
     "max(gamma, 0)": lambda w: (w.gamma > 0) * np.ones_like(w.gamma),
     "gamma beta": lambda w: w.beta,
+    "gamma mean": lambda w: w.mean,
+    "gamma running mean": lambda w: w.mean,
 }
 BETA_SLOPES: dict[str, Value] = {
     "beta": lambda w: np.ones_like(w.beta),

@@ -20,7 +20,7 @@ from refnorm.oracle.behaviours import policy
 from refnorm.oracle.identify import Identity, nearest_rows
 from refnorm.oracle.measure.measurement import OTHER, Key, Measurement, ranks_of
 from refnorm.oracle.measure.probes import PLACES
-from refnorm.oracle.measure.weights import MEANING, SENSES
+from refnorm.oracle.measure.weights import MEANING, SENSES, sense_of
 
 DIGITS = {"float64": 5e-7, "float32": 2e-5, "float16": 2e-2, "bfloat16": 1e-1}  # to which a weight can be told
 LARGEST = 64  # values per channel: beyond, m/(m - 1) is told from 1 by too few digits
@@ -109,19 +109,14 @@ def _weights(recorded: Recorded, digits: float) -> Iterator[Measurement]:
                 fits.append((case, float(old), float(new)))
     if not fits:
         return
-    senses = [
-        sense
-        for sense, weights in SENSES.items()
-        if all(np.allclose((old, new), weights(c.momentum), rtol=0, atol=digits) for c, old, new in fits)
-    ]
-    sense = senses[0] if senses else "other"
+    sense = sense_of([(c.momentum, old, new) for c, old, new in fits], digits)
     shown = dict.fromkeys(f"{new:.6g} at {case.momentum:g}" for case, _, new in fits[:3])
     note = f"{', '.join(shown)}; fitted in {len(fits)} cases"
     yield Measurement(Key.NEW_WEIGHT, "weight of the new batch", fits[0][2], note)
     yield Measurement(Key.MOMENTUM, "momentum", sense, MEANING.get(sense, "no known rule"))
     ks = []
     for case, arrays in recorded:
-        if case.operation == "training" and "running_var" in arrays and senses and case.count <= LARGEST:
+        if case.operation == "training" and "running_var" in arrays and sense in SENSES and case.count <= LARGEST:
             old, new = SENSES[sense](case.momentum)
             moved, batch = arrays["running_var"] - old * case.running_var, new * _moments(case)[1]
             share = np.abs(batch) / (np.abs(batch) + np.abs(arrays["running_var"]))

@@ -40,7 +40,6 @@ INVERSES: dict[str, Known] = {  # in dx
     ),
 }
 NOT_DIVIDED = "dx is far too large."
-WRONG = "The gradient is wrong."
 TERMS: dict[tuple[str, str, str], Known] = {  # in front of dy, of mean(dy), of x_hat mean(dy x_hat)
     ("1", "-1", "0"): Known(
         "dx-variance-term-missing",

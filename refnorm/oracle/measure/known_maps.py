@@ -187,15 +187,13 @@ REGIONS: dict[str, Known] = {  # what stands behind a statistic
         "statistics are taken over each sample's channels: that is layer normalization",
         "The batch does not matter at all.",
     ),
-    " of each of 2 shards": Known(
-        "shards-apart",
-        "each shard of the batch is normalised by its own statistics",
-        "Small shards have noisy statistics.",
-    ),
-    " of each of 4 shards": Known(
-        "shards-apart",
-        "each shard of the batch is normalised by its own statistics",
-        "Small shards have noisy statistics.",
+    **dict.fromkeys(
+        (" of each of 2 shards", " of each of 4 shards"),
+        Known(
+            "shards-apart",
+            "each shard of the batch is normalised by its own statistics",
+            "Small shards have noisy statistics.",
+        ),
     ),
 }
 REGION = re.compile(
@@ -213,19 +211,19 @@ TOGETHER: dict[tuple[tuple[str, str], ...], Known] = {  # centre, divisor, scale
         "inference normalises by the batch's own statistics, not by the running ones",
         BATCH,
     ),
-    (("centre", "0"), ("divisor", "std^2 = 1 + eps")): Known(
-        "initial-statistics-in-inference", "inference uses mean 0 and variance 1, not the running statistics", FAR
-    ),
-    (("centre", "0"), ("divisor", "std^2 = 1")): Known(
-        "initial-statistics-in-inference", "inference uses mean 0 and variance 1, not the running statistics", FAR
+    **dict.fromkeys(
+        ((("centre", "0"), ("divisor", f"std^2 = 1{eps}")) for eps in (" + eps", "")),
+        Known(
+            "initial-statistics-in-inference", "inference uses mean 0 and variance 1, not the running statistics", FAR
+        ),
     ),
     (("scale", "beta"), ("shift", "gamma")): Known("gamma-beta-swapped", "gamma and beta are swapped", SCALE),
     (("centre", "0"), ("divisor", "std^2 = 1"), ("scale", "1"), ("shift", "0")): Known(
         "returns-input", "x is returned as it is", "Nothing is normalised."
     ),
-    (("scale", "0"), ("shift", "0")): Known("returns-zeros", "zeros are returned", "Nothing is computed."),
-    (("centre", "0"), ("divisor", "std^2 = 1"), ("scale", "0"), ("shift", "0")): Known(
-        "returns-zeros", "zeros are returned", "Nothing is computed."
+    **dict.fromkeys(
+        ((*more, ("scale", "0"), ("shift", "0")) for more in ((), (("centre", "0"), ("divisor", "std^2 = 1")))),
+        Known("returns-zeros", "zeros are returned", "Nothing is computed."),
     ),
     (("scale", "gamma of the first channel"), ("shift", "beta of the first channel")): Known(
         "first-channel-for-all", "the first channel's gamma and beta serve all channels", SCALE

@@ -64,6 +64,8 @@ def forward_causes(found: ForwardMap, w: World) -> list[Cause]:
         entry = maps.MIXED_TRAINING if training else maps.MIXED_INFERENCE
         result.append(cause(entry, *given, coefficients=numbers))
         parts = [p for p in parts if p.name not in ("centre", "divisor")]
+    if "mean" in texts.get("shift", "") and texts.get("centre") == "0":  # it is subtracted, from what is scaled
+        parts = [p for p in parts if p.name != "centre"]
     regions = list(_by_region(parts, *given, numbers))
     parts = _without_regions(parts) if regions else parts
     for part in parts:
@@ -78,6 +80,7 @@ def _of_a_part(
     divided = [p for p in parts if p.name == "divisor"]
     other = any(" / " in p.measured for p in parts) or not any(p.name == "centre" for p in parts)
     statistics = "the variance is" if not any(p.name == "centre" for p in parts) else "mean and variance are"
+    statistics = "the mean is" if any("of all values about" in p.measured for p in divided) else statistics
     title = f"{statistics} taken of {part.words}" + (": " + " and ".join(p.measured for p in parts) if other else "")
     other_channels = part.along == "channels" or isinstance(part.along, int)
     entry = maps.OTHER_CHANNELS if other_channels else maps.SOME_VALUES
@@ -116,8 +119,7 @@ def _common(words: str, training: bool) -> str:
         return words
     words = re.sub(r"(?<!running )\bmean\b(?! of)", "batch mean", words)
     words = re.sub(r"\bvar\b", "batch var", words)
-    words = words.replace("running mean", "mean").replace("running variance", "var")
-    return words.replace("sqrt(batch var)", "sqrt(batch var)")
+    return words.replace("running mean", "mean").replace("running variance", "var")
 
 
 def _by_region(parts: list[Part], measured: str, right: str, numbers: dict[str, float]) -> Iterator[Cause]:

@@ -39,7 +39,8 @@ def dx_causes(found: Dx, quantity: str) -> list[Cause]:
         title = f"a sum in dx leaves values out, or counts some twice: {' and '.join(some)}"
         result.append(replace(named(gradients.SOME_VALUES), title=title))
     fronts = {_front(p) for p in terms}
-    if len(fronts) > 1:
+    if len(fronts) > 1 or any(p.constant for p in found.also):
+        measured = f"dx = {found.words()}"
         return [*result, named(OTHER["dx"])]
     gamma, inverse = fronts.pop()
     key = _coefficient(found.own), _coefficient(found.of_mean), _coefficient(found.of_x_hat)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
@@ -27,18 +28,20 @@ class Selection:
     Attributes
     ----------
     words : which values count.
-    along : what is chosen: "samples"; places of the "last axis" (of rank above 2); "places" of a channel, in the order
-        of memory; values by their "size"; "channels"; or an axis, 0 or -1, taken for that of channels where it is as
-        long.
+    along : what is chosen: "samples"; places of the "last axis", or of each of the "spatial axes" (of rank above 2);
+        "places" of a channel, in the order of memory; values by their "size"; "channels"; or an axis, 0 or -1, taken
+        for that of channels where it is as long.
     rule : how often each counts, of places and how many there are; of x, along sizes; along channels which channel's
         values count, or which channels' do, as rows of a matrix.
     or_all : whether all count where the rule leaves none.
+    zeros : how many zeros count beside, for x and how many of a channel's values count; none, if None.
     """
 
     words: str
     along: str | int
     rule: Rule
     or_all: bool = True
+    zeros: Rule | None = None
 
     def weights(self, w: World) -> Values:
         """Return how often each value of its own channel is counted, to be broadcast to x."""
@@ -49,6 +52,11 @@ class Selection:
             counted = np.asarray(self.rule(x, x.size), np.longdouble)
             some = counted.any(axis=tuple(a for a in range(x.ndim) if a != 1), keepdims=True)
             return np.where(some | (not self.or_all), counted, 1)
+        if self.along == "spatial axes":
+            own = (
+                self.rule(i, n) * np.longdouble(1) for i, n in zip(np.indices(x.shape[2:]), x.shape[2:], strict=True)
+            )
+            return np.broadcast_to(math.prod(own, start=np.longdouble(1)), (x.shape[0], 1, *x.shape[2:]))
         kept = {
             "samples": (x.shape[0],) + (1,) * (x.ndim - 1),
             "last axis": (1,) * (x.ndim - 1) + (x.shape[-1] if x.ndim > 2 else 1,),
@@ -73,10 +81,15 @@ class Selection:
 
     def all_count_once(self, w: World) -> bool:
         """Say whether nothing is left out, and nothing else counts."""
-        if self._swapped(w):
+        if self._swapped(w) or np.any(self._zeros(w)):
             return False
         mixing = self.mixing(w)
         return bool(np.all(self.weights(w) == 1)) and (mixing is None or np.array_equal(mixing, np.eye(len(mixing))))
+
+    def _zeros(self, w: World) -> Values:
+        if self.zeros is None:
+            return np.longdouble(0)
+        return np.longdouble(self.zeros(w.x, self.total(w, np.ones_like(w.x))))
 
     def total(self, w: World, values: Values) -> Values:
         """Return the sum of what counts, one for each channel."""
@@ -96,8 +109,8 @@ class Selection:
         return self.weights(w) * arriving
 
     def count(self, w: World) -> Values:
-        """Return how many values count, for each channel."""
-        return self.total(w, np.ones_like(w.x))
+        """Return how many values count, zeros included, for each channel."""
+        return self.total(w, np.ones_like(w.x)) + self._zeros(w)
 
     def average(self, w: World, values: Values) -> Values:
         """Return the mean of what counts."""
@@ -110,7 +123,7 @@ class Selection:
             return self.total(w, (w.x - np.swapaxes(about, 1, self.along)) ** 2)
         mixing = self.mixing(w)
         if mixing is None:
-            return self.total(w, (w.x - about) ** 2)
+            return self.total(w, (w.x - about) ** 2) + self._zeros(w) * about**2
         mean = STANDARD.average(w.x)
         own, mean, about = (v.reshape(-1) for v in (STANDARD.average((w.x - mean) ** 2), mean, about))
         spread = (mixing * (own + (mean - about[:, None]) ** 2)).sum(axis=1)
@@ -147,8 +160,18 @@ def _parts() -> Iterator[Selection]:
     yield Selection("all but the last place of each row", "last axis", lambda i, n: i < n - 1)
     yield Selection("the first place of each row", "last axis", lambda i, n: i == 0)
     yield Selection("the last place of each row", "last axis", lambda i, n: i == n - 1)
+    yield Selection("every second place of each row", "last axis", lambda i, n: i % 2 == 0)
+    yield Selection("every second place of each spatial axis", "spatial axes", lambda i, n: i % 2 == 0)
+    yield Selection("the places that are on no edge", "spatial axes", lambda i, n: (i > 0) & (i < n - 1) | (n < 3))
+    yield Selection("all values and a frame of zeros", "places", lambda i, n: 1, zeros=_frame)
     yield Selection("the values that are not 0", "size", lambda x, n: x != 0)
     yield Selection("the values above 0", "size", lambda x, n: x > 0)
+    yield Selection("the values above 0, with 0 for the others", "size", lambda x, n: x > 0, False, _others)
+    yield Selection("the middle value, or the two in the middle", "size", _by_rank(lambda i, n: abs(2 * i - n + 1) < 2))
+    yield Selection("the lower of the middle values", "size", _by_rank(lambda i, n: i == (n - 1) // 2))
+    yield Selection("the smallest and the largest value", "size", _by_rank(lambda i, n: (i == 0) | (i == n - 1)))
+    for words, share in (("the smallest and the largest value", 0), ("a tenth at either end of their order", 0.1)):
+        yield Selection(f"all but {words}", "size", _by_rank(_inner(share)))
     for split in (1, 2, 4):
         yield Selection(f"{max(split, 2)} shards that weigh alike, whatever their counts", "samples", _alike(split))
     for size in BLOCKS:
@@ -172,6 +195,31 @@ def _blocks(size: int) -> Rule:
 
 def _first(size: int) -> Rule:
     return lambda i, n: i < size
+
+
+def _frame(x: Values, counted: Values) -> Any:
+    """Return how many zeros stand around the values of a channel, one at either end of each spatial axis."""
+    return x.shape[0] * (math.prod(n + 2 for n in x.shape[2:]) - math.prod(x.shape[2:]))
+
+
+def _others(x: Values, counted: Values) -> Any:
+    return x.size // x.shape[1] - counted
+
+
+def _by_rank(rule: Rule) -> Rule:
+    """Return which values of a channel count by their rank in it, 0 for the smallest."""
+
+    def counted(x: Any, n: int) -> Any:
+        rows = np.moveaxis(x, 1, -1).reshape(-1, x.shape[1])
+        ranks = np.moveaxis(rows.argsort(0).argsort(0).reshape(*np.moveaxis(x, 1, -1).shape), -1, 1)
+        return rule(ranks, len(rows))
+
+    return counted
+
+
+def _inner(share: float) -> Rule:
+    """Return all ranks but a share at either end, one where it is 0."""
+    return lambda i, n: ((cut := int(share * n) if share else 1) <= i) & (i < n - cut)
 
 
 def _modulo(size: int) -> Rule:
@@ -240,4 +288,5 @@ def part_variance(part: Selection, about: Term, divided: str = "") -> Term:
         return own + about.back(w, np.broadcast_to(left, w.x.shape))
 
     over = f" of {part.words}" + (" about the mean of all" if about is MEAN else "")
+    over += f" about the {about.words}" if part is ALL else ""
     return Term(f"sum (x - mean)^2{over}{divided}" if divided else f"var{over}", value, back)

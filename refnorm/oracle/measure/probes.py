@@ -19,7 +19,7 @@ from refnorm.oracle.ask.envelope import envelope_of, fitted, fixed_eps
 from refnorm.oracle.behaviours import policy
 from refnorm.oracle.measure.formulas import formulas
 from refnorm.oracle.measure.measurement import OTHER, RAISES, Key, Measurement, ranks_of
-from refnorm.oracle.measure.weights import DIGITS, SENSES, Probe, running_statistics
+from refnorm.oracle.measure.weights import DIGITS, SENSES, Probe, running_statistics, sense_and_correction
 
 PLACES: dict[str, Callable[[float, float], float]] = {
     "sqrt(var + eps)": lambda v, e: np.sqrt(v + e),
@@ -184,7 +184,7 @@ def _policies(box: Box, key: Key, name: str) -> Probe:
     """Measure, rank by rank, what training does where there is no formula."""
     if not box.keeps:
         return
-    sense = _sense(box)
+    sense, _ = sense_and_correction(box)
     row = replace(CONVENTIONS["torch"], momentum=sense if sense in SENSES else "new")
     seen = {}
     envelope = envelope_of(box.implementation)
@@ -195,13 +195,6 @@ def _policies(box: Box, key: Key, name: str) -> Probe:
     for outcome in dict.fromkeys(seen.values()):
         ranks = [rank for rank, other in seen.items() if other == outcome]
         yield Measurement(key, name, outcome, ranks_of(ranks), tuple(ranks))
-
-
-def _sense(box: Box) -> str:
-    try:
-        return str(next(m.value for m in running_statistics(box) if m.key is Key.MOMENTUM))
-    except (Refused, StopIteration):
-        return "other"
 
 
 def _nan(box: Box) -> Probe:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -27,29 +28,40 @@ from refnorm.oracle.measure.region import STANDARD, Region, shards
 from refnorm.oracle.measure.terms import REGIONS
 from refnorm.oracle.worlds import Values, World
 
+MEANS: dict[str, Value] = {  # what the steps of a chain may be made of
+    "mean dy": lambda w: w.mean_dy,
+    "mean dy (x - mean)": lambda w: w.average(w.upstream * centred(w)),
+    "mean dy x": lambda w: w.average(w.upstream * w.x),
+}
+BESIDE: dict[str, Value] = {"": lambda w: np.longdouble(1), "mean": lambda w: w.mean}
 AVERAGES = (STANDARD, Region("N"), Region("NCSL"), Region("SL"), Region("NS"), Region("CSL"), Region("C"), Region("NC"))
 
 
 @dataclass(frozen=True, eq=False)
 class Dx:
-    """The gradient dx as it was measured: dy, its mean and x - mean, each times a product; a term may be missing."""
+    """The gradient dx as it was measured: dy, its mean and x - mean, each times a product; a term may be missing.
+
+    ``also`` is a second product beside the mean of dy, and one beside x - mean.
+    """
 
     own: Product
     of_mean: Product
     of_x_hat: Product
     divisor: Divisor | None = None
+    also: tuple[Product, Product] = (ZERO, ZERO)
 
     def value(self, w: World) -> Values:
         """Return dx."""
         w = w if self.divisor is None else self.divisor.change(w)
-        parts = (self.own, w.upstream), (self.of_mean, 1), (self.of_x_hat, w.x - w.mean)
+        constant, slope = (self.of_mean, self.also[0]), (self.of_x_hat, self.also[1])
+        parts = [(self.own, w.upstream), *((p, 1) for p in constant), *((p, w.x - w.mean) for p in slope)]
         return sum((p.value(w) * by for p, by in parts if p.constant), np.zeros_like(w.x))
 
     def words(self) -> str:
         """Return the formula in words."""
         terms = [f"{self.own} dy"] if self.own.constant else []
-        terms += [str(self.of_mean)] if self.of_mean.constant else []
-        terms += [f"{self.of_x_hat} (x - mean)"] if self.of_x_hat.constant else []
+        terms += [str(p) for p in (self.of_mean, self.also[0]) if p.constant]
+        terms += [f"{p} (x - mean)" for p in (self.of_x_hat, self.also[1]) if p.constant]
         return " + ".join(terms).replace("+ -", "- ") or "0"
 
 
@@ -125,24 +137,42 @@ def _read(solved: Sequence[tuple[World, Values, Values]], region: Region) -> Ite
     both = {f"mean{r.words} dy (x - mean)": _mean_of(r, True) for r in AVERAGES}
     both |= {"mean of the shards' means of dy (x - mean)": lambda w: _equally(w, w.upstream * centred(w))}
     of_x_hat = _fitted(found[2], noise[2], {"sum": both, "squares": _squares(), **usual}, worlds, region)
+    gamma = {"gamma": {"gamma": GAMMAS["gamma"]}}
     if of_mean is None:
-        some = {
-            "part": _parts_of("", region),
-            "inverse": {"/ std": INVERSES["/ std"]},
-            "gamma": {"gamma": GAMMAS["gamma"]},
-        }
-        of_mean = _fitted(found[1], noise[1], some, worlds, region)
+        parted = {"part": _parts_of("", region), "inverse": {"/ std": INVERSES["/ std"]}} | gamma
+        of_mean = _fitted(found[1], noise[1], parted, worlds, region)
     if of_x_hat is None:
-        some = {
-            "part": _parts_of(" (x - mean)", region),
-            "squares": {"/ std^3": INVERSES["/ std^3"]},
-            "gamma": {"gamma": GAMMAS["gamma"]},
-        }
-        of_x_hat = _fitted(found[2], noise[2], some, worlds, region)
+        parted = {"part": _parts_of(" (x - mean)", region), "squares": {"/ std^3": INVERSES["/ std^3"]}} | gamma
+        of_x_hat = _fitted(found[2], noise[2], parted, worlds, region)
     if of_x_hat is None and divisor is None:
         of_x_hat = _own_square(found[2], noise[2], worlds, region)
+    second = [ZERO, ZERO]
+    if of_mean is None and region == STANDARD:
+        of_mean, second[0] = _two_products(found[1], noise[1], "mean dy / std", worlds)
+    if of_x_hat is None and region == STANDARD:
+        of_x_hat, second[1] = _two_products(found[2], noise[2], "mean dy (x - mean) / std^3", worlds)
     if of_mean is not None and of_x_hat is not None:
-        yield Dx(own, of_mean, of_x_hat, divisor)
+        yield Dx(own, of_mean, of_x_hat, divisor, (second[0], second[1]))
+
+
+def _two_products(target: Rows, noise: Rows, usual: str, worlds: Sequence[World]) -> tuple[Product | None, Product]:
+    """Return the sum of a usual product, but for its constant and count, and another one; None if there is none."""
+    table = _table(worlds, STANDARD)
+    every: dict[str, Product] = {}
+    for (mean, value), times, inverse in itertools.product(
+        MEANS.items(), BESIDE.items(), ("/ std", "/ std^2", "/ std^3")
+    ):
+        words = " ".join(word for word in (mean, times[0], inverse) if word)
+        factors = ("sum", mean, value), ("times", *times), ("inverse", inverse, INVERSES[inverse])
+        every[words] = Product(1.0, (*factors, ("gamma", "gamma", GAMMAS["gamma"])))
+    first = [replace(every[usual], factors=(*every[usual].factors, ("count", *count))) for count in COUNTS.items()]
+    both = [first, [p for words, p in every.items() if words != usual]]
+    told = noise > 0  # in a constant channel x - mean tells nothing
+    found = summed(target[told], noise[told], [[table(p.value)[told] for p in products] for products in both], 2)
+    if found is None:
+        return None, ZERO
+    one, *two = (replace([*both[0], *both[1]][i], constant=c) for i, c in found.terms)
+    return one, two[0] if two else ZERO
 
 
 def _own_square(target: Rows, noise: Rows, worlds: Sequence[World], region: Region) -> Product | None:

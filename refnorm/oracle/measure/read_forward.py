@@ -13,7 +13,7 @@ from refnorm.formats import unit_roundoff
 from refnorm.oracle.measure.counts import DIVISORS
 from refnorm.oracle.measure.divisors import Row, divisors, formula_of, power_words
 from refnorm.oracle.measure.fit import CLEAR, Rows, nice, summed
-from refnorm.oracle.measure.formula import Formula, Table, Term, of
+from refnorm.oracle.measure.formula import Formula, Table, Term, of, times
 from refnorm.oracle.measure.parts import Selection
 from refnorm.oracle.measure.region import STANDARD, Region
 from refnorm.oracle.measure.terms import (
@@ -80,7 +80,8 @@ class ForwardMap:
         slope = -(root ** (-1 / np.longdouble(self.power) - 1)) / np.longdouble(self.power)
         arriving = changed.gamma * w.upstream
         through = self.divisor.back(w, arriving * (w.x - changed.mean) * slope)
-        return arriving * changed.inv + self.centre.back(w, -arriving * changed.inv) + through
+        moved = self.shift.back(w, w.upstream)
+        return arriving * changed.inv + self.centre.back(w, -arriving * changed.inv) + through + moved
 
     def regions(self) -> list[Region]:
         """Return the regions, other than the channel, that its statistics are of."""
@@ -273,7 +274,21 @@ def _centres() -> tuple[tuple[Term, ...], ...]:
         *(mean(r) for r in SHARDED),
         *map(shard_means, (1, 2, 4)),
     ]
-    return tuple(own), (RUNNING_MEAN, *weighed(RUNNING_MEAN, ["(1 - a)", "a"])), (ONE,)
+    return tuple(own), (RUNNING_MEAN, *weighed(RUNNING_MEAN, ["(1 - a)", "a"])), (ONE, EPS)
+
+
+@cache
+def _unscaled() -> tuple[Term, ...]:
+    """Return means that are subtracted from what is scaled already, or are scaled otherwise than x is."""
+    return tuple(
+        term
+        for m in (MEAN, RUNNING_MEAN)
+        for term in (m, times(f"{m.words} / std", _inverse, m), times(f"gamma {m.words}", GAMMA.value, m))
+    )
+
+
+def _inverse(w: World) -> Values:
+    return w.inv
 
 
 def _offsets(
@@ -291,9 +306,10 @@ def _offsets(
         if found.cost < 1:
             return
     if per_channel:
-        shifts = [[row(s) for s in SHIFTS], [row(SHIFTS[3])]]
-        if found := summed(left, unsure, [*rows[:2], *shifts]):
-            every = [*flat[:-1], *SHIFTS, SHIFTS[3]]
-            centre = [(i, c) for i, c in found.terms if i < len(flat) - 1]
-            shift = [(i, c) for i, c in found.terms if i >= len(flat) - 1]
+        shifts = [SHIFTS, SHIFTS[3:4], _unscaled()]
+        if found := summed(left, unsure, [*rows[:2], *([row(s) for s in family] for family in shifts)]):
+            known = len(families[0]) + len(families[1])
+            every = [*flat[:known], *(s for family in shifts for s in family)]
+            centre = [(i, c) for i, c in found.terms if i < known]
+            shift = [(i, c) for i, c in found.terms if i >= known]
             yield formula_of(centre, every), formula_of(shift, every)

@@ -9,8 +9,8 @@ import numpy as np
 from refnorm.oracle.measure.divisors import formula_of, root_of
 from refnorm.oracle.measure.fit import CLEAR, Rows, summed
 from refnorm.oracle.measure.formula import Table, Term, of
-from refnorm.oracle.measure.parts import DIVIDED, Selection, part_mean, part_variance, parts
-from refnorm.oracle.measure.read_forward import ForwardMap, Lines, Seen, lines_of
+from refnorm.oracle.measure.parts import ALL, DIVIDED, Selection, part_mean, part_variance, parts
+from refnorm.oracle.measure.read_forward import ForwardMap, Lines, Seen, defined, lines_of
 from refnorm.oracle.measure.region import STANDARD
 from refnorm.oracle.measure.terms import BETA, EPS, GAMMA, MEAN, ONE, constant
 
@@ -46,6 +46,37 @@ def read_parts(seen: Sequence[Seen]) -> Iterator[ForwardMap]:
                     yield from _divided(part, mean, lines, target, loose)
 
 
+@np.errstate(all="ignore")
+def other_inverse(seen: Sequence[Seen]) -> tuple[str, float] | None:
+    """Say of a y that is right but for a number in each channel how far that is from 1/std, and return the farthest.
+
+    A value that is rounded on the way is off by another factor in each place; what is approximated, in each channel.
+
+    Parameters
+    ----------
+    seen : the definition's world of each case, with the y that was returned.
+    """
+    plain = [(w, y) for w, y in seen if np.all(np.isfinite(y)) and np.all(w.gamma)]
+    lines = lines_of(plain, STANDARD, True)
+    if not lines:
+        return None
+    own = defined(lines[0].world)
+    table = Table([line.world for line in lines], [line.slope.shape for line in lines])
+    centre, unsure, square, loose = _measured(lines)
+    told = np.isfinite(loose) & (loose < square) & np.isfinite(table(own.divisor))
+    if not told.any() or np.any(np.abs(centre - table(own.centre)) > unsure):
+        return None
+    factors = np.sqrt(table(own.divisor)[told] / square[told])
+    off = float(np.max(np.abs(factors - 1)))
+    if not np.any(np.abs(factors - 1) > loose[told] / square[told]):
+        return None
+    inverse = (
+        "gamma/sqrt(var + eps)" if plain[0][0].case.operation == "training" else "gamma/sqrt(running variance + eps)"
+    )
+    between = " to ".join(f"{value:.9g}" for value in (factors.min(), factors.max()))
+    return f"y is right but for another number in each channel in the place of {inverse}: {between} times it", off
+
+
 def _is_off(line: Lines) -> bool:
     """Whether a line is centred by another value than the mean."""
     centre, unsure, *_ = _measured([line])
@@ -72,12 +103,12 @@ def _measured(lines: Sequence[Lines]) -> tuple[Rows, Rows, Rows, Rows]:
 
 
 def _divided(part: Selection, mean: Term, lines: Sequence[Lines], square: Rows, noise: Rows) -> Iterator[ForwardMap]:
-    """Yield y's that are centred by a mean, and divided by deviations of a part about it."""
+    """Yield y's that are centred by a mean, and divided by deviations of a part, or of all, about it."""
     table = Table([line.world for line in lines], [line.slope.shape for line in lines])
     told = np.isfinite(noise)
     if not told.any():
         return
-    variances = [part_variance(part, mean, divided) for divided in DIVIDED]
+    variances = [part_variance(some, mean, divided) for some in (part, ALL) for divided in DIVIDED]
     for power in (2, 1):
         own = variances if power == 2 else [root_of(v) for v in variances]
         target = square[told] ** (power / 2)

@@ -34,6 +34,7 @@ from refnorm.oracle.measure.terms import (
 )
 from refnorm.oracle.worlds import Values, World, mean_and_var
 
+USUAL = tuple(WEIGHTS)[:13]
 UNBIASED = variance(STANDARD, "(m - 1)")
 ROOTS = {1: "", 0.5: "sqrt of it"}  # the power of the stored value that is a sum of terms
 
@@ -121,8 +122,8 @@ def _terms(which: str, power: float) -> tuple[list[Term], ...]:
         batch = [mean(STANDARD, d) for d in DIVISORS[:10]]
         batch += [mean(r) for r in REGIONS if set("NSL") < set(r.axes)]
         batch += [shard_means(1), shard_means(2), shard_means(4)]
-        new = [t for b in batch for t in weighed(b, WEIGHTS[:13] if b is batch[0] else WEIGHTS[:5])]
-        return weighed(RUNNING_MEAN, (*WEIGHTS[:13], "(1 + a)")), new, [ONE, EPS]
+        new = [t for b in batch for t in weighed(b, USUAL if b is batch[0] else USUAL[:5])]
+        return weighed(RUNNING_MEAN, (*USUAL, "(1 + a)")), new, [ONE, EPS]
     stored = [RUNNING_VAR, constant("running mean^2", lambda w: w.running_mean**2)]
     batch = [variance(STANDARD, d) for d in DIVISORS] + [second_moment(), second_moment(STANDARD, "(m - 1)")]
     batch += [variance(r) for r in REGIONS if set("NSL") < set(r.axes)]
@@ -151,8 +152,8 @@ def _terms(which: str, power: float) -> tuple[list[Term], ...]:
     further = [EPS, unbiased_eps, ONE, distance, corrected, constant("mean^2", lambda w: MEAN.value(w) ** 2)]
     first = (VAR.words, f"unbiased {VAR.words}", "std")
     return (
-        [t for s in stored for t in weighed(s, (*WEIGHTS[:13], "(1 + a)"))],
-        [t for b in batch for t in weighed(b, WEIGHTS[:13] if b.words in first else WEIGHTS[:5])],
+        [t for s in stored for t in weighed(s, (*USUAL, "(1 + a)"))],
+        [t for b in batch for t in weighed(b, USUAL if b.words in first else USUAL[:5])],
         [t for f in further for t in weighed(f, ["a", "1", "(1 - a)", "(1 - a) a", "(1 - a)^2 a", "(1 - a) a^2"])],
     )
 

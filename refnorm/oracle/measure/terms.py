@@ -235,36 +235,26 @@ SHIFTS = (
 )
 
 
-def weights(w: World) -> dict[str, Values]:
-    """Return what old or new values may weigh, by the words for it; a is momentum."""
-    a = np.longdouble(w.case.momentum)
-    return {
-        "(1 - a)": 1 - a,
-        "a": a,
-        "1": np.longdouble(1),
-        "(1 - a)^2": (1 - a) ** 2,
-        "(1 - (1 - a)^2)": 1 - (1 - a) ** 2,
-        "a^2": a * a,
-        "(1 - a^2)": 1 - a * a,
-        "(1 - a) a": a * (1 - a),
-        "(1 - a)^3": (1 - a) ** 3,
-        "(1 - (1 - a)^3)": 1 - (1 - a) ** 3,
-        "float32(1 - a)": np.longdouble(np.float32(1 - float(a))),
-        "float32(a)": np.longdouble(np.float32(a)),
-        "(1 - float32(a))": 1 - np.longdouble(np.float32(a)),
-        "(1 - a)^2 a": (1 - a) ** 2 * a,
-        "(1 - a) a^2": (1 - a) * a**2,
-        "sqrt(1 - a)": np.sqrt(1 - a),
-        "sqrt(a)": np.sqrt(a),
-        "(1 + a)": 1 + a,
-    }
-
-
-WEIGHTS = (
-    "(1 - a)", "a", "1", "(1 - a)^2", "(1 - (1 - a)^2)", "a^2", "(1 - a^2)", "(1 - a) a", "(1 - a)^3",
-    "(1 - (1 - a)^3)", "float32(1 - a)", "float32(a)", "(1 - float32(a))", "(1 - a)^2 a", "(1 - a) a^2", "sqrt(1 - a)",
-    "sqrt(a)", "(1 + a)",
-)  # fmt: skip
+WEIGHTS: dict[str, Callable[[Values], Values]] = {  # what old or new values may weigh; a is momentum
+    "(1 - a)": lambda a: 1 - a,
+    "a": lambda a: a,
+    "1": lambda a: np.longdouble(1),
+    "(1 - a)^2": lambda a: (1 - a) ** 2,
+    "(1 - (1 - a)^2)": lambda a: 1 - (1 - a) ** 2,
+    "a^2": lambda a: a * a,
+    "(1 - a^2)": lambda a: 1 - a * a,
+    "(1 - a) a": lambda a: a * (1 - a),
+    "(1 - a)^3": lambda a: (1 - a) ** 3,
+    "(1 - (1 - a)^3)": lambda a: 1 - (1 - a) ** 3,
+    "float32(1 - a)": lambda a: np.longdouble(np.float32(1 - float(a))),
+    "float32(a)": lambda a: np.longdouble(np.float32(a)),
+    "(1 - float32(a))": lambda a: 1 - np.longdouble(np.float32(a)),
+    "(1 - a)^2 a": lambda a: (1 - a) ** 2 * a,
+    "(1 - a) a^2": lambda a: (1 - a) * a**2,
+    "sqrt(1 - a)": lambda a: np.sqrt(1 - a),
+    "sqrt(a)": lambda a: np.sqrt(a),
+    "(1 + a)": lambda a: 1 + a,
+}
 
 
 def weighed(term: Term, names: Sequence[str]) -> list[Term]:
@@ -274,8 +264,8 @@ def weighed(term: Term, names: Sequence[str]) -> list[Term]:
 
 @cache
 def weight(words: str) -> Value:
-    """Return a weight of `weights`."""
-    return lambda w: once(w, "weights", lambda: weights(w))[words]
+    """Return one of WEIGHTS."""
+    return lambda w: WEIGHTS[words](np.longdouble(w.case.momentum))
 
 
 def counted(words: str, term: Term) -> Term:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from refnorm.oracle.ask.box import Box
+from refnorm.oracle.ask.box import Box, Refused
 from refnorm.oracle.measure.measurement import Key, Measurement, ranks_of
 
 DIGITS = 5e-7  # weights are told apart to six digits
@@ -31,8 +31,7 @@ def running_statistics(box: Box) -> Probe:
         _, mean_from_one, var_from_one = box.train(x, momentum, mean=1.0, var=1.0)
         weights[momentum] = (float((mean_from_one - mean)[0]), float(mean[0] / 2))
         old_in_var = float((var_from_one - var)[0])
-    near = [s for s, f in SENSES.items() if all(_close(weights[a], f(a)) for a in weights)]
-    sense = near[0] if near else "other"
+    sense = sense_of([(a, *both) for a, both in weights.items()])
     shown = ", ".join(f"{new:.6g} at {momentum:g}" for momentum, (_, new) in weights.items())
     yield Measurement(Key.NEW_WEIGHT, "weight of the new batch", weights[0.25][1], shown)
     yield Measurement(Key.OLD_WEIGHT, "weight of the old value", weights[0.25][0], "at momentum 0.25")
@@ -64,5 +63,27 @@ def running_statistics(box: Box) -> Probe:
         yield Measurement(Key.COUNTS, "m counts", word, ranks_of(ranks), tuple(ranks))
 
 
-def _close(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
-    return all(abs(x - y) <= DIGITS for x, y in zip(a, b, strict=True))
+def sense_of(fits: Sequence[tuple[float, float, float]], digits: float = DIGITS) -> str:
+    """Return the sense in which momentum gives the weights of old and new values; "other" if none does.
+
+    Examples
+    --------
+    >>> sense_of([(0.25, 0.75, 0.25), (0.9, 0.1, 0.9)])
+    'new'
+    """
+    for sense, weights in SENSES.items():
+        if all(np.allclose((old, new), weights(a), rtol=0, atol=digits) for a, old, new in fits):
+            return sense
+    return "other"
+
+
+def sense_and_correction(box: Box) -> tuple[str, float | int]:
+    """Return what momentum weighs, and k of m/(m - k), -1 if it is neither 0 nor 1."""
+    try:
+        with np.errstate(all="ignore"):
+            found = {m.key: m.value for m in running_statistics(box)}
+    except (Refused, ArithmeticError, ValueError, IndexError):
+        return "other", -1
+    k = found.get(Key.CORRECTION, -1)
+    near = round(k) if isinstance(k, float) and abs(k - round(k)) < 1e-3 else -1
+    return str(found.get(Key.MOMENTUM, "other")), near
