@@ -136,8 +136,8 @@ class InEngine:
                 leaf.grad = None if leaf.grad is None else leaf.grad * 0
             self.library.way(y, to_numpy(dy))
             dx, *rest = map(_gradient, leaves)
-            dgamma, dbeta = *map(row, rest), *[None] * (2 - len(rest))
-            return dx, dgamma, dbeta
+            rows = [*map(row, rest), None, None]
+            return dx, rows[0], rows[1]
 
         arrays, own = (x, gamma, beta, mean, var), self.library.own
         return used_twice(self.door, gradients, own, *arrays, momentum, eps, own(other), dy)
