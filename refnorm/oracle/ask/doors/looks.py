@@ -47,6 +47,7 @@ def looks_like_a_function(function: Callable[..., Any], name: str = "", alone: b
     named = bool(re.search(BATCH_NORM, name)) and not re.search(r"test_|plot|make|build|create|demo|main", name)
     return "x" in roles and (
         telling >= 4
+        or (alone and {"params", "state", "training"} <= roles)
         or {"gamma", "beta", "eps"} <= roles
         or (named and telling >= 1)
         or (named and "batch" in name and len(roles) < 4)
