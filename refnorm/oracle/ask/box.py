@@ -34,14 +34,17 @@ class Box:
             raise TargetError(f"its dtypes name none of {', '.join(FORMATS)}: nothing to measure")
         self.dtype = self.dtypes[0]
         self.refusals: dict[str, str] = {}
-        self.accepted: set[int] = set()  # ranks, whatever comes back
-        takes = {name: tuple(r for r in (2, 3, 4, 5) if self._takes(name, r)) for name in ("train", "infer")}
+        taken: dict[str, set[int]] = {"train": set(), "infer": set()}  # ranks, whatever comes back
+        takes = {
+            name: tuple(r for r in (2, 3, 4, 5) if self._takes(name, r, taken[name])) for name in ("train", "infer")
+        }
         self.trains, self.infers = bool(takes["train"]), bool(takes["infer"])
         self.keeps = self.trains and "running mean" not in getattr(implementation, "without", ())
+        self.accepted = taken["train"] or taken["infer"]  # what infers alone by broadcasting is not taken
         self.ranks = takes["train"] or takes["infer"]
         self.rank = next((rank for rank in (4, 2, 3, 5) if rank in self.ranks), 2)
 
-    def _takes(self, function: str, rank: int) -> bool:
+    def _takes(self, function: str, rank: int, taken: set[int]) -> bool:
         if not hasattr(self.implementation, function):
             return False
         shape = (3, 2, 4, 5, 6)[:rank]  # no two alike: what broadcasts along another axis does not fit
@@ -51,9 +54,9 @@ class Box:
         except Refused as refused:
             self.refusals.setdefault(function, str(refused))
             if isinstance(refused, Misshapen):
-                self.accepted.add(rank)
+                taken.add(rank)
             return False
-        self.accepted.add(rank)
+        taken.add(rank)
         return True
 
     def batch(self, *values: float, channels: int = 1) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import types
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -45,8 +46,10 @@ def parameters_of(function: Callable[..., Any], first: str = "x") -> tuple[Param
     """
     try:
         there = list(inspect.signature(function).parameters.values())
-        if isinstance(function, type) and all(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in there):
+        if isinstance(function, type) and _takes_anything(there):
             there = list(inspect.signature(vars(function).get("__init__", function)).parameters.values())[1:]
+        elif _takes_anything(there) and (inner := _wrapped(function)) is not None:
+            return parameters_of(inner, first)
     except (TypeError, ValueError) as error:
         raise NotReadable(f"its parameters cannot be seen ({error})") from error
     found = [
@@ -71,6 +74,20 @@ def parameters_of(function: Callable[..., Any], first: str = "x") -> tuple[Param
         if free:
             found[free[0]] = replace(found[free[0]], role=first)
     return tuple(found)
+
+
+def _takes_anything(parameters: list[inspect.Parameter]) -> bool:
+    return all(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters)
+
+
+def _wrapped(function: Any) -> Any:
+    """Return the one function that a decorator's closes over and passes its arguments on to; None if there is none."""
+    code, cells = getattr(function, "__code__", None), getattr(function, "__closure__", None) or ()
+    if code is None or not code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS):
+        return None
+    held = [cell.cell_contents for cell in cells if cell != types.CellType()]
+    inner = [value for value in held if inspect.isroutine(value) and value is not function]
+    return inner[0] if len(inner) == 1 else None
 
 
 def which(name: str) -> Any:

@@ -39,20 +39,26 @@ class Asked(dict[str, Any]):
 
     def __init__(self, values: dict[str, Any]) -> None:
         super().__init__()
-        known: Any = {"values_by_role": values, "keys_by_role": {}, "by_attribute": False}
+        known: Any = {"values_by_role": values, "keys_by_role": {}, "by_attribute": False, "around": ()}
         vars(self).update(known)
 
     def _role(self, key: str) -> str:
         role = role_of(key)
         if role in self.values_by_role:
-            self.keys_by_role.setdefault(role, key)
+            self.keys_by_role.setdefault(role, (*self.around, key))
             return role
-        return ""
+        return role if role in PAIRS else ""
 
     def __missing__(self, key: str) -> Any:
-        if role := self._role(key):
+        role = self._role(key)
+        if not role:
+            raise KeyError(key)
+        if role in self.values_by_role:
             return self.values_by_role[role]
-        raise KeyError(key)
+        inner = Asked(self.values_by_role)
+        vars(inner).update(keys_by_role=self.keys_by_role, around=(*self.around, key))
+        super().__setitem__(key, inner)
+        return inner
 
     def __contains__(self, key: object) -> bool:
         return super().__contains__(key) or (isinstance(key, str) and bool(self._role(key)))
@@ -84,6 +90,23 @@ class Asked(dict[str, Any]):
     def pop(self, key: str, *default: Any) -> Any:
         """Return the value of a key, or of what it stands for."""
         return self[key] if key in self else super().pop(key, *default)
+
+
+def nested(values: Mapping[tuple[str, ...], Any]) -> dict[str, Any]:
+    """Return a dictionary of dictionaries, with each value where its keys lead.
+
+    Examples
+    --------
+    >>> nested({("params", "scale"): 1.0, ("params", "bias"): 0.0, ("count",): 3})
+    {'params': {'scale': 1.0, 'bias': 0.0}, 'count': 3}
+    """
+    found: dict[str, Any] = {}
+    for keys, value in values.items():
+        inner = found
+        for key in keys[:-1]:
+            inner = inner.setdefault(key, {})
+        inner[keys[-1]] = value
+    return found
 
 
 @dataclasses.dataclass(frozen=True)

@@ -61,6 +61,10 @@ def engine_of(door: Any, library: Library, by_hand: bool) -> Any:
         from refnorm.oracle.ask.doors.in_tensorflow import InTensorFlow
 
         return InTensorFlow(door, library)
+    from refnorm.oracle.ask.doors.engines import Engine, InEngine
+
+    if isinstance(library, Engine) and not by_hand:
+        return InEngine(door, library)
     if by_hand or library.name not in ("torch", "jax"):
         return ByHand(door, library)
     if library.name == "torch":
@@ -123,7 +127,9 @@ def _derivatives(
 ) -> tuple[list[str], Exception | None]:
     """Return which derivatives an engine gives, tried on a probe, and what it raised where it gives none."""
     if isinstance(engine, ByHand):
-        return (["backward"] if getattr(door, "back", None) and trains else []), None
+        return (
+            ["backward"] if (getattr(door, "back", None) or getattr(door, "pullback", None)) and trains else []
+        ), None
     found: list[str] = []
     raised: Exception | None = None
     frozen = infers and door.mode.where != "grad"

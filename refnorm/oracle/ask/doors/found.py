@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import sys
 from collections.abc import Iterator
@@ -35,7 +36,7 @@ def candidates_in(module: ModuleType) -> Iterator[tuple[str, Any]]:
     if declared:
         yield from declared.items()
         return
-    own = {name: value for name, value in scope.items() if getattr(value, "__module__", None) == module.__name__}
+    own = {name: value for name, value in scope.items() if _home(value) == module.__name__}
     found = False
     for name, value in own.items():
         if isinstance(value, type) and (methods := methods_in(value)):
@@ -43,13 +44,13 @@ def candidates_in(module: ModuleType) -> Iterator[tuple[str, Any]]:
             made = _instance(value)
             yield from ((f"{name}.{method}", getattr(made, method)) for method in methods)
         elif (isinstance(value, type) and looks_like_a_layer(value)) or (
-            is_function(value) and (looks_like_a_function(value) or looks_like_a_maker(value))
+            is_function(value) and (looks_like_a_function(value, name) or looks_like_a_maker(value))
         ):
             found = True
             yield name, value
     if not found:
         for name, value in own.items():
-            if is_function(value) and looks_like_a_function(value, alone=True):
+            if is_function(value) and looks_like_a_function(value, name, alone=True):
                 found = True
                 yield name, value
     if not found:
@@ -57,6 +58,11 @@ def candidates_in(module: ModuleType) -> Iterator[tuple[str, Any]]:
             known = isinstance(value, type | ModuleType) or inspect.isroutine(value)
             if not known and looks_like_a_layer(type(value)):
                 yield name, value
+
+
+def _home(value: Any) -> Any:
+    """Return the name of the module that a function or class was written in; of a partial, that of its function."""
+    return getattr(value.func if isinstance(value, functools.partial) else value, "__module__", None)
 
 
 def _instance(kind: type) -> Any:
@@ -111,6 +117,10 @@ def unread(target: Any, chosen: dict[str, Any], failed: dict[str, str], scope: d
     else:
         own = [n for n, v in scope.items() if getattr(v, "__module__", None) == getattr(target, "__name__", None)]
         there = f"it defines {', '.join(own)}" if own else "it defines nothing"
+        if others := other_norms(scope):
+            there += (
+                f"; {', '.join(others)} normalizes otherwise, and is judged only where it is named, as file.py:NAME"
+            )
         text = f"holds nothing that looks like a batch normalization; {there}"
     name, thing = next(iter(chosen.items()), ("my_function", None))
     return f"{text}. {declaration(name, thing)}"

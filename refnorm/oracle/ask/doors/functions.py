@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -21,10 +22,10 @@ from refnorm.oracle.ask.doors.binding import (
     probe,
     which,
 )
-from refnorm.oracle.ask.doors.containers import Asked, Form, Named, forms_of
+from refnorm.oracle.ask.doors.containers import Asked, Form, Named, forms_of, nested
 from refnorm.oracle.ask.doors.leaves import Way, flat, found_at, leaves, of_shape, size_of
 from refnorm.oracle.ask.doors.libraries import Library
-from refnorm.oracle.ask.doors.modes import ALWAYS, WORDS, Mode, modes_of
+from refnorm.oracle.ask.doors.modes import ALWAYS, WORDS, Mode, modes_of, modes_outside
 from refnorm.oracle.ask.doors.names import role_of
 
 IN_PLACE: Way = ("in place",)
@@ -34,8 +35,9 @@ IN_PLACE: Way = ("in place",)
 class FunctionDoor:
     """A function, and how it is called: which parameter is what, how it is told to train, where results are.
 
-    ``keys`` are the names in a dictionary of parameters or statistics that it takes, by what they stand for; those of
-    ``attributes`` are attributes. ``forms`` are how other arguments are made that hold several things.
+    ``keys`` are the names in a dictionary of parameters or statistics that it takes, by what they stand for, each with
+    those of the dictionaries around it; those of ``attributes`` are attributes. ``forms`` are how other arguments are
+    made that hold several things.
     ``spread`` are the ranks of x for which parameters and statistics have that rank too: (1, C, 1, 1); of 2, (C, 1),
     for x of shape (features, samples).
     """
@@ -43,13 +45,14 @@ class FunctionDoor:
     function: Callable[..., Any]
     parameters: tuple[Parameter, ...]
     mode: Mode = ALWAYS
-    keys: dict[str, dict[str, str]] = field(default_factory=dict)
+    keys: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
     forms: Mapping[str, Form] = field(default_factory=dict)
     attributes: frozenset[str] = frozenset()
     y: Way = ()
     mean: Way | None = None
     var: Way | None = None
     rest: tuple[Way, ...] = ()
+    pullback: Way | None = None
     inference: Callable[..., Any] | None = None
     back: Callable[..., Any] | None = None
     back_parameters: tuple[Parameter, ...] = ()
@@ -68,9 +71,9 @@ class FunctionDoor:
         """Call it; return y, the statistics as they are afterwards, and what its backward needs."""
         given = self.given(x, gamma, beta, mean, var, momentum, eps)
         if not training and self.inference is not None:
-            result = self.inference(**{p.name: given[p.role] for p in self.inference_parameters if p.role in given})
+            result = self.inference(**self._for_inference(given))
             return of_shape(result, size_of(x)), None, None, None
-        with self.mode.gradients(training):
+        with self.mode.told(training):
             arguments = self.arguments(given, training)
             result = self.function(**arguments)
         if not training:
@@ -111,19 +114,31 @@ class FunctionDoor:
                 said[p.name] = given[p.role]
         return said
 
+    def _for_inference(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Return what to call the inference beside it with: what holds several things as the function itself has it."""
+        several = {p.role: p.name for p in self.parameters if p.role in ("state", "params")}
+        return {
+            p.name: self._several(several[p.role], given) if p.role in several else given[p.role]
+            for p in self.inference_parameters
+            if p.role in several or p.role in given
+        }
+
     def _several(self, name: str, values: dict[str, Any]) -> Any:
         """Return an argument that holds several things."""
         if name in self.forms:
             return self.forms[name].filled(values)
         if (known := self.keys.get(name)) is None:
             return Asked(values)
-        own = {k: values[r] for r, k in known.items() if r in values}
+        own = nested({keys: values[r] for r, keys in known.items() if r in values})
         return Named(own) if name in self.attributes else own
 
     def backward(self, dy: Any, cache: Any) -> tuple[Any, Any, Any]:
         """Call the backward that belongs to it; return dx, dgamma and dbeta, None for what does not come back."""
-        assert self.back is not None
         given, result = cache
+        if self.back is None:
+            assert self.pullback is not None
+            dx, dgamma, dbeta = gradients_in(found_at(result, self.pullback)(dy), size_of(given["x"]))
+            return dx, as_row(dgamma), as_row(dbeta)
         said: dict[str, Any] = {}
         further = list(self.rest)
         for p in self.back_parameters:
@@ -190,6 +205,8 @@ def candidate_modes(door: FunctionDoor, library: Library) -> Iterator[Mode]:
             yield Mode("grad")
         if (mean := next((p for p in door.parameters if p.role == "mean" and not p.needed), None)) is not None:
             yield Mode("absent", mean.name)
+        code = getattr(inspect.unwrap(door.function), "__code__", None)
+        yield from modes_outside([code] if code else [], getattr(door.function, "__globals__", {}))
         yield Mode("")
 
 
@@ -198,13 +215,15 @@ def _learned(door: FunctionDoor, library: Library, shape: tuple[int, ...], has: 
 
     def called(training: bool, shifted: str = "") -> tuple[Any, dict[str, Any], dict[str, Any]]:
         given = door.given(*probe(shape, library, shifted), 0.5, 2.0**-10)
-        with door.mode.gradients(training):
+        with door.mode.told(training):
             arguments = door.arguments(given, training)
             return door.function(**arguments), given, arguments
 
     result, given, arguments = called(True)
     keys = {p.name: a.keys_by_role for p in door.parameters if isinstance(a := arguments.get(p.name), Asked)}
-    keys = {name: dict(known) for name, known in keys.items()} | {n: dict(f.keys) for n, f in door.forms.items()}
+    keys = {name: dict(known) for name, known in keys.items()} | {
+        n: {r: (k,) for r, k in f.keys.items()} for n, f in door.forms.items()
+    }
     attributes = frozenset(name for name, a in arguments.items() if isinstance(a, Asked) and a.by_attribute)
     y = next((way for way, leaf in leaves(result) if size_of(leaf) == shape), None)
     if y is None:
@@ -235,7 +254,8 @@ def _learned(door: FunctionDoor, library: Library, shape: tuple[int, ...], has: 
         called(False)
     taken = {y, moved["mean"], moved["var"]}
     rest = tuple(_outermost(result, taken))
-    door = replace(door, keys=keys, attributes=attributes)
+    pullback = next((way for way, leaf in leaves(result) if inspect.isroutine(leaf) and way), None)
+    door = replace(door, keys=keys, attributes=attributes, pullback=pullback)
     return replace(door, y=y, mean=moved["mean"], var=moved["var"], rest=rest), score
 
 

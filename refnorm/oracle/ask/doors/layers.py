@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import inspect
 import re
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ import numpy as np
 
 from refnorm.oracle.ask.doors.binding import Parameter, gradients_in, parameters_of, which
 from refnorm.oracle.ask.doors.leaves import Way, found_at, of_shape, size_of
-from refnorm.oracle.ask.doors.libraries import Library, to_numpy
+from refnorm.oracle.ask.doors.libraries import Library, kept_in, to_numpy
 from refnorm.oracle.ask.doors.modes import ALWAYS, Mode
 from refnorm.oracle.ask.doors.names import gradient_of, in_small, is_size, role_of
 from refnorm.oracle.ask.doors.remembering import as_layer
@@ -30,8 +31,25 @@ FORWARD = (
     "propagate",
     "fwd",
     "fit_transform",
+    "vorwaerts",
+    "avant",
+    "adelante",
+    "前向",
 )
-BACKWARD = ("backward", "backward_pass", "bprop", "back", "backprop", "backward_propagation", "bwd", "grad")
+BACKWARD = (
+    "backward",
+    "backward_pass",
+    "bprop",
+    "back",
+    "backprop",
+    "backward_propagation",
+    "bwd",
+    "grad",
+    "rueckwaerts",
+    "arriere",
+    "atras",
+    "反向",
+)
 INFER = (
     "infer",
     "inference",
@@ -191,9 +209,11 @@ class LayerDoor:
         """Make a layer, put everything in, call it; return y, its statistics afterwards, and the layer."""
         given = {"x": x, "gamma": gamma, "beta": beta, "mean": mean, "var": var, "momentum": momentum, "eps": eps}
         shape = size_of(x) or ()
-        layer = self.made(given, shape)
-        self.fill(layer, given, training)
-        result = self.called(layer, x, training)
+        begun = {
+            n: copy.deepcopy(v) for n, v in given.items() if n in ("mean", "var") and isinstance(v, np.ndarray | list)
+        }
+        again = functools.partial(self._used, given | begun, shape, training)
+        layer, result = self._used(given, shape, training)
         if (gamma is None) != (beta is None) and {"gamma", "beta"} <= set(self.slots) and not self.apart():
             raise TypeError("gamma and beta are there together, or not at all")
         for role in ("gamma", "beta"):
@@ -201,7 +221,13 @@ class LayerDoor:
                 raise TypeError(f"{role} cannot be None: the layer makes its own")
         after = layer if self.new is None else found_at(result, self.new)
         moved = [self.slots[role].get(after) if role in self.slots else None for role in ("mean", "var")]
-        return outcome(layer, result, shape), *map(row, moved), (layer, shape)
+        return outcome(layer, result, shape), *map(row, moved), (layer, shape, again)
+
+    def _used(self, given: dict[str, Any], shape: tuple[int, ...], training: bool) -> tuple[Any, Any]:
+        """Return a layer with everything in it, and what came back when it was called."""
+        layer = self.made(given, shape)
+        self.fill(layer, given, training)
+        return layer, self.called(layer, given["x"], training)
 
     def apart(self) -> bool:
         """Whether gamma may be absent and beta not: whether its constructor has a word for one of them alone."""
@@ -225,7 +251,8 @@ class LayerDoor:
             if slot.of_parameter and given[role] is not None:
                 slot.set(layer, self.library.own(np.zeros_like(to_numpy(given[role]))))
         if self.counts:
-            setattr(layer, self.counts, 1)  # so that the next batch counts for half, and not for all
+            begun = getattr(layer, self.counts) * 0  # an array of none, where it is kept so
+            setattr(layer, self.counts, begun + 1)  # so that the next batch counts for half, and not for all
 
     def called(self, layer: Any, x: Any, training: bool) -> Any:
         """Call a layer, and tell it whether it trains."""
@@ -237,13 +264,13 @@ class LayerDoor:
         elif self.mode.where == "method":
             layer.train() if training else layer.eval()
         name = self.mode.inference if self.mode.where == "name" and not training else self.call
-        with self.mode.gradients(training):
+        with self.mode.told(training):
             return getattr(layer, name)(x, **said)
 
     def backward(self, dy: Any, cache: Any) -> tuple[Any, Any, Any]:
-        """Call the backward of a copy of the layer: one that learns moves its parameters."""
-        layer, shape = copy.deepcopy(cache)
-        return self.gradients_of(layer, dy, shape)
+        """Go forward anew, and back: a backward that learns moves parameters, one that pops a tape empties it."""
+        _, shape, again = cache
+        return self.gradients_of(again()[0], dy, shape)
 
     def gradients_of(self, layer: Any, dy: Any, shape: tuple[int, ...]) -> tuple[Any, Any, Any]:
         """Call a layer's backward; gradients of the parameters come back, or are kept by the layer."""
@@ -307,6 +334,7 @@ def makes(thing: Any) -> bool:
 def row(value: Any) -> Any:
     """Return one value per channel as a row, whatever shape a layer keeps them in."""
     shape = size_of(value)
+    value = to_numpy(value) if kept_in(value) else value
     if shape is None or len(shape) == 1:
         return value
     return np.reshape(value, -1) if isinstance(value, list) else value.reshape(-1)

@@ -28,6 +28,19 @@ class Library:
     formats: tuple[str, ...] = ("float64", "float32", "float16", *(["bfloat16"] if find_spec("ml_dtypes") else []))
     sparing: bool = False
 
+    @property
+    def words(self) -> str:
+        """What a reading calls it: the class of tensors of people's own making by its name."""
+        return self.name
+
+
+TENSORS: dict[type, str] = {}  # of people's own making, and the attribute that holds the array of each
+
+
+def kept_in(value: Any) -> str:
+    """Return the attribute that a tensor of people's own making keeps its array in; "" of anything else."""
+    return next((name for kind, name in TENSORS.items() if isinstance(value, kind)), "")
+
 
 def to_numpy(value: Any) -> Any:
     """Return what came back as an array of NumPy's; None stays None.
@@ -39,6 +52,8 @@ def to_numpy(value: Any) -> Any:
     """
     if value is None or isinstance(value, np.ndarray | np.generic):
         return value
+    if name := kept_in(value):
+        return to_numpy(getattr(value, name))
     if isinstance(value, list | tuple | float | int) and not isinstance(value, bool):
         try:
             return np.array(
@@ -137,5 +152,7 @@ def used_by(thing: Any, scope: dict[str, Any]) -> list[Library]:
         origin = value.__name__ if isinstance(value, ModuleType) else str(getattr(value, "__module__", "") or "")
         known.add(origin.partition(".")[0])
     known |= {str(base.__module__).partition(".")[0] for base in getattr(thing, "__mro__", ())}
-    found = [make() for name, make in LIBRARIES.items() if name in known]
+    from refnorm.oracle.ask.doors.engines import engines_in
+
+    found = [*engines_in(scope), *(make() for name, make in LIBRARIES.items() if name in known)]
     return [*found, *([] if "numpy" in known else [numpy_library()]), lists()]

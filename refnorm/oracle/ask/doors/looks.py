@@ -15,7 +15,7 @@ from refnorm.oracle.ask.doors.names import OTHER_NORMS, in_small, is_running, ro
 
 INFERS = r"(?<![a-z])(infer(ence)?|test(ing)?|eval(uat(e|ion))?|predict(ion)?)(?![a-z])"
 NAMED = r"batch_?_?norm|(^|_)bn(_|\d|$)"
-BATCH_NORM = r"batch_?_?norm|(^|_)bn(_|\d|$)|bn(\d+d)?$|norm|whiten|standardi[sz]e|normali[sz]"
+BATCH_NORM = r"batch_?_?norm|(^|_)bn(_|\d|$)|bn(\d+d)?$|norm|whiten|standardi[sz]e|归一化"
 
 
 def is_function(value: Any) -> bool:
@@ -40,13 +40,14 @@ def looks_like_a_function(function: Callable[..., Any], name: str = "", alone: b
     if (
         re.search(OTHER_NORMS, name)
         or (inference_of_training(name) is not None and not alone)
-        or re.search(r"back(ward|prop)?|bwd|(^|_)d(_|$)|grad(?!_enabled)", name)
+        or re.search(r"back(ward|prop)?|bwd|(^|_)d(_|$)|grad(?!_enabled)|^init|^(make|create|build)_", name)
     ):
         return False
     telling = len(roles & {"gamma", "beta", "mean", "var", "eps", "momentum", "state", "params"})
     named = bool(re.search(BATCH_NORM, name)) and not re.search(r"test_|plot|make|build|create|demo|main", name)
     return "x" in roles and (
         telling >= 4
+        or (alone and {"params", "state", "training"} <= roles)
         or {"gamma", "beta", "eps"} <= roles
         or (named and telling >= 1)
         or (named and "batch" in name and len(roles) < 4)
@@ -67,7 +68,7 @@ def looks_like_a_maker(function: Any) -> bool:
 def looks_like_a_layer(kind: type) -> bool:
     """Whether a class may be a batch normalization: by its name, or by what it names inside."""
     name = in_small(kind.__name__)
-    if re.search(OTHER_NORMS, name) or issubclass(kind, BaseException):
+    if re.search(OTHER_NORMS, name) or issubclass(kind, BaseException) or getattr(kind, "_is_protocol", False):
         return False
     named = bool(re.search(r"batch|bn", name))  # what scales a data set has the methods of scikit-learn, too
     ways = [n for n in FORWARD if (n != "__call__" or "__call__" in vars(kind)) and (n != "fit_transform" or named)]
@@ -76,9 +77,8 @@ def looks_like_a_layer(kind: type) -> bool:
     inside: set[str] = set()
     for method in vars(kind).values():
         code = getattr(inspect.unwrap(method) if callable(method) else method, "__code__", None)
-        inside |= {
-            role_of(n) for n in getattr(code, "co_names", ()) if is_running(n) or role_of(n) in ("gamma", "beta")
-        }
+        names = [n for n in getattr(code, "co_names", ()) if len(n.strip("_")) > 1]  # a letter may be anything
+        inside |= {role_of(n) for n in names if is_running(n) or role_of(n) in ("gamma", "beta")}
     return bool(re.search(BATCH_NORM, name)) or {"mean", "var"} <= inside or {"gamma", "beta"} <= inside
 
 
@@ -97,7 +97,7 @@ def inference_of_training(name: str) -> str | None:
 
 def partner_for_inference(function: Callable[..., Any], scope: dict[str, Any]) -> Any:
     """Return the inference that stands beside a function that only trains; None if there is none."""
-    name = in_small(getattr(function, "__name__", ""))
+    name = in_small(name_in(scope, function))
     known = {in_small(n): v for n, v in scope.items() if inspect.isroutine(v)}
     for other, value in known.items():
         stem = inference_of_training(other)
@@ -110,9 +110,15 @@ def partner_for_inference(function: Callable[..., Any], scope: dict[str, Any]) -
     return None
 
 
+def name_in(scope: dict[str, Any], function: Any) -> str:
+    """Return the name that a function has in a module: a decorator, a partial and a lambda leave it without its own."""
+    own: str = getattr(function, "__name__", "")
+    return own if scope.get(own) is function else next((n for n, v in scope.items() if v is function), own)
+
+
 def backward_of(function: Callable[..., Any], scope: dict[str, Any]) -> Any:
     """Return the backward that stands beside a forward, by its name; None if there is none."""
-    name = getattr(function, "__name__", "")
+    name = name_in(scope, function)
     small = {in_small(n): v for n, v in scope.items() if callable(v)}
     base = in_small(name)
     bare = re.sub(r"_?(forward|fwd|train)_?", "", base)

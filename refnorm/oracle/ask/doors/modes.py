@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from refnorm.oracle.ask.doors.names import role_of
+
 WORDS = (
     ("train", "test"), ("train", "eval"), ("train", "inference"), ("train", "infer"), ("training", "inference"),
     ("training", "testing"), ("train", "predict"), ("train", "valid"), ("training", "test"), ("training", "evaluation"),
@@ -16,15 +18,17 @@ WORDS = (
 
 @dataclass(frozen=True)
 class Mode:
-    """One way to say it: ``where`` is "argument", "switch", "method", "name", "grad", "absent" or "".
+    """One way to say it: ``where`` is "argument", "switch", "method", "name", "grad", "absent", "outside" or "".
 
-    ``name`` is that of what says it; ``training`` and ``inference`` are both its values.
+    ``name`` is that of what says it; ``training`` and ``inference`` are both its values. What is ``outside`` of a layer
+    or function is a name in ``holder``: a module's names, a class, a dictionary; or a function that sets it.
     """
 
     where: str
     name: str = ""
     training: Any = True
     inference: Any = False
+    holder: Any = None
 
     def value(self, training: bool) -> Any:
         """Return what says that it trains, or that it does not."""
@@ -42,8 +46,12 @@ class Mode:
         return f"training by {self.name}={self.training!r}" if self.where else ""
 
     @contextlib.contextmanager
-    def gradients(self, training: bool) -> Iterator[None]:
-        """Switch the recording of gradients on or off, where that is how it is told."""
+    def told(self, training: bool) -> Iterator[None]:
+        """Switch the recording of gradients, or what is outside, where that is how it is told."""
+        if self.where == "outside":
+            with _switched(self.holder, self.name, self.value(training)):
+                yield
+            return
         if self.where != "grad":
             yield
             return
@@ -54,6 +62,56 @@ class Mode:
 
 
 ALWAYS = Mode("")  # it is not told
+
+
+@contextlib.contextmanager
+def _switched(holder: Any, name: str, value: Any) -> Iterator[None]:
+    """Set a name in a dictionary, an attribute, or what a function sets; names are put back as they were."""
+    name = name.rpartition(".")[2]
+    if callable(getattr(holder, name, None)):
+        getattr(holder, name)(value)
+        yield
+    elif isinstance(holder, dict) and callable(holder[name]):
+        holder[name](value)
+        yield
+    elif isinstance(holder, dict):
+        before, holder[name] = holder[name], value
+        try:
+            yield
+        finally:
+            holder[name] = before
+    else:
+        before = getattr(holder, name)
+        setattr(holder, name, value)
+        try:
+            yield
+        finally:
+            setattr(holder, name, before)
+
+
+def modes_outside(codes: Sequence[Any], scope: dict[str, Any]) -> Iterator[Mode]:
+    """Yield the switches outside of some code that it names: True or False in its module, a class, a dictionary there.
+
+    Where it asks a function, as in ``autograd.is_training()``, it is one beside that sets it, as ``set_training`` does.
+    """
+    names = dict.fromkeys(n for code in codes for n in code.co_names)
+    words = [*names, *dict.fromkeys(c for code in codes for c in code.co_consts if isinstance(c, str))]
+    for name in (n for n in names if n in scope):
+        held = scope[name]
+        inside = held if isinstance(held, dict) else {n: getattr(held, n) for n in words if _has(held, n)}
+        places = [(scope, {name: held}, ""), *([] if isinstance(held, bool) else [(held, inside, f"{name}.")])]
+        for holder, there, before in places:
+            for own, value in there.items():
+                role = role_of(own) if isinstance(own, str) and own in words else ""
+                if role in ("training", "inference") and (isinstance(value, bool) or callable(value)):
+                    told = (True, False) if role == "training" else (False, True)
+                    setter = f"set_{own.removeprefix('is_')}" if callable(value) else own
+                    if not callable(value) or setter in holder if isinstance(holder, dict) else hasattr(holder, setter):
+                        yield Mode("outside", f"{before}{setter}", *told, holder=holder)
+
+
+def _has(held: Any, name: str) -> bool:
+    return role_of(name) in ("training", "inference") and name.isidentifier() and hasattr(held, name)
 
 
 def modes_of(name: str, role: str, where: str) -> Sequence[Mode]:

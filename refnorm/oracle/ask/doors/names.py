@@ -6,7 +6,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-RUNNING = r"run|mov|ema|exp_|avg|aver|global|pop|accum|est|hist|tracked|inference|(?:^|_)r(?:_|$)"
+RUNNING = (
+    r"run|mov|ema|exp_|avg|aver|global|pop|accum|est|hist|tracked|inference|(?:^|_)r(?:_|$)"
+    r"|lauf|gleit|mobile|gliss|滑动|移动|全局"
+)
 ROLES: tuple[tuple[str, str], ...] = (  # the first that matches is what a name stands for
     ("count", r"batches_tracked|^(n|num)?_?(batches|updates|steps?|calls)(_seen)?$|^count(er)?$"),
     ("optimizer", r"optim|^opt$"),
@@ -15,7 +18,7 @@ ROLES: tuple[tuple[str, str], ...] = (  # the first that matches is what a name 
     ("track", r"track|update_stat"),
     ("affine", r"affine|learnable|use_(scale|bias|gamma|beta|weight)|^(center|scale_and_shift|elementwise)$"),
     ("inference", r"infer|^(is_?)?eval|^(is_?)?test|determin|use_(running|global|moving|ema)|predict|frozen|freeze"),
-    ("training", r"^(is_?|in_?|for_?)?train(ing)?(_?fla?g|_?mode|_?phase|_?time)?$|^istrain|batch_stats$|^is_fit"),
+    ("training", r"^(is_?|in_?|for_?)?train(ing)?(_?fla?g|_?mode|_?phase|_?time)?$|^istrain|use_batch_stats$|^is_fit"),
     ("mode", r"^(mode|phase)$"),
     ("eps", r"(?<!st)eps|^tiny$|^smooth$"),
     ("momentum", r"moment|^mom$|decay|^alpha$|^rho$|factor|smoothing|^tau$|^mt$"),
@@ -35,9 +38,24 @@ ROLES: tuple[tuple[str, str], ...] = (  # the first that matches is what a name 
     ("dtype", r"dtype|^device$"),
     ("x", r"^(x|xs|inputs?|inp|data|batch|tensor|z|a|h|rows|maps|images?|features?|u|activations?|values?|arr(ay)?)$"),
 )
-OTHER_NORMS = r"(layer|group|instance|rms|local_response|weight|spectral|power|l[12])_?norm"
+ABROAD: tuple[tuple[str, str], ...] = (  # where none of these does: other languages, and longer words
+    ("inference", r"推理|测试"),
+    ("training", r"^im_training$|^fitting$|entra[iî]n|entren|训练"),
+    ("eps", r"^stabili[sz](er|ation)$|小量"),
+    ("momentum", r"tr(ae|ä)gheit|inertie|inercia|动量|fraction|^keep|retain|^(update_)?rate$"),
+    ("var", r"方差"),
+    ("mean", r"mittelw|moyenne|(?:^|_)media(?:_|$)|均值"),
+    ("gamma", r"skal|[eé]chelle|escala|缩放"),
+    ("beta", r"^addend$|verschieb|d[eé]calage|biais|sesgo|desplaz|平移|偏[移置]"),
+    ("x", r"^(eingaben?|entr[eé]es?|entradas?|输入)$"),
+)
+OTHER_NORMS = (
+    r"(layer|group|instance|rms|local_response|weight|spectral|power|l[12]|schicht|gruppen|instanz|virtual_batch)_?norm"
+    r"|(?<![a-z])re_?norm|batchre_?norm|[层组]归一化"
+)
 SIZES = (
     r"feature|channel|dim|size|^n_?(in|out|f)$|^[cdn]$|units|hidden|width|^nf$|^ch$|planes|depth|neurons|nodes|shape"
+    r"|merkmal|kan[aä]e?l|cana[lu]|caract|通道|特征"
 )
 GRADIENT = (
     r"^_?d_?(?=(gamma|beta|w|b|scale|shift|weight|bias|mean|var)\b)"
@@ -67,7 +85,7 @@ def role_of(name: str) -> str:
     ['gamma', 'var', 'training', 'eps', 'mean', '']
     """
     small = in_small(name)
-    return next((role for role, pattern in ROLES if re.search(pattern, small)), "")
+    return next((role for role, pattern in (*ROLES, *ABROAD) if re.search(pattern, small)), "")
 
 
 def is_size(name: str) -> bool:

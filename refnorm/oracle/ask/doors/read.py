@@ -11,13 +11,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from refnorm.oracle.ask.doors.at_once import at_once, instances_of, with_context
 from refnorm.oracle.ask.doors.binding import NotReadable, Parameter, parameters_of, probe
 from refnorm.oracle.ask.doors.declared import Declared
 from refnorm.oracle.ask.doors.derived import SHAPES, Doors, engine_of, finished, only_infers
 from refnorm.oracle.ask.doors.functions import FunctionDoor, read_function
 from refnorm.oracle.ask.doors.layers import makes
 from refnorm.oracle.ask.doors.libraries import LIBRARIES, Library, lists, used_by
-from refnorm.oracle.ask.doors.looks import backward_of, is_function, looks_like_a_function, partner_for_inference
+from refnorm.oracle.ask.doors.looks import (
+    backward_of,
+    is_function,
+    looks_like_a_function,
+    name_in,
+    partner_for_inference,
+)
 from refnorm.oracle.ask.doors.modes import ALWAYS
 from refnorm.oracle.ask.doors.names import in_small
 from refnorm.oracle.ask.doors.read_layer import read_layer, switches_of
@@ -38,6 +45,8 @@ def read_thing(thing: Any, scope: dict[str, Any]) -> Through:
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(thing, type) and issubclass(thing, torch.autograd.Function):
         return through_autograd(thing, scope)
+    if isinstance(thing, type) and (function := with_context(thing, scope)) is not None:
+        return through_function(function, scope)
     if isinstance(thing, type) and isinstance(inspect.getattr_static(thing, "forward", None), staticmethod):
         own = {name: getattr(thing, name) for name, v in vars(thing).items() if isinstance(v, staticmethod)}
         return through_function(own["forward"], scope | own)
@@ -55,6 +64,7 @@ def read_thing(thing: Any, scope: dict[str, Any]) -> Through:
 
 def through_function(function: Callable[..., Any], scope: dict[str, Any]) -> Through:
     """Read a function, with the backward that stands beside it."""
+    function = at_once(function)
     parameters = holding(parameters_of(function))
     names = memory_of(function) if not {p.role for p in parameters} & {"mean", "var", "state"} else []
     if names:
@@ -107,10 +117,11 @@ def _function(doors: Doors, library: Library, partner: Any, scope: dict[str, Any
     if not trains:
         door = replace(door, mode=ALWAYS)
     infers = inference is not None or not trains or (bool({"mean", "var"} & roles) and str(door.mode) != "")
-    engine = engine_of(door, library, by_hand=partner is not None)
+    by_hand = partner is not None or (door.pullback is not None and library.name in ("numpy", "lists", "cupy"))
+    engine = engine_of(door, library, by_hand)
     words = (
-        f"read as a {'JAX' if library.name == 'jax' else library.name} function"
-        if library.name in ("torch", "cupy", "jax", "keras", "tensorflow")
+        f"read as a {'JAX' if library.name == 'jax' else library.words} function"
+        if library.name in ("torch", "cupy", "jax", "keras", "tensorflow", "engine")
         else "read as a function"
     )
     if library.name == "lists":
@@ -119,9 +130,11 @@ def _function(doors: Doors, library: Library, partner: Any, scope: dict[str, Any
     if str(door.mode):
         words += f"; {door.mode}"
     if inference is not None:
-        words += f"; inference by {inference.__name__}"
+        words += f"; inference by {name_in(scope, inference)}"
     if partner is not None:
-        words += f"; gradients by {partner.__name__}"
+        words += f"; gradients by {name_in(scope, partner)}"
+    elif by_hand:
+        words += "; gradients by the function that comes back"
     if spread:
         words += "; parameters of shape " + ", ".join(
             "(C, 1)" if rank == 2 else f"(1, C{', 1' * (rank - 2)})" for rank in sorted(spread)
@@ -131,6 +144,7 @@ def _function(doors: Doors, library: Library, partner: Any, scope: dict[str, Any
 
 def through_layer(thing: Any, scope: dict[str, Any]) -> Through:
     """Read a class or an instance."""
+    thing = instances_of(thing) if isinstance(thing, type) else thing
     kind = thing if isinstance(thing, type) else type(thing)
     if (special := special_kind(kind)) is not None:
         library, doors = opened(
@@ -196,7 +210,7 @@ def _layer(doors: Doors, library: Library, kind: type) -> Through:
     words = (
         "read as torch.nn.Module"
         if module
-        else f"read as a layer of {library.name}"
+        else f"read as a layer of {library.words}"
         if library.name not in ("numpy", "lists")
         else "read as a layer"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -23,11 +24,11 @@ from refnorm.oracle.ask.doors.binding import (
 )
 from refnorm.oracle.ask.doors.declared import ALSO
 from refnorm.oracle.ask.doors.layers import BACKWARD, FORWARD, INFER, SETUP, LayerDoor, Recorder, makes, outcome
-from refnorm.oracle.ask.doors.leaves import flat
+from refnorm.oracle.ask.doors.leaves import flat, size_of
 from refnorm.oracle.ask.doors.libraries import Library
-from refnorm.oracle.ask.doors.modes import Mode, modes_of
+from refnorm.oracle.ask.doors.modes import Mode, modes_of, modes_outside
 from refnorm.oracle.ask.doors.names import gradient_of, is_running, is_size, role_of
-from refnorm.oracle.ask.doors.slots import ROLES, Slot, found_slots, kept
+from refnorm.oracle.ask.doors.slots import ROLES, Slot, by_start, found_slots, kept
 
 
 def read_layer(
@@ -122,6 +123,8 @@ def _modes(kind: type, thing: Any, parameters: Sequence[Parameter], call: str) -
     for name in INFER:
         if callable(getattr(kind, name, None)) and name != call:
             yield Mode("name", call, call, name)
+    codes = [c for k in kind.__mro__ for v in vars(k).values() if (c := getattr(v, "__code__", None)) is not None]
+    yield from modes_outside(codes, vars(sys.modules.get(kind.__module__, inspect)))
     yield Mode("")
     yield Mode("switch", "trainable")
 
@@ -144,8 +147,10 @@ def _learned(door: LayerDoor, shape: tuple[int, ...]) -> tuple[LayerDoor, int]:
     given = _given(door, shape)
     layer = door.made(given, shape)
     slots = found_slots(layer, CHANNELS)
+    begun = [(slot, np.array(flat(value))) for slot, name, value in kept(layer, CHANNELS) if not role_of(name)]
     placed, result = _first_call(door, layer, given)
     slots, door = slots | placed, replace(door, placed=tuple(placed))
+    slots = by_start(begun, layer) | slots
     slots = slots if {"gamma", "mean"} <= set(slots) else found_slots(layer, CHANNELS) | slots
     for role, name in door.named:
         slots |= {ALSO.get(role, role): slot for slot, own, _ in kept(layer, CHANNELS) if own == name}
@@ -183,7 +188,10 @@ def _first_call(door: LayerDoor, layer: Any, given: dict[str, Any]) -> tuple[dic
 def _counter(door: LayerDoor, layer: Any) -> str:
     """Return the attribute that counts batches, of a layer without a momentum: "" if there is none."""
     own = {} if door.setting("momentum") else getattr(layer, "__dict__", {})
-    return next((name for name, value in own.items() if role_of(name) == "count" and value == 1), "")
+    kept_too = own | own.get("_buffers", {})
+    return next(
+        (n for n, value in kept_too.items() if role_of(n) == "count" and size_of(value) == () and value == 1), ""
+    )
 
 
 def _paired(slots: dict[str, Slot], layer: Any) -> dict[str, Slot]:
@@ -201,7 +209,7 @@ def _paired(slots: dict[str, Slot], layer: Any) -> dict[str, Slot]:
 def _moves(door: LayerDoor, shape: tuple[int, ...]) -> bool:
     """Whether what a layer keeps after training depends on what it kept before: else it is the batch's own."""
     one, other = (door.forward(**_given(door, shape, shifted), training=True)[1] for shifted in ("", "mean"))
-    return not np.array_equal(flat(one), flat(other))
+    return not np.allclose(flat(one), flat(other), rtol=1e-5, atol=1e-6)  # what is replaced may be so by a sum
 
 
 def _given(door: LayerDoor, shape: tuple[int, ...], shifted: str = "") -> dict[str, Any]:
@@ -217,7 +225,7 @@ def _backward(door: LayerDoor, shape: tuple[int, ...]) -> dict[str, Any]:
     if not name:
         return {}
     try:
-        layer, _ = door.forward(**_given(door, shape), training=True)[3]
+        layer = door.forward(**_given(door, shape), training=True)[3][0]
         if not hasattr(layer, name):
             return {}
         before = {slot: np.array(flat(value)) for slot, _, value in kept(layer, CHANNELS)}

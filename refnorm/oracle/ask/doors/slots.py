@@ -11,13 +11,19 @@ from typing import Any
 import numpy as np
 
 from refnorm.oracle.ask.doors.leaves import size_of
+from refnorm.oracle.ask.doors.libraries import kept_in, to_numpy
 from refnorm.oracle.ask.doors.names import gradient_of, is_running, role_of
 
 ROLES = ("gamma", "beta", "mean", "var")
 DICTIONARIES = ("_parameters", "_buffers")  # of a torch.nn.Module
 INNER = ("_modules", "memory")  # of a torch.nn.Module, and of a function that remembers
 SETTERS = ("set_value", "assign")  # of a framework's variable
-WRAPPED = ("value", "data")  # where a variable of a framework, or of people's own making, keeps its array
+WRAPPED = (
+    "value",
+    "data",
+    "_value",
+    "_data",
+)  # where a variable of a framework, or of people's own making, keeps its array
 DEPTH = 3
 PAIRS = {  # what two arrays in a list are, by what it stands for
     "params": ("gamma", "beta"), "grads": ("dgamma", "dbeta"), "state": ("running_mean", "running_var"),
@@ -64,21 +70,30 @@ class Slot:
         except (AttributeError, KeyError, ValueError):  # it is made when the layer is called
             return None
 
+    def held(self, layer: Any) -> Any:
+        """Return what is there now, as it is: a variable, or an array."""
+        kind, step = self.way[-1]
+        if kind == "cell":
+            return self.get(layer)
+        holder = self.holder(layer)
+        return getattr(holder, step, None) if kind == "attribute" else holder[step]
+
     def set(self, layer: Any, row: Any) -> None:
         """Put an array of one value per channel there, in the shape that the layer has it."""
         kind, step = self.way[-1]
-        holder = self.holder(layer)
-        old = (
-            self.get(layer) if kind == "cell" else getattr(holder, step, None) if kind == "attribute" else holder[step]
-        )
+        holder, old = self.holder(layer), self.held(layer)
+        if name := kept_in(row):
+            row = to_numpy(row)
+            if kept_in(old):
+                setattr(old, name, row.reshape(_shape(size_of(old) or (1,))))
+                return
         shape = size_of(_opened(old))
         if row is not None and shape is not None and len(shape) != 1:
             row = np.reshape(row, _shape(shape)) if isinstance(row, list) else row.reshape(_shape(shape))
         if row is not None and any(hasattr(old, setter) for setter in SETTERS):
             getattr(old, next(setter for setter in SETTERS if hasattr(old, setter)))(row)
         elif _opened(old) is not old and row is not None:
-            inner = next(name for name in WRAPPED if hasattr(old, name))
-            setattr(old, inner, row)
+            setattr(old, next(name for name in WRAPPED if size_of(getattr(old, name, None)) is not None), row)
         elif kind == "key":
             holder[step] = row
         elif kind == "cell":
@@ -190,6 +205,23 @@ def _own(value: Any) -> bool:
     """Whether an attribute is a layer or a parameter of the same making, or a function that closes over some."""
     inside = hasattr(value, "forward") or hasattr(value, "parameters") or bool(_cells(value))
     return not callable(value) or inside
+
+
+def by_start(begun: list[tuple[Slot, Any]], layer: Any) -> dict[str, Slot]:
+    """Return the slots of what has no telling name, by what it begins with and whether training has moved it since.
+
+    Ones stay for gamma, zeros for beta; zeros that move are a mean, ones a variance. Where two arrays begin and move
+    alike, neither is known.
+    """
+    found: dict[str, list[Slot]] = {}
+    for slot, values in begun:
+        value = slot.get(layer)
+        if size_of(value) is None or not (np.all(values == 0) or np.all(values == 1)):
+            continue
+        moved = not np.array_equal(np.asarray(to_numpy(value)).reshape(-1), values)
+        role = {(True, False): "gamma", (False, False): "beta", (False, True): "mean", (True, True): "var"}
+        found.setdefault(role[bool(values[0]), moved], []).append(slot)
+    return {role: slots[0] for role, slots in found.items() if len(slots) == 1}
 
 
 def found_slots(layer: Any, channels: int) -> dict[str, Slot]:

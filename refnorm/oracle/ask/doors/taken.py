@@ -11,7 +11,7 @@ import numpy as np
 
 from refnorm.oracle.ask.doors.binding import NotReadable, probe
 from refnorm.oracle.ask.doors.derived import SHAPES, Doors
-from refnorm.oracle.ask.doors.libraries import Library, to_numpy
+from refnorm.oracle.ask.doors.libraries import Library, kept_in, to_numpy
 from refnorm.oracle.ask.troubled import exhausted
 
 ROWS = r"\b[NBM]\s*,\s*[DCFKM]\b|(?i:\b(batch(_?size)?|samples|examples|rows)\b\s*,|\brows\b)"
@@ -118,7 +118,10 @@ def _keeps(door: Any, library: Library, shape: tuple[int, ...], axis: int, alone
     other = np.array(to_numpy(x))
     other[(0,) * other.ndim] += 1.5
     settings = (0.5, 2.0**-10, True)
-    y, changed = (np.asarray(to_numpy(door.forward(v, *rest, *settings)[0])) for v in (x, library.own(other)))
+    results = [door.forward(v, *rest, *settings)[0] for v in (x, library.own(other))]
+    if library.name == "engine" and not all(map(kept_in, results)):
+        raise NotReadable("what comes back is no tensor that its gradients could be asked of")
+    y, changed = (np.asarray(to_numpy(result)) for result in results)
     moved = np.moveaxis(y != changed, axis, 0)
     if len(shape) == 2 and axis == 1:
         return not moved[1:].any()

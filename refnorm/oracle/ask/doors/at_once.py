@@ -1,0 +1,112 @@
+"""Coroutines, generators, pairs with a context and class methods, each as what gives its results at once."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from refnorm.oracle.ask.doors.layers import FORWARD
+
+
+def at_once(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function whose results are there when it returns: a coroutine is run to its end.
+
+    A generator yields y, is sent dy, and yields or returns the gradients: it comes back as y and a function of dy.
+
+    Examples
+    --------
+    >>> def doubled(x):
+    ...     dy = yield 2 * x
+    ...     yield 2 * dy
+    >>> y, pullback = at_once(doubled)(3.0)
+    >>> y, pullback(1.0)
+    (6.0, 2.0)
+    """
+    if inspect.iscoroutinefunction(function):
+
+        @functools.wraps(function)
+        def run(*arguments: Any, **named: Any) -> Any:
+            return asyncio.run(function(*arguments, **named))
+
+        return run
+    if not inspect.isgeneratorfunction(function):
+        return function
+
+    @functools.wraps(function)
+    def begun(*arguments: Any, **named: Any) -> Any:
+        steps = function(*arguments, **named)
+
+        def pullback(dy: Any) -> Any:
+            try:
+                return steps.send(dy)
+            except StopIteration as end:
+                return end.value
+
+        return next(steps), pullback
+
+    return begun
+
+
+class Context:
+    """What a forward leaves its backward: whatever is put there, or saved there."""
+
+    saved: tuple[Any, ...] = ()
+
+    def save_for_backward(self, *values: Any) -> None:
+        """Keep values."""
+        self.saved = values
+
+    @property
+    def saved_tensors(self) -> tuple[Any, ...]:
+        """What was kept."""
+        return self.saved
+
+    saved_values = saved_tensors
+
+
+def with_context(kind: type, scope: Mapping[str, Any]) -> Callable[..., Any] | None:
+    """Return a forward and a backward that share a context as one function, whose pullback comes back; None of others.
+
+    The context is of the class that a module has for that, or one that keeps what it is given.
+    """
+    static = inspect.getattr_static(kind, "forward", None)
+    forward = getattr(static, "__func__", static)
+    parameters = list(inspect.signature(forward).parameters.values()) if inspect.isfunction(forward) else []
+    bound = isinstance(static, classmethod)
+    if not parameters or not re.search(r"^_?(ctx|context)$", parameters[bound].name) or not hasattr(kind, "backward"):
+        return None
+    contexts = [v for v in scope.values() if isinstance(v, type) and hasattr(v, "save_for_backward") and v is not kind]
+
+    def call(**said: Any) -> Any:
+        context = contexts[0]() if len(contexts) == 1 else Context()
+        given = (said.get(p.name, p.default) for p in parameters[bound + 1 :])
+        y = getattr(kind, "forward")(context, *given)  # noqa: B009 - any class has it by here
+        return y, lambda dy: getattr(kind, "backward")(context, dy)  # noqa: B009
+
+    call.__name__, call.__signature__ = kind.__name__, inspect.Signature(parameters[bound + 1 :])  # type: ignore[attr-defined]
+    return call
+
+
+def instances_of(kind: type) -> type:
+    """Return a class whose instances keep what its class methods keep in the class; a class without such as it is.
+
+    Examples
+    --------
+    >>> class Layer:
+    ...     @classmethod
+    ...     def forward(cls, x):
+    ...         cls.seen = x
+    >>> layer = instances_of(Layer)()
+    >>> layer.forward(3)
+    >>> layer.seen, hasattr(Layer, "seen")
+    (3, False)
+    """
+    methods = {name: v for k in reversed(kind.__mro__) for name, v in vars(k).items() if isinstance(v, classmethod)}
+    if not any(name in FORWARD for name in methods):
+        return kind
+    own = {name: method.__func__ for name, method in methods.items() if not name.startswith("__")}
+    return type(kind.__name__, (kind,), {**own, "__module__": kind.__module__})
