@@ -36,6 +36,7 @@ from refnorm.oracle.worlds import Values, World, mean_and_var
 
 USUAL = tuple(WEIGHTS)[:13]
 UNBIASED = variance(STANDARD, "(m - 1)")
+OTHERS = {"new": ("a", "(1 - a)"), "old": ("(1 - a)", "a")}  # what weighs neither the old value nor the new one
 ROOTS = {1: "", 0.5: "sqrt of it"}  # the power of the stored value that is a sum of terms
 
 
@@ -91,10 +92,12 @@ def read_update(which: str, seen: Sequence[Seen]) -> Iterator[Running]:
     plain = [(w, np.asarray(new, float)) for w, new in seen if len(w.case.batches) == 1 and np.all(np.isfinite(new))]
     if len(plain) < 3:
         return
+    row = plain[0][0].convention
+    one = all(len(set(row.weights(w.case.momentum))) == 1 for w, _ in plain)  # at 1/2 nothing tells a from 1 - a
     for power in ROOTS if which == "variance" else (1,):
         if any(np.any(new < 0) for _, new in plain) and power != 1:
             continue
-        families = _terms(which, power)
+        families = _terms(which, power, row.momentum if one else "")
         flat = [t for family in families for t in family]
         table = Table([w for w, _ in plain], [channels(w) for w, _ in plain])
         with np.errstate(all="ignore"):
@@ -116,14 +119,15 @@ def _size(w: World, new: Rows, which: str) -> Rows:
 
 
 @cache
-def _terms(which: str, power: float) -> tuple[list[Term], ...]:
-    """Return old values, the batch's, and what else may enter."""
+def _terms(which: str, power: float, sense: str = "") -> tuple[list[Term], ...]:
+    """Return old values, the batch's, and what else may enter, weighed by a sense of momentum if one is given."""
+    old_names, new_names = ([w for w in USUAL if w != other] for other in OTHERS.get(sense, ("", "")))
     if which == "mean":
         batch = [mean(STANDARD, d) for d in DIVISORS[:10]]
         batch += [mean(r) for r in REGIONS if set("NSL") < set(r.axes)]
         batch += [shard_means(1), shard_means(2), shard_means(4)]
-        new = [t for b in batch for t in weighed(b, USUAL if b is batch[0] else USUAL[:5])]
-        return weighed(RUNNING_MEAN, (*USUAL, "(1 + a)")), new, [ONE, EPS]
+        new = [t for b in batch for t in weighed(b, new_names if b is batch[0] else new_names[:5])]
+        return weighed(RUNNING_MEAN, (*old_names, "(1 + a)")), new, [ONE, EPS]
     stored = [RUNNING_VAR, constant("running mean^2", lambda w: w.running_mean**2)]
     batch = [variance(STANDARD, d) for d in DIVISORS] + [second_moment(), second_moment(STANDARD, "(m - 1)")]
     batch += [variance(r) for r in REGIONS if set("NSL") < set(r.axes)]
@@ -152,8 +156,8 @@ def _terms(which: str, power: float) -> tuple[list[Term], ...]:
     further = [EPS, unbiased_eps, ONE, distance, corrected, constant("mean^2", lambda w: MEAN.value(w) ** 2)]
     first = (VAR.words, f"unbiased {VAR.words}", "std")
     return (
-        [t for s in stored for t in weighed(s, (*USUAL, "(1 + a)"))],
-        [t for b in batch for t in weighed(b, USUAL if b.words in first else USUAL[:5])],
+        [t for s in stored for t in weighed(s, (*old_names, "(1 + a)"))],
+        [t for b in batch for t in weighed(b, new_names if b.words in first else new_names[:5])],
         [t for f in further for t in weighed(f, ["a", "1", "(1 - a)", "(1 - a) a", "(1 - a)^2 a", "(1 - a) a^2"])],
     )
 
