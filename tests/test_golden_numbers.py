@@ -327,6 +327,14 @@ def test_the_set_is_small_and_covers_every_operation_and_format():
     assert len(FILES) == 52
 
 
+def test_pages_say_how_many_numbers_there_are():
+    documents = [json.loads((DATA / name).read_text()) for name in FILES]
+    count = sum(len(r["data"]) for d in documents for case in d["cases"] for r in case["expected"].values())
+    root = Path(__file__).parent.parent
+    assert f"Each of {count:,} golden numbers is recomputed" in (root / "README.md").read_text()
+    assert f"All {count:,} numbers are computed again" in (root / "tutorials" / "what-is-proven.md").read_text()
+
+
 # What the set's README says of it.
 
 README = (DATA / "README.md").read_text()
