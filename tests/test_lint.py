@@ -135,6 +135,12 @@ def test_the_page_counts_as_the_set_does():
 def test_cases_are_found_by_every_name_of_their_operation():
     by = {operation: {c.id for c in cases(operation)} for operation in CONTENT}
     assert len(by["training"]) + len(by["inference"]) == len(list(cases()))
+    assert by["masked_training"] == by["masked_backward"] == {c.id for c in cases("masked")}
+    assert by["sharded_training"] == {c.id for c in cases(flag="shards-even")} | {
+        c.id for c in cases("sharded") if c.situation.name != "shards-even"
+    }
+    assert not {c.id for c in cases()} & (by["masked_training"] | by["sharded_training"])
+    assert case_of("bn.sharded_backward.float32.shard-empty.1").id == "bn.sharded.float32.shard-empty.1"
     assert by["running"] | by["backward"] <= by["training"]
     assert by["frozen"] < by["inference"]
     assert case_of("bn.frozen.float64.rank-2.1").id == "bn.inference.float64.rank-2.1"

@@ -2,7 +2,8 @@
 export type Dtype = "float64" | "float32" | "float16" | "bfloat16";
 export type Operation =
   | "training" | "backward" | "running" | "inference" | "frozen"
-  | "jvp" | "double_backward" | "frozen_jvp" | "frozen_double_backward";
+  | "jvp" | "double_backward" | "frozen_jvp" | "frozen_double_backward"
+  | "masked_training" | "masked_backward" | "sharded_training" | "sharded_backward";
 
 /** "NaN" and the infinities are strings, as JSON has no other way. */
 export type Stored = number | "NaN" | "Infinity" | "-Infinity";
@@ -31,6 +32,10 @@ export interface Case {
   dy?: Tensor;
   gamma?: Tensor | null;
   beta?: Tensor | null;
+  /** 1 where a value counts, 0 where it is padding. */
+  where?: { shape: number[]; data: (0 | 1)[]; rule?: undefined };
+  /** How many samples each worker has, one after the other. */
+  shards?: number[];
   running_mean?: Tensor;
   running_var?: Tensor;
   batches?: Tensor[];

@@ -5,14 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from refnorm.golden.situations import FROZEN_SECOND_ORDER, SECOND_ORDER
+from refnorm.golden.situations import FROZEN_SECOND_ORDER, MASKED, SECOND_ORDER, SHARDED
 
-SCHEMA, SET = 1, "2026.11"
+SCHEMA, SET = 1, "2026.12"
 DATA = Path(__file__).parent / "data"
 INPUTS = 24  # elements; larger inputs are built by rule
 STORED, SAMPLES = 200, 24  # elements; larger results are sampled
 WITHDRAWN: dict[str, str] = {}  # ids of cases that were released and proved wrong: why; none are given again
 SECOND = (*SECOND_ORDER, *FROZEN_SECOND_ORDER)
+PORTIONS = (*MASKED, *SHARDED)
 WIDE = ("x", "y", "dx", "dy", "ddx", "ddy")  # tensors of the shape and format of x
 
 
@@ -46,3 +47,11 @@ for _prefix, _of, _statistics in (("", "training", ()), ("frozen_", "inference",
         (*_layer, "dy", "ddx", "ddgamma", "ddbeta"),
         {name: f"{_frozen}double backward {name}" for name in ("ddy", "dx", "dgamma")},
     )
+for _of, _given, _more in (
+    ("masked", "where", {"training": ("count",), "backward": ()}),
+    ("sharded", "shards", {"training": ("shard_mean", "shard_var"), "backward": ("shard_dgamma", "shard_dbeta")}),
+):
+    _training = ("y", "mean", "var", "var_correction_1", *_more["training"])
+    _backward = ("dx", "dgamma", "dbeta", *_more["backward"])
+    CONTENT[f"{_of}_training"] = Content(_of, ("x", _given, "gamma", "beta"), {n: f"{_of} {n}" for n in _training})
+    CONTENT[f"{_of}_backward"] = Content(_of, ("x", _given, "gamma", "dy"), {n: f"{_of} {n}" for n in _backward})

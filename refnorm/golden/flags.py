@@ -89,4 +89,28 @@ FLAGS: dict[str, Flag] = {
     "huge-running-variance": Flag("Channels of large activations come out with another scale in inference alone."),
     "momentum-small": Flag("Averages that should forget slowly do not move, or forget too fast."),
     "dead-channel": Flag("Channels that were constant in training get another scale, or NaN, in inference."),
+    "padding": Flag(
+        "Results depend on how far a sequence was padded.",
+        (_issue("tensorflow/tensorflow", 30161), _issue("pytorch/pytorch", 70529)),
+    ),
+    "padded-batch": Flag(
+        "The last batch of an epoch is normalised by its filling.", (_issue("keras-team/keras", 19848),)
+    ),
+    "counts-differ": Flag("Channels with more gaps than others come out with another scale."),
+    "padding-nan": Flag("What happened to stand behind a sequence makes the model NaN."),
+    "shards-even": Flag("Replicas train apart: statistics or gradients are those of one worker."),
+    "shards-uneven": Flag(
+        "Results depend on how the batch was dealt out.",
+        (_issue("PaddlePaddle/Paddle", 32464), _issue("mapillary/inplace_abn", 68), _issue("pytorch/pytorch", 22192)),
+    ),
+    "shards-far-apart": Flag("Workers whose data differ are normalised by too small a variance."),
+    "shard-empty": Flag(
+        "One worker without a sample stops or poisons all of them.",
+        (_issue("pytorch/pytorch", 36530), _issue("facebookresearch/detectron2", 366)),
+    ),
+    "shards-of-one": Flag(
+        "Training with one sample a worker is refused, or has variance 0.",
+        (_issue("NVIDIA/apex", 262), _issue("pytorch/pytorch", 36865)),
+    ),
+    "shards-large-mean": Flag("Un-centred inputs give noise instead of a variance, on several workers alone."),
 }

@@ -63,7 +63,8 @@ class Frozen(NamedTuple):
     parameters : format of gamma, beta and the running statistics.
     numbers : eps or momentum, whichever the operation takes.
     inputs : by name, float64 arrays that hold numbers of the formats; None for an absent parameter, a tuple of arrays
-        for ``batches``. What is not stored is built by the written rule.
+        for ``batches``; booleans for ``where``, and for ``shards`` the samples of each. What is not stored is built by
+        the written rule.
     expected : by name, the exact results.
     """
 
@@ -82,8 +83,8 @@ def load(operation: str | None = None, dtype: str | None = None) -> tuple[Frozen
 
     Parameters
     ----------
-    operation : "training", "backward", "running", "inference", "frozen", "jvp", "double_backward", "frozen_jvp" or
-        "frozen_double_backward".
+    operation : "training", "backward", "running", "inference", "frozen", "jvp", "double_backward", "frozen_jvp",
+        "frozen_double_backward", "masked_training", "masked_backward", "sharded_training" or "sharded_backward".
     dtype : "float64", "float32", "float16" or "bfloat16".
 
     Raises
@@ -135,6 +136,10 @@ def _case(entry: dict[str, Any], operation: str, kind: str) -> Frozen:
         own = kind if name in WIDE else entry["parameters"]
         if name == "batches":
             inputs[name] = tuple(_values(tensor, kind) for tensor in given)
+        elif name == "shards":
+            inputs[name] = tuple(given)
+        elif name == "where":
+            inputs[name] = _values(given, kind).astype(bool)
         else:
             inputs[name] = None if given is None else _values(given, own)
     expected = {

@@ -17,10 +17,23 @@ from refnorm.conventions import CONVENTIONS
 from refnorm.exact import Exact
 from refnorm.formats import Floats
 from refnorm.golden.canonical import canonical, digest
-from refnorm.golden.contents import CONTENT, DATA, INPUTS, SAMPLES, SCHEMA, SECOND, SET, STORED, WIDE, WITHDRAWN
+from refnorm.golden.contents import (
+    CONTENT,
+    DATA,
+    INPUTS,
+    PORTIONS,
+    SAMPLES,
+    SCHEMA,
+    SECOND,
+    SET,
+    STORED,
+    WIDE,
+    WITHDRAWN,
+)
 from refnorm.golden.directions import directions
 from refnorm.golden.flags import FLAGS
 from refnorm.golden.inputs import Case, cases, rule_of
+from refnorm.golden.portions import at_hand, masked_results, sharded_results
 from refnorm.golden.situations import ALL, SITUATIONS
 from refnorm.golden.truth import expected, second_order
 
@@ -69,11 +82,12 @@ def _entry(operation: str, case: Case) -> dict[str, Any]:
     for name in inputs:
         if name == "batches":
             entry["batches"] = [_input(case, "x", batch, k) for k, batch in enumerate(case.batches)]
+        elif name == "shards":
+            entry["shards"] = list(case.situation.shards)
         else:
             value = _given(case, operation, name)
             entry[name] = None if value is None else _input(case, name, value)
-    results_of = second_order if operation in SECOND else expected
-    values: dict[str, Exact] = results_of(case, CONVENTIONS["torch"])
+    values = _values(operation, case)
     found = {name: values[quantity] for name, quantity in results.items()}
     if operation == "running":
         found["running_var_correction_0"] = expected(case, _biased())["running variance"]
@@ -82,6 +96,13 @@ def _entry(operation: str, case: Case) -> dict[str, Any]:
         found |= {"mean": _statistic(case, "mean"), "var": _statistic(case, "var")}
     entry["expected"] = {name: _result(case, name, value) for name, value in found.items()}
     return entry
+
+
+def _values(operation: str, case: Case) -> dict[str, Exact]:
+    """Compute every result of a case, by the names of `refnorm.golden.contents`."""
+    if operation in PORTIONS:
+        return (masked_results if case.operation == "masked" else sharded_results)(case)
+    return (second_order if operation in SECOND else expected)(case, CONVENTIONS["torch"])
 
 
 def _given(case: Case, operation: str, name: str) -> Floats | None:
@@ -105,6 +126,8 @@ def _statistic(case: Case, name: str) -> Exact:
 
 
 def _input(case: Case, name: str, values: Floats, step: int = 0) -> dict[str, Any]:
+    if name == "where":
+        return {"shape": list(values.shape), "data": values.astype(int).reshape(-1).tolist()}
     if values.size <= INPUTS or values.ndim == 1:
         return {"shape": list(values.shape), "data": [_number(v) for v in values.reshape(-1).tolist()]}
     if name not in ("x", "dy"):
@@ -116,11 +139,13 @@ def _result(case: Case, name: str, value: Exact) -> dict[str, Any]:
     """Return correctly rounded numbers, and for float64 what rounding took away; a sample of a large array."""
     kind = case.kind if name in WIDE else case.parameters
     rounded = value.rounded(kind).reshape(-1)
-    at: Sequence[int] = range(rounded.size)
+    at: Sequence[int] | None = at_hand(case, name)
     result: dict[str, Any] = {"shape": list(value.shape)}
     if rounded.size > STORED:
         at = sorted({k * (rounded.size - 1) // (SAMPLES - 1) for k in range(SAMPLES)})
+    if at is not None:
         result["at"] = list(at)
+    at = range(rounded.size) if at is None else at
     result["data"] = [_number(float(rounded[k])) for k in at]
     if kind == "float64":
         result["rest"] = [float(f"{value.number(k).minus(rounded[k]).rounded():.6g}") for k in at]

@@ -9,15 +9,19 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from refnorm import conventions
 from refnorm.conventions import Convention
 from refnorm.formats import Array, Floats, rounded
+from refnorm.golden.portions import drift, mask_of, padded
 from refnorm.golden.rule import uniform
 from refnorm.golden.situations import (
     FROZEN_SECOND_ORDER,
     INFERENCE,
+    MASKED,
     SECOND_ORDER,
+    SHARDED,
     SITUATIONS,
     TRAINING,
     Situation,
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
     from refnorm.golden.repeats import Repeats
 
 OPERATIONS = {"training": (*TRAINING, *SECOND_ORDER), "inference": (*INFERENCE, *FROZEN_SECOND_ORDER)}
+OPTIONAL = {"masked": MASKED, "sharded": SHARDED}  # what an implementation need not have: only where it is asked for
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,12 +41,13 @@ class Case:
     Attributes
     ----------
     id : ``bn.OPERATION.FORMAT.SITUATION.NUMBER``, never reused.
-    operation : "training" (train, backward) or "inference" (infer, frozen, its backward).
+    operation : "training" (train, backward), "inference" (infer, frozen, its backward), "masked" or "sharded".
     kind, parameters : formats of x and dy, and of gamma, beta and the running statistics.
     batches : one x per training step; x is the last.
     seed : of the integer rule, times 100: x of step k is seed + k, dy seed + 50, parameters seed + 60 to 63.
     held : whether it is as the frozen set has it; else something was changed to suit an implementation.
     times : how often each value of x counts, with its dy; None for once.
+    where : which values count, of the shape of x; None for all.
     table : a small case with ``times`` that holds all there is in this one, if this one repeats few pairs of x and dy.
     """
 
@@ -60,6 +66,7 @@ class Case:
     held: bool = True
     times: Floats | None = None
     table: Repeats | None = None
+    where: npt.NDArray[np.bool_] | None = None
 
     @property
     def x(self) -> Floats:
@@ -110,7 +117,8 @@ def cases(
     ----------
     operation : "training", "running", "backward", "jvp" and "double_backward" are results of the same cases, as
         "inference", "frozen", "frozen_jvp" and "frozen_double_backward" are: a finer name leaves out the cases that
-        the set has no such result of. None for all.
+        the set has no such result of. "masked_training", "sharded_training" and the rest of these, which an
+        implementation need not have, are among the cases only where they, or a flag of theirs, are asked for.
     dtype : format of x: "float64", "float32", "float16" or "bfloat16"; None for all.
     flag : what a case is there for, a situation's name; None for all.
     convention : a row of `refnorm.conventions` or its name; only cases of a rank that it accepts.
@@ -126,13 +134,14 @@ def cases(
     ['bn.training.float32.two-values.1']
     """
     row = conventions.convention(convention) if isinstance(convention, str) else convention
+    known = OPERATIONS if operation is flag is None else OPERATIONS | OPTIONAL
     found = False
     numbers: Counter[tuple[str, str, str]] = Counter()
     for seed, situation in enumerate(SITUATIONS, start=1):
         for kind in situation.formats:
-            for op in (o for o, finer in OPERATIONS.items() if set(finer) & set(situation.operations)):
+            for op in (o for o, finer in known.items() if set(finer) & set(situation.operations)):
                 numbers[op, kind, situation.name] += 1
-                fits = operation in (None, op) or operation in set(OPERATIONS[op]) & set(situation.operations)
+                fits = operation in (None, op) or operation in set(known[op]) & set(situation.operations)
                 wanted = fits and dtype in (None, kind) and flag in (None, situation.name)
                 if wanted and (row is None or len(situation.shape) in row.ranks):
                     found = True
@@ -141,7 +150,7 @@ def cases(
     if not found:
         raise ValueError(
             f"no case has operation={operation!r}, dtype={dtype!r}, flag={flag!r}; operations are "
-            f"{', '.join(name for names in OPERATIONS.values() for name in names)}, dtypes float64, float32, float16 "
+            f"{', '.join(name for names in known.values() for name in names)}, dtypes float64, float32, float16 "
             "and bfloat16, flags are those of refnorm.golden.flags"
         )
 
@@ -157,10 +166,11 @@ def case(id: str) -> Case:
 
     if (unstored := sized_case(id) or setting_case(id)) is not None:
         return unstored
-    for op, finer in OPERATIONS.items():
+    families = OPERATIONS | OPTIONAL
+    for op, finer in families.items():
         for name in finer:
             asked = asked.replace(f"bn.{name}.", f"bn.{op}.", 1)
-    for candidate in cases():
+    for candidate in (candidate for op in families for candidate in cases(op)):
         if candidate.id == asked:
             return candidate
     raise ValueError(f"there is no case {id!r}; [c.id for c in refnorm.golden.cases()] lists them")
@@ -183,20 +193,11 @@ def built(id: str, operation: str, kind: str, situation: Situation, seed: int) -
     gamma, beta, mean, var = (rounded(p, parameters) for p in _parameters(situation, channels, seed))
     if situation.layout == "shared":
         gamma, beta = var, mean
-    return Case(
-        id,
-        operation,
-        kind,
-        parameters,
-        situation,
-        batches,
-        dy,
-        None if situation.gamma == "absent" else gamma,
-        None if situation.beta == "absent" else beta,
-        mean,
-        var,
-        100 * seed,
-    )
+    where = mask_of(situation)
+    if where is not None:
+        batches, dy = tuple(padded(x, where, situation) for x in batches), padded(dy, where, situation, upstream=True)
+    given = (None if situation.gamma == "absent" else gamma, None if situation.beta == "absent" else beta)
+    return Case(id, operation, kind, parameters, situation, batches, dy, *given, mean, var, 100 * seed, where=where)
 
 
 def in_shape(case: Case, shape: tuple[int, ...]) -> Case:
@@ -234,6 +235,8 @@ def _values(situation: Situation, kind: str, seed: int) -> Floats:
         x[shape[0] // 2] += 16.0 * scale[0]
     if situation.content == "constant":
         x[:, 1] = 0.1
+    if situation.content == "drift":
+        x = x + drift(situation) * scale
     if situation.content in ("nan", "inf"):
         x[(1,) + (0,) * (len(shape) - 1)] = float(situation.content)
     return rounded(x, kind)

@@ -11,6 +11,8 @@ TRAINING = ("training", "backward", "running")
 INFERENCE = ("inference", "frozen")
 SECOND_ORDER = ("jvp", "double_backward")
 FROZEN_SECOND_ORDER = ("frozen_jvp", "frozen_double_backward")
+MASKED = ("masked_training", "masked_backward")
+SHARDED = ("sharded_training", "sharded_backward")
 NORMALISING = ("training", "backward", "inference", "frozen")  # what eps, gamma and beta have a part in
 EVERY = (*TRAINING, *INFERENCE, *SECOND_ORDER, *FROZEN_SECOND_ORDER)
 
@@ -33,8 +35,11 @@ class Situation:
     layout : memory layout of the arrays, see `refnorm.golden.inputs.arranged`.
     formats : formats of x that it makes sense in.
     parameters : format of gamma, beta and running statistics where it is not that of x.
-    content : "ordinary", "constant", "outlier", "integers", "nan" or "inf" (in one value of channel 0 of x), or
-        "nan-upstream" (of dy).
+    content : "ordinary", "constant", "outlier", "integers", "nan" or "inf" (in one value of channel 0 of x),
+        "nan-upstream" (of dy), or "drift" (each shard about a mean of its own).
+    mask : which values count, see `refnorm.golden.portions.mask_of`; "" for all.
+    padding : what stands where the mask is False: "large" values, "zero" or "nan".
+    shards : how many samples each worker has, in this order; () for one who has all.
     operations : the operations of the golden set that it tells something about; of second order only a choice.
     """
 
@@ -53,6 +58,9 @@ class Situation:
     formats: tuple[str, ...] = USUAL
     parameters: str = ""
     content: str = "ordinary"
+    mask: str = ""
+    padding: str = "large"
+    shards: tuple[int, ...] = ()
     operations: tuple[str, ...] = (*TRAINING, *INFERENCE)
 
 
@@ -512,5 +520,101 @@ SITUATIONS: tuple[Situation, ...] = (
         momentum=2.0**-10,
         formats=("float32",),
         operations=("running",),
+    ),
+    Situation(
+        "padding",
+        "sequences of three lengths, and large values behind their ends: what is padded enters the mean or the count",
+        (3, 2, 4),
+        mask="lengths",
+        formats=ALL,
+        operations=MASKED,
+    ),
+    Situation(
+        "padded-batch",
+        "zeros fill up the batch: they count, or a mask of one entry a sample is counted without its positions",
+        (4, 3, 2),
+        mask="samples",
+        padding="zero",
+        formats=ALL,
+        operations=MASKED,
+    ),
+    Situation(
+        "counts-differ",
+        "channels keep 8, 5 and 2 values: one count for all of them is wrong for some",
+        (4, 3, 2),
+        mask="channels",
+        formats=ALL,
+        operations=MASKED,
+    ),
+    Situation(
+        "padding-nan",
+        "NaN and inf behind the ends of sequences: what multiplies by the mask, in place of selecting, is NaN",
+        (3, 2, 4),
+        mask="lengths",
+        padding="nan",
+        formats=ALL,
+        operations=MASKED,
+    ),
+    Situation(
+        "shards-even",
+        "two workers with as much each: statistics or gradients that stay at home",
+        (4, 3, 2),
+        shards=(2, 2),
+        formats=WIDE,
+        operations=SHARDED,
+    ),
+    Situation(
+        "shards-uneven",
+        "workers with 1 and 4 samples: an average over workers weighs them alike",
+        (5, 3),
+        shards=(1, 4),
+        formats=ALL,
+        operations=SHARDED,
+    ),
+    Situation(
+        "shards-uneven",
+        "a last worker that is left with 3 of 131 samples",
+        (131, 2),
+        shards=(64, 64, 3),
+        formats=WIDE,
+        operations=SHARDED,
+    ),
+    Situation(
+        "shards-far-apart",
+        "workers whose means differ: an average of variances lacks the spread of the means",
+        (6, 2),
+        shards=(3, 3),
+        content="drift",
+        formats=ALL,
+        operations=SHARDED,
+    ),
+    Situation(
+        "shard-empty",
+        "a worker without a sample: its mean is 0/0, and must not reach the others",
+        (5, 2, 2),
+        shards=(3, 0, 2),
+        formats=ALL,
+        operations=SHARDED,
+    ),
+    Situation(
+        "shards-of-one",
+        "one value a worker: all of the variance is between workers, and a correction at home divides by 0",
+        (4, 3),
+        shards=(1, 1, 1, 1),
+        formats=ALL,
+        operations=SHARDED,
+    ),
+    *(
+        Situation(
+            "shards-large-mean",
+            "sums of squares that are exchanged cancel when mean/std is large",
+            (6, 2),
+            centre=centre,
+            shards=(4, 2),
+            formats=(kind,),
+            eps=2.0**-17,
+            operations=SHARDED,
+        )
+        for kind, centre in (("float64", 2.0**20), ("float32", 2.0**10))
     ),
 )

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from refnorm.conventions import POLICIES
 from refnorm.golden.settings import OVERFLOWS, WHY
-from refnorm.golden.situations import SITUATIONS
+from refnorm.golden.situations import MASKED, SHARDED, SITUATIONS
 from refnorm.oracle.circumstances import CIRCUMSTANCES, MEASURES, MET_BEFORE, SIZES
 from refnorm.oracle.diagnose import ALONE
 from refnorm.oracle.measure import known_gradients as gradients
@@ -57,7 +57,7 @@ def vocabulary() -> dict[str, Word]:
     causes["product-overflow"] = Word("numerics", f"not finite where {OVERFLOWS}")
     causes["only-products"] = Word("wrong", f"wrong only here: {OVERFLOWS}")
     causes["only-sized"] = Word("wrong", "wrong only here: a size at which kernels break")
-    for situation in SITUATIONS:
+    for situation in (s for s in SITUATIONS if not set(s.operations) & {*MASKED, *SHARDED}):  # which are not asked for
         causes.setdefault(f"only-{situation.name}", Word("wrong", f"wrong only here: {situation.why}"))
     return causes
 

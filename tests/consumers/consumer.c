@@ -124,38 +124,91 @@ static near inverse_root(near a)  /* a relative change of a by t <= 1/2 changes 
 /* Batch normalization. */
 
 struct channel {
-    double gamma, beta, centre;  /* the mean is centre + shift */
+    double gamma, beta, centre, count;  /* the mean is centre + shift */
     near shift, mean, var, inv_std, dgamma, dbeta, running_mean, running_var[2];  /* [correction] */
     double ddgamma, ddbeta;
     near mean_ddx, mean_ddx_x_hat, mean_ddx_rest, double_dgamma;  /* rest: what remains of dy */
 };
 
+struct shard { near mean, var, dgamma, dbeta; };  /* of one channel */
+
 struct batch_norm {
     long rank, shape[5], channels, positions, size;  /* samples * channels * positions = size, row by row */
-    double count;                                    /* samples * positions */
-    const double *x, *dy, *ddx;
+    const double *x, *dy, *ddx, *where;              /* where: 1 if a value counts; NULL if all do */
+    long shards;
+    const double *samples;  /* of each shard */
+    struct shard *of_shard; /* shard by shard, a channel each */
     bool frozen, twice;  /* the statistics are constants; double backward */
     struct channel *of;
 };
 
 static struct channel *channel(const struct batch_norm *b, long k) { return &b->of[k / b->positions % b->channels]; }
 
-/* Take the moments about a centre near the mean: right for any centre, and next to nothing cancels. */
-static void take_moments(struct batch_norm *b)
+static bool counts(const struct batch_norm *b, long k) { return !b->where || b->where[k] == 1; }
+
+/* Take the moments of elements about a centre near the mean: right for any centre, and next to nothing cancels. */
+static void take_moments(struct batch_norm *b, long from, long to)
 {
-    for (struct channel *c = b->of; c < b->of + b->channels; c++) c->centre = 0, c->shift = c->var = exact(0);
-    for (long k = 0; k < b->size; k++) channel(b, k)->centre += b->x[k] / b->count;
-    for (long k = 0; k < b->size; k++) {
+    for (struct channel *c = b->of; c < b->of + b->channels; c++)
+        c->centre = c->count = 0, c->shift = c->var = exact(0);
+    for (long k = from; k < to; k++) channel(b, k)->count += counts(b, k);
+    for (long k = from; k < to; k++)
+        if (counts(b, k)) channel(b, k)->centre += b->x[k] / channel(b, k)->count;
+    for (long k = from; k < to; k++) {
+        if (!counts(b, k)) continue;
         struct channel *c = channel(b, k);
         const near d = minus(exact(b->x[k]), exact(c->centre));
         c->shift = plus(c->shift, d);
         c->var = plus(c->var, times(d, d));
     }
     for (struct channel *c = b->of; c < b->of + b->channels; c++) {
-        c->shift = over(c->shift, b->count);
+        if (c->count == 0 && b->shards) continue;  /* the mean of no value is asked for nowhere */
+        c->shift = over(c->shift, c->count);
         c->mean = plus(exact(c->centre), c->shift);
-        c->var = minus(over(c->var, b->count), times(c->shift, c->shift));
+        c->var = minus(over(c->var, c->count), times(c->shift, c->shift));
     }
+}
+
+/* Merge moments with those of other values (Chan, Golub & LeVeque 1983): what is not of the whole is not looked at. */
+static void merge(struct channel *whole, const struct channel *c)
+{
+    const double count = whole->count + c->count;
+    if (c->count == 0) return;
+    const near here = over(exact(whole->count), count), there = over(exact(c->count), count);
+    const near delta = minus(c->mean, whole->mean), spread = times(times(here, there), times(delta, delta));
+    whole->mean = plus(whole->mean, times(there, delta));
+    whole->var = plus(plus(times(here, whole->var), times(there, c->var)), spread);
+    whole->count = count;
+}
+
+static void merge_shards(struct batch_norm *b)
+{
+    struct channel *whole = allocate(b->channels, sizeof *whole);
+    long from = 0;
+    for (long s = 0; s < b->shards; s++) {
+        const long to = from + (long)b->samples[s] * b->channels * b->positions;
+        if (!(b->samples[s] >= 0 && to <= b->size)) fail("a shard of %g samples", b->samples[s]);
+        take_moments(b, from, to);
+        for (long c = 0; c < b->channels; c++) {
+            b->of_shard[s * b->channels + c] = (struct shard){.mean = b->of[c].mean, .var = b->of[c].var};
+            merge(&whole[c], &b->of[c]);
+        }
+        from = to;
+    }
+    if (from != b->size) fail("the shards are not the batch");
+    for (long c = 0; c < b->channels; c++) {
+        struct channel *of = &b->of[c];
+        of->count = whole[c].count, of->mean = whole[c].mean, of->var = whole[c].var;
+        of->centre = of->mean.value, of->shift = (near){0, of->mean.bound};
+    }
+}
+
+static struct shard *shard(const struct batch_norm *b, long k)  /* that an element is in, at its channel */
+{
+    double rest = (double)(k / (b->channels * b->positions));
+    long s = 0;
+    while (rest >= b->samples[s]) rest -= b->samples[s++];
+    return &b->of_shard[s * b->channels + (channel(b, k) - b->of)];
 }
 
 static near x_hat(const struct batch_norm *b, long k)
@@ -166,15 +219,26 @@ static near x_hat(const struct batch_norm *b, long k)
 
 static near y(const struct batch_norm *b, long k)
 {
+    if (!counts(b, k)) return exact(0);
     return plus(times(exact(channel(b, k)->gamma), x_hat(b, k)), exact(channel(b, k)->beta));
 }
 
 static void take_gradients(struct batch_norm *b)  /* of sum(dy * y) */
 {
     for (long k = 0; k < b->size; k++) {
+        if (!counts(b, k)) continue;
         struct channel *c = channel(b, k);
-        c->dgamma = plus(c->dgamma, times(exact(b->dy[k]), x_hat(b, k)));
-        c->dbeta = plus(c->dbeta, exact(b->dy[k]));
+        const near dy = exact(b->dy[k]), product = times(dy, x_hat(b, k));
+        if (b->shards) {
+            struct shard *own = shard(b, k);
+            own->dgamma = plus(own->dgamma, product), own->dbeta = plus(own->dbeta, dy);
+        } else {
+            c->dgamma = plus(c->dgamma, product), c->dbeta = plus(c->dbeta, dy);
+        }
+    }
+    for (long k = 0; k < b->shards * b->channels; k++) {
+        struct channel *c = &b->of[k % b->channels];
+        c->dgamma = plus(c->dgamma, b->of_shard[k].dgamma), c->dbeta = plus(c->dbeta, b->of_shard[k].dbeta);
     }
 }
 
@@ -182,8 +246,9 @@ static near dx(const struct batch_norm *b, long k)
 {
     const struct channel *c = channel(b, k);
     const near slope = times(exact(c->gamma), c->inv_std), dy = exact(b->dy[k]);
+    if (!counts(b, k)) return exact(0);
     if (b->frozen) return times(slope, dy);
-    return times(slope, minus(minus(dy, over(c->dbeta, b->count)), times(x_hat(b, k), over(c->dgamma, b->count))));
+    return times(slope, minus(minus(dy, over(c->dbeta, c->count)), times(x_hat(b, k), over(c->dgamma, c->count))));
 }
 
 /* Second order. The direction of x, gamma and beta is (ddx, ddgamma, ddbeta), in a jvp as well. */
@@ -196,7 +261,7 @@ static near rest(const struct batch_norm *b, long k, double v, near mean, near m
 static near rest_of_dy(const struct batch_norm *b, long k)
 {
     const struct channel *c = channel(b, k);
-    return rest(b, k, b->dy[k], over(c->dbeta, b->count), over(c->dgamma, b->count));
+    return rest(b, k, b->dy[k], over(c->dbeta, c->count), over(c->dgamma, c->count));
 }
 
 static near rest_of_ddx(const struct batch_norm *b, long k)
@@ -209,9 +274,9 @@ static void take_second_order(struct batch_norm *b)
     for (long k = 0; k < b->size; k++) {
         struct channel *c = channel(b, k);
         const near ddx = exact(b->ddx[k]), product = times(ddx, rest_of_dy(b, k));
-        c->mean_ddx = plus(c->mean_ddx, over(ddx, b->count));
-        c->mean_ddx_x_hat = plus(c->mean_ddx_x_hat, over(times(ddx, x_hat(b, k)), b->count));
-        c->mean_ddx_rest = plus(c->mean_ddx_rest, over(product, b->count));
+        c->mean_ddx = plus(c->mean_ddx, over(ddx, c->count));
+        c->mean_ddx_x_hat = plus(c->mean_ddx_x_hat, over(times(ddx, x_hat(b, k)), c->count));
+        c->mean_ddx_rest = plus(c->mean_ddx_rest, over(product, c->count));
         c->double_dgamma = plus(c->double_dgamma, times(product, c->inv_std));
     }
 }
@@ -229,7 +294,7 @@ static near double_dx(const struct batch_norm *b, long k)
     const near of_dy = rest_of_dy(b, k), direct = times(exact(c->ddgamma), of_dy);
     if (b->frozen) return times(direct, c->inv_std);
     const near first = times(c->mean_ddx_x_hat, of_dy), third = times(c->mean_ddx_rest, x_hat(b, k));
-    const near second = times(over(c->dgamma, b->count), rest_of_ddx(b, k));
+    const near second = times(over(c->dgamma, c->count), rest_of_ddx(b, k));
     const near crossed = times(times(exact(c->gamma), c->inv_std), plus(plus(first, second), third));
     return times(minus(direct, crossed), c->inv_std);
 }
@@ -239,14 +304,17 @@ static near blend(near old, near new, double momentum)
     return plus(times(minus(exact(1), exact(momentum)), old), times(exact(momentum), new));
 }
 
+static near corrected(const struct channel *c, int correction)
+{
+    return times(c->var, over(exact(c->count), c->count - correction));
+}
+
 static void update_running(struct batch_norm *b, double momentum)
 {
     for (struct channel *c = b->of; c < b->of + b->channels; c++) {
         c->running_mean = blend(c->running_mean, c->mean, momentum);
-        for (int correction = 0; correction < 2; correction++) {
-            const near var = times(c->var, over(exact(b->count), b->count - correction));
-            c->running_var[correction] = blend(c->running_var[correction], var, momentum);
-        }
+        for (int correction = 0; correction < 2; correction++)
+            c->running_var[correction] = blend(c->running_var[correction], corrected(c, correction), momentum);
     }
 }
 
@@ -261,13 +329,21 @@ static near result(const struct batch_norm *b, const char *name, long k)
     if (strcmp(name, "var") == 0) return b->of[k].var;
     if (strcmp(name, "dgamma") == 0) return b->of[k].dgamma;
     if (strcmp(name, "dbeta") == 0) return b->of[k].dbeta;
+    if (strcmp(name, "count") == 0) return exact(b->of[k].count);
+    if (strcmp(name, "var_correction_1") == 0) return corrected(&b->of[k], 1);
+    if (strcmp(name, "shard_mean") == 0) return b->of_shard[k].mean;
+    if (strcmp(name, "shard_var") == 0) return b->of_shard[k].var;
+    if (strcmp(name, "shard_dgamma") == 0) return b->of_shard[k].dgamma;
+    if (strcmp(name, "shard_dbeta") == 0) return b->of_shard[k].dbeta;
     if (strcmp(name, "running_mean") == 0) return b->of[k].running_mean;
     return b->of[k].running_var[strcmp(name, "running_var_correction_1") == 0];
 }
 
 /* The set: how tensors are read or built, and results compared. */
 
-static const char *const RESULTS[][4] = {
+enum { MOST = 6 };
+
+static const char *const RESULTS[][MOST + 2] = {
     {"training", "y", "mean", "var"},
     {"backward", "dx", "dgamma", "dbeta"},
     {"running", "running_mean", "running_var_correction_0", "running_var_correction_1"},
@@ -277,6 +353,10 @@ static const char *const RESULTS[][4] = {
     {"double_backward", "ddy", "dx", "dgamma"},
     {"frozen_jvp", "dy", NULL, NULL},
     {"frozen_double_backward", "ddy", "dx", "dgamma"},
+    {"masked_training", "y", "mean", "var", "var_correction_1", "count"},
+    {"masked_backward", "dx", "dgamma", "dbeta"},
+    {"sharded_training", "y", "mean", "var", "var_correction_1", "shard_mean", "shard_var"},
+    {"sharded_backward", "dx", "dgamma", "dbeta", "shard_dgamma", "shard_dbeta"},
 };
 
 enum { OPERATIONS = sizeof RESULTS / sizeof *RESULTS };
@@ -337,6 +417,13 @@ static long size_of(const char *tensor, const struct batch_norm *b, bool like_x)
     return like_x ? b->size : b->channels;
 }
 
+static long size_by_shard(const char *tensor, const struct batch_norm *b)
+{
+    const double *shape = list(tensor, "shape", 2);
+    if (shape[0] != (double)b->shards || shape[1] != (double)b->channels) fail("of %g shards", shape[0]);
+    return b->shards * b->channels;
+}
+
 static double *values_of(const char *tensor, const struct batch_norm *b, bool like_x, const struct format *format)
 {
     const long size = size_of(tensor, b, like_x);
@@ -374,7 +461,9 @@ static void compare(const char *expected, const char *name, const struct batch_n
     const bool like_x = is_like_x(name), sampled = find(object, "at");
     const struct format *format = like_x ? formats.x : formats.parameters;
     const bool narrow = format->digits < 53;
-    const long size = size_of(object, b, like_x), count = sampled ? length(object, "at") : size;
+    const bool by_shard = strncmp(name, "shard_", 6) == 0;
+    const long size = by_shard ? size_by_shard(object, b) : size_of(object, b, like_x);
+    const long count = sampled ? length(object, "at") : size;
     const double *data = list(object, "data", count), *at = sampled ? list(object, "at", count) : NULL;
     const double *rest = narrow ? NULL : list(object, "rest", count);  /* of the exact number, which is data + rest */
     if (count == 0) fail("%s has no numbers", name);
@@ -397,7 +486,7 @@ static void compare_all(const char *expected, const char *operation, const struc
     int row = 0;
     while (row < OPERATIONS && !is(operation, RESULTS[row][0])) row++;
     if (row == OPERATIONS) fail("an unknown operation");
-    for (int j = 1; j < 4 && RESULTS[row][j]; j++) compare(expected, RESULTS[row][j], b, formats);
+    for (int j = 1; RESULTS[row][j]; j++) compare(expected, RESULTS[row][j], b, formats);
 }
 
 /* NaN and inf in x or dy show in the channels that the case names, in one result at least, and in no other channel. */
@@ -424,7 +513,6 @@ static struct batch_norm layout(const char *object)
         if (a > 1) b.positions *= b.shape[a];
     }
     b.channels = b.shape[1];
-    b.count = (double)(b.shape[0] * b.positions);
     b.of = allocate(b.channels, sizeof *b.of);
     return b;
 }
@@ -449,19 +537,27 @@ static void check_case(const char *object, const char *operation, const struct f
         const near old_mean = exact(running_mean[c]), old_var = exact(running_var[c]);
         b.of[c] = (struct channel){.gamma = gamma[c], .beta = beta[c], .centre = running_mean[c], .mean = old_mean,
             .var = old_var, .running_mean = old_mean, .running_var = {old_var, old_var},
-            .ddgamma = ddgamma[c], .ddbeta = ddbeta[c]};
+            .count = (double)(b.shape[0] * b.positions), .ddgamma = ddgamma[c], .ddbeta = ddbeta[c]};
     }
     if (is(operation, "running")) {
         const double momentum = number(object, "momentum");
         for (const char *batch = first(get(object, "batches", "[")); batch; batch = following(batch)) {
             b.x = values_of(batch, &b, true, formats.x);
-            take_moments(&b);
+            take_moments(&b, 0, b.size);
             update_running(&b, momentum);
         }
     } else {
         const near eps = exact(number(object, "eps"));
         b.x = values_of(get(object, "x", "{"), &b, true, formats.x);
-        if (!b.frozen) take_moments(&b);
+        if (find(object, "where")) b.where = values_of(get(object, "where", "{"), &b, true, formats.x);
+        if (find(object, "shards")) {
+            b.shards = length(object, "shards");
+            b.samples = list(object, "shards", b.shards);
+            b.of_shard = allocate(b.shards * b.channels, sizeof *b.of_shard);
+            merge_shards(&b);
+        } else if (!b.frozen) {
+            take_moments(&b, 0, b.size);
+        }
         for (long c = 0; c < b.channels; c++) b.of[c].inv_std = inverse_root(plus(b.of[c].var, eps));
         take_gradients(&b);
         take_second_order(&b);

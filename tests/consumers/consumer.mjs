@@ -69,24 +69,64 @@ function inverseRoot(a) { // a relative change of a by t <= 1/2 changes 1/sqrt(a
   return rounded(v, t <= 0.5 ? v * (t + 2 * U) : Infinity);
 }
 
-/* Batch normalization. b holds shape, channels, positions, size (samples * channels * positions, row by row), count
-   (samples * positions), x, dy, frozen (the statistics are constants), and of each channel what `of` holds. */
+/* Batch normalization. b holds shape, channels, positions, size (samples * channels * positions, row by row), x, dy,
+   frozen (the statistics are constants), where (1 if a value counts; undefined if all do), shards (the samples of each;
+   undefined if there are none), and of each channel what `of` holds, of each shard and channel what `ofShard` does. */
 
 const channel = (b, k) => b.of[Math.floor(k / b.positions) % b.channels];
+const counts = (b, k) => !b.where || b.where[k] === 1;
 
-function takeMoments(b) { // about a centre near the mean: right for any centre, and next to nothing cancels
-  for (const c of b.of) Object.assign(c, { centre: 0, shift: exact(0), var: exact(0) });
-  for (let k = 0; k < b.size; k++) channel(b, k).centre += b.x[k] / b.count;
-  for (let k = 0; k < b.size; k++) {
+// Take the moments of elements about a centre near the mean: right for any centre, and next to nothing cancels.
+function takeMoments(b, from, to) {
+  for (const c of b.of) Object.assign(c, { centre: 0, count: 0, shift: exact(0), var: exact(0) });
+  for (let k = from; k < to; k++) channel(b, k).count += counts(b, k);
+  for (let k = from; k < to; k++) if (counts(b, k)) channel(b, k).centre += b.x[k] / channel(b, k).count;
+  for (let k = from; k < to; k++) {
+    if (!counts(b, k)) continue;
     const c = channel(b, k), d = minus(exact(b.x[k]), exact(c.centre));
     c.shift = plus(c.shift, d);
     c.var = plus(c.var, times(d, d));
   }
   for (const c of b.of) {
-    c.shift = over(c.shift, b.count);
+    if (c.count === 0 && b.shards) continue; // the mean of no value is asked for nowhere
+    c.shift = over(c.shift, c.count);
     c.mean = plus(exact(c.centre), c.shift);
-    c.var = minus(over(c.var, b.count), times(c.shift, c.shift));
+    c.var = minus(over(c.var, c.count), times(c.shift, c.shift));
   }
+}
+
+// Merge moments with those of other values (Chan, Golub & LeVeque 1983): what is not of the whole is not looked at.
+function merge(whole, c) {
+  if (c.count === 0) return whole;
+  const count = whole.count + c.count, here = over(exact(whole.count), count), there = over(exact(c.count), count);
+  const delta = minus(c.mean, whole.mean), spread = times(times(here, there), times(delta, delta));
+  const mean = plus(whole.mean, times(there, delta));
+  return { count, mean, var: plus(plus(times(here, whole.var), times(there, c.var)), spread) };
+}
+
+function mergeShards(b) {
+  const whole = b.of.map(() => ({ count: 0, mean: exact(0), var: exact(0) }));
+  let from = 0;
+  b.ofShard = [];
+  for (const samples of b.shards) {
+    const to = from + samples * b.channels * b.positions;
+    if (!(samples >= 0 && to <= b.size)) fail(`a shard of ${samples} samples`);
+    takeMoments(b, from, to);
+    for (const c of b.of) b.ofShard.push({ mean: c.mean, var: c.var, dgamma: exact(0), dbeta: exact(0) });
+    b.of.forEach((c, k) => (whole[k] = merge(whole[k], c)));
+    from = to;
+  }
+  if (from !== b.size) fail("the shards are not the batch");
+  b.of.forEach((c, k) => {
+    const { mean } = whole[k];
+    Object.assign(c, whole[k], { centre: mean.value, shift: { value: 0, bound: mean.bound } });
+  });
+}
+
+function shard(b, k) { // that an element is in, at its channel
+  let rest = Math.floor(k / (b.channels * b.positions)), s = 0;
+  while (rest >= b.shards[s]) rest -= b.shards[s++];
+  return b.ofShard[s * b.channels + b.of.indexOf(channel(b, k))];
 }
 
 function xHat(b, k) {
@@ -95,21 +135,29 @@ function xHat(b, k) {
 }
 
 function y(b, k) {
+  if (!counts(b, k)) return exact(0);
   return plus(times(exact(channel(b, k).gamma), xHat(b, k)), exact(channel(b, k).beta));
 }
 
 function takeGradients(b) { // of sum(dy * y)
   for (let k = 0; k < b.size; k++) {
-    const c = channel(b, k);
+    if (!counts(b, k)) continue;
+    const c = b.shards ? shard(b, k) : channel(b, k);
     c.dgamma = plus(c.dgamma, times(exact(b.dy[k]), xHat(b, k)));
     c.dbeta = plus(c.dbeta, exact(b.dy[k]));
   }
+  (b.ofShard ?? []).forEach((own, k) => {
+    const c = b.of[k % b.channels];
+    c.dgamma = plus(c.dgamma, own.dgamma);
+    c.dbeta = plus(c.dbeta, own.dbeta);
+  });
 }
 
 function dx(b, k) {
   const c = channel(b, k), slope = times(exact(c.gamma), c.invStd), dy = exact(b.dy[k]);
+  if (!counts(b, k)) return exact(0);
   if (b.frozen) return times(slope, dy);
-  return times(slope, minus(minus(dy, over(c.dbeta, b.count)), times(xHat(b, k), over(c.dgamma, b.count))));
+  return times(slope, minus(minus(dy, over(c.dbeta, c.count)), times(xHat(b, k), over(c.dgamma, c.count))));
 }
 
 // Second order. The direction of x, gamma and beta is (ddx, ddgamma, ddbeta), in a jvp as well.
@@ -120,7 +168,7 @@ function rest(b, k, v, mean, meanXHat) { // after both means
 
 function restOfDy(b, k) {
   const c = channel(b, k);
-  return rest(b, k, b.dy[k], over(c.dbeta, b.count), over(c.dgamma, b.count));
+  return rest(b, k, b.dy[k], over(c.dbeta, c.count), over(c.dgamma, c.count));
 }
 
 function restOfDdx(b, k) {
@@ -130,9 +178,9 @@ function restOfDdx(b, k) {
 function takeSecondOrder(b) {
   for (let k = 0; k < b.size; k++) {
     const c = channel(b, k), ddx = exact(b.ddx[k]), product = times(ddx, restOfDy(b, k));
-    c.meanDdx = plus(c.meanDdx, over(ddx, b.count));
-    c.meanDdxXHat = plus(c.meanDdxXHat, over(times(ddx, xHat(b, k)), b.count));
-    c.meanDdxRest = plus(c.meanDdxRest, over(product, b.count)); // rest: what remains of dy
+    c.meanDdx = plus(c.meanDdx, over(ddx, c.count));
+    c.meanDdxXHat = plus(c.meanDdxXHat, over(times(ddx, xHat(b, k)), c.count));
+    c.meanDdxRest = plus(c.meanDdxRest, over(product, c.count)); // rest: what remains of dy
     c.doubleDgamma = plus(c.doubleDgamma, times(product, c.invStd));
   }
 }
@@ -146,7 +194,7 @@ function doubleDx(b, k) {
   const c = channel(b, k), ofDy = restOfDy(b, k), direct = times(exact(c.ddgamma), ofDy);
   if (b.frozen) return times(direct, c.invStd);
   const first = times(c.meanDdxXHat, ofDy), third = times(c.meanDdxRest, xHat(b, k));
-  const second = times(over(c.dgamma, b.count), restOfDdx(b, k));
+  const second = times(over(c.dgamma, c.count), restOfDdx(b, k));
   const crossed = times(times(exact(c.gamma), c.invStd), plus(plus(first, second), third));
   return times(minus(direct, crossed), c.invStd);
 }
@@ -155,12 +203,14 @@ function blend(old, fresh, momentum) {
   return plus(times(minus(exact(1), exact(momentum)), old), times(exact(momentum), fresh));
 }
 
+const corrected = (c, correction) => times(c.var, over(exact(c.count), c.count - correction));
+
 function updateRunning(b, momentum) {
   for (const c of b.of) {
     c.running_mean = blend(c.running_mean, c.mean, momentum);
     for (const correction of [0, 1]) {
       const name = `running_var_correction_${correction}`;
-      c[name] = blend(c[name], times(c.var, over(exact(b.count), b.count - correction)), momentum);
+      c[name] = blend(c[name], corrected(c, correction), momentum);
     }
   }
 }
@@ -177,6 +227,10 @@ const RESULTS = {
   double_backward: ["ddy", "dx", "dgamma"],
   frozen_jvp: ["dy"],
   frozen_double_backward: ["ddy", "dx", "dgamma"],
+  masked_training: ["y", "mean", "var", "var_correction_1", "count"],
+  masked_backward: ["dx", "dgamma", "dbeta"],
+  sharded_training: ["y", "mean", "var", "var_correction_1", "shard_mean", "shard_var"],
+  sharded_backward: ["dx", "dgamma", "dbeta", "shard_dgamma", "shard_dbeta"],
 };
 
 const LIKE_X = ["y", "dx", "dy", "ddy"];
@@ -185,6 +239,9 @@ function result(b, name, k) {
   if (name === "y") return y(b, k);
   if (name === "dy" || name === "ddy") return jvp(b, k);
   if (name === "dx") return b.twice ? doubleDx(b, k) : dx(b, k);
+  if (name === "count") return exact(b.of[k].count);
+  if (name === "var_correction_1") return corrected(b.of[k], 1);
+  if (name.startsWith("shard_")) return b.ofShard[k][name.slice(6)];
   return b.of[k][name === "dgamma" && b.twice ? "doubleDgamma" : name];
 }
 
@@ -217,16 +274,15 @@ function built(rule, b) {
   return x;
 }
 
-function sizeOf(tensor, b, likeX) { // else a number per channel
-  const shape = likeX ? b.shape : [b.channels];
+function sizeOf(tensor, shape) {
   list(tensor, "shape", shape.length).forEach((size, a) => {
     if (size !== shape[a]) fail(`a tensor has ${size} on axis ${a}`);
   });
-  return likeX ? b.size : b.channels;
+  return shape.reduce((a, b) => a * b, 1);
 }
 
 function valuesOf(tensor, b, likeX, format) {
-  const size = sizeOf(tensor, b, likeX);
+  const size = sizeOf(tensor, likeX ? b.shape : [b.channels]);
   if (tensor.rule) return built(tensor.rule, b).map((v) => toFormat(v, format));
   const values = list(tensor, "data", size);
   for (const v of values) if (!Object.is(toFormat(v, format), v)) fail(`${v} is not of its format`);
@@ -242,7 +298,8 @@ function perChannel(object, key, b, absent, format) { // null, or not there: the
 function compare(expected, name, b, formats) {
   const tensor = expected[name], likeX = LIKE_X.includes(name);
   const format = likeX ? formats.x : formats.parameters, narrow = Number(format.digits < 53);
-  const size = sizeOf(tensor, b, likeX), count = tensor.at ? tensor.at.length : size;
+  const shape = likeX ? b.shape : name.startsWith("shard_") ? [b.shards.length, b.channels] : [b.channels];
+  const size = sizeOf(tensor, shape), count = tensor.at ? tensor.at.length : size;
   const data = list(tensor, "data", count), at = tensor.at ? list(tensor, "at", count) : undefined;
   const rest = narrow ? undefined : list(tensor, "rest", count); // of the exact number, which is data + rest
   if (count === 0) fail(`${name} has no numbers`);
@@ -275,7 +332,7 @@ function layout(object) {
   const product = (list) => list.reduce((a, b) => a * b, 1), shape = list(object, "shape", object.shape.length);
   const size = product(shape), channels = shape[1], positions = product(shape.slice(2));
   if (shape.length > 5 || !(channels > 0 && positions > 0 && size >= 0 && size < 1e8)) fail(`a shape of ${shape}`);
-  return { shape, channels, positions, size, count: shape[0] * positions };
+  return { shape, channels, positions, size };
 }
 
 function checkCase(object, operationOfFile, format) {
@@ -292,19 +349,22 @@ function checkCase(object, operationOfFile, format) {
     ([key, absent]) => perChannel(object, key, b, absent, formats.parameters));
   b.of = gamma.map((_, c) => {
     const oldMean = exact(mean[c]), oldVar = exact(variance[c]), zero = exact(0);
-    return { gamma: gamma[c], beta: beta[c], centre: mean[c], shift: zero, mean: oldMean, var: oldVar, dgamma: zero,
-      dbeta: zero, ddgamma: ddgamma[c], ddbeta: ddbeta[c], meanDdx: zero, meanDdxXHat: zero, meanDdxRest: zero,
-      doubleDgamma: zero, running_mean: oldMean, running_var_correction_0: oldVar, running_var_correction_1: oldVar };
+    return { gamma: gamma[c], beta: beta[c], centre: mean[c], count: b.shape[0] * b.positions, shift: zero,
+      mean: oldMean, var: oldVar, dgamma: zero, dbeta: zero, ddgamma: ddgamma[c], ddbeta: ddbeta[c],
+      meanDdx: zero, meanDdxXHat: zero, meanDdxRest: zero, doubleDgamma: zero, running_mean: oldMean, running_var_correction_0: oldVar, running_var_correction_1: oldVar };
   });
   if (operation === "running") {
     for (const batch of object.batches) {
       b.x = valuesOf(batch, b, true, formats.x);
-      takeMoments(b);
+      takeMoments(b, 0, b.size);
       updateRunning(b, object.momentum);
     }
   } else {
     b.x = valuesOf(object.x, b, true, formats.x);
-    if (!b.frozen) takeMoments(b);
+    if (object.where) b.where = valuesOf(object.where, b, true, formats.x);
+    if (object.shards) b.shards = list(object, "shards", object.shards.length);
+    if (b.shards) mergeShards(b);
+    else if (!b.frozen) takeMoments(b, 0, b.size);
     for (const c of b.of) c.invStd = inverseRoot(plus(c.var, exact(object.eps)));
     takeGradients(b);
     takeSecondOrder(b);

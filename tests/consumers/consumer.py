@@ -6,9 +6,11 @@ Exit status 0: every case of the manifest was read, and each number that is judg
 arithmetic gives (`fractions_road`). 1: a line on standard error says what does not agree.
 
 Judged are training, inference and running statistics of cases of up to 200 elements, and gradients of up to 12 values
-per channel: fractions are slow. Other cases are read, their inputs built, and counted. consumer.mjs judges all.
+per channel, masked and by shards too: fractions are slow. Other cases are read, their inputs built, and counted.
+consumer.mjs judges all.
 """
 
+import itertools
 import math
 import sys
 from fractions import Fraction
@@ -17,7 +19,8 @@ import fractions_road as road
 import refnorm_golden as golden
 
 LARGE, MANY = 200, 12
-JUDGED = ("training", "backward", "running", "inference", "frozen")
+PORTIONS = ("masked_training", "masked_backward", "sharded_training", "sharded_backward")
+JUDGED = ("training", "backward", "running", "inference", "frozen", *PORTIONS)
 
 
 def channel(case, name, c, absent):
@@ -28,12 +31,15 @@ def channel(case, name, c, absent):
     if len(tensor["shape"]) == 1:
         return Fraction(tensor["data"][c])
     numbers, positions = golden.values(tensor, case["dtype"]), math.prod(case["shape"][2:])
-    return [Fraction(v) for k, v in enumerate(numbers) if k // positions % case["shape"][1] == c]
+    own = [v for k, v in enumerate(numbers) if k // positions % case["shape"][1] == c]
+    return [Fraction(v) if math.isfinite(v) else v for v in own]
 
 
 def results(case, c):
     """Return the exact results of one channel, by name: a list where each value has one."""
     take = {name: channel(case, name, c, absent) for name, absent in (("x", 0), ("dy", 0), ("gamma", 1), ("beta", 0))}
+    if case["operation"] in PORTIONS:
+        return portions(case, c, take)
     given = None
     if "running_mean" in case:
         given = channel(case, "running_mean", c, 0), channel(case, "running_var", c, 1)
@@ -45,6 +51,35 @@ def results(case, c):
         return running(case, c, *given)
     dx, dgamma, dbeta = road.gradients(take["dy"], take["x"], take["gamma"], eps, given)
     return {"dx": dx, "dgamma": dgamma, "dbeta": dbeta}
+
+
+def portions(case, c, take):
+    """Return the exact results of one channel of a masked case, or of one by shards: of the values that count."""
+    kept = channel(case, "where", c, 1) if "where" in case else [1] * len(take["x"])
+    x = [v for v, counts in zip(take["x"], kept, strict=True) if counts]
+    positions, ends = len(kept) // case["shape"][0], [0]
+    for samples in case.get("shards", []):
+        ends.append(ends[-1] + samples * positions)
+    parts = [range(*pair) for pair in itertools.pairwise(ends)]
+    eps, whole = Fraction(case["eps"]), (Fraction(0), Fraction(1))
+    if case["operation"].endswith("training"):
+        y, mean, var = road.forward(x, take["gamma"], take["beta"], eps)
+        found = {"mean": mean, "var": var, "var_correction_1": (road.variance_of(x, 1)[1], *whole)}
+        found["count"] = (Fraction(len(x)), *whole)
+        own = [road.variance_of([x[k] for k in part]) if part else None for part in parts]
+        found |= {f"shard_{n}": [v and (v[i], *whole) for v in own] for i, n in enumerate(("mean", "var"))}
+        return found | {"y": spread(y, kept)}
+    dy = [v for v, counts in zip(take["dy"], kept, strict=True) if counts]
+    dx, dgamma, dbeta = road.gradients(dy, x, take["gamma"], eps)
+    found = {"dx": spread(dx, kept), "dgamma": dgamma, "dbeta": dbeta}
+    own = [road.gradients([v * (k in part) for k, v in enumerate(dy)], x, take["gamma"], eps) for part in parts]
+    return found | {f"shard_{n}": [of[i] for of in own] for i, n in enumerate(("dgamma", "dbeta"), start=1)}
+
+
+def spread(numbers, kept):
+    """Put numbers where values count, and 0 elsewhere."""
+    rest = iter(numbers)
+    return [next(rest) if counts else (Fraction(0), Fraction(0), Fraction(1)) for counts in kept]
 
 
 def running(case, c, mean, var):
@@ -66,10 +101,14 @@ def wrong(case):
     exact = [results(case, c) for c in range(channels)]
     for name, result in case["expected"].items():
         for k, number in zip(result.get("at", range(len(result["data"]))), result["data"], strict=True):
-            whole = isinstance(exact[0][name], list)
-            of = exact[k // positions % channels if whole else k][name]
-            position = k // (positions * channels) * positions + k % positions
-            value = road.rounded(*(of[position] if whole else of), case["dtype"] if whole else case["parameters"])
+            kind = case["parameters"]
+            if name.startswith("shard_"):
+                value = road.rounded(*exact[k % channels][name][k // channels], kind)
+            elif isinstance(exact[0][name], list):
+                position = k // (positions * channels) * positions + k % positions
+                value = road.rounded(*exact[k // positions % channels][name][position], case["dtype"])
+            else:
+                value = road.rounded(*exact[k][name], kind)
             if value != number:
                 raise ValueError(f"{case['id']}: {name}[{k}] is {value!r}, the set says {number!r}")
             count += 1
@@ -79,7 +118,7 @@ def wrong(case):
 def small(case):
     """Whether a case is judged."""
     size = math.prod(case["shape"])
-    gradients = case["operation"] in ("backward", "frozen")
+    gradients = case["operation"] == "frozen" or case["operation"].endswith("backward")
     return case["operation"] in JUDGED and size <= (MANY * case["shape"][1] if gradients else LARGE)
 
 
