@@ -54,6 +54,11 @@ FILES = dict.fromkeys(REFERENCE, ("reference", TESTS)) | {  # name: wing, tests
     "reading": ("oracle/ask", ("reading", "recorded", "export")),
     "folding": ("reference", ("folding", "messages")),
     "population": ("reference", ("population",)),
+    "fit": ("oracle/measure", ("fit", "formulas", "unseen_bugs")),
+    "naming": ("oracle/measure", ("naming", "formulas", "unseen_bugs", "mutants")),
+    "read_running": ("oracle/measure", ("read_running", "formulas", "unseen_bugs", "mutants")),
+    "read_dx": ("oracle/measure", ("read_dx", "formulas", "unseen_bugs", "mutants")),
+    "explain": ("oracle/measure", ("explain", "formulas", "unseen_bugs", "mutants")),
 }
 WAIT, CPU, MEMORY = 900.0, 300, 8 << 30  # seconds, seconds of the processor, and bytes that a trial may take
 BITS = ("BitAnd", "BitOr", "BitXor", "LShift", "RShift")  # no floats have these: every such mutant raises TypeError
