@@ -172,6 +172,9 @@ def test_of_many_sums_alike_those_with_plain_constants_are_looked_at_first():
     multiples = [a / k for k in range(2, 150)]
     assert summed(a, tight(a), [[*multiples, a]]).terms == ((148, 1.0),)
     assert summed(-a, tight(a), [[*multiples, a]]).terms == ((148, -1.0),)
+    for seed in range(6):  # so it is for those that are larger, however the constant 1 comes out
+        a = rows(1, seed=seed)[0]
+        assert summed(a, tight(a), [[*(a * k for k in range(2, 150)), a]]).terms == ((148, 1.0),)
 
 
 # Exact constants.
