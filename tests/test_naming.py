@@ -453,7 +453,7 @@ UPDATED, MET = "running-variance-about-running-mean", "running-variance-about-ol
     ("weight", "term", "name"),
     [
         ("a", EPS, "running-variance-with-eps"),
-        ("(1 - a)", EPS, "running-variance-with-eps"),
+        ("(1 - a) a", EPS, "running-variance-with-eps"),
         ("1", counted("m/(m - 1)", EPS), "running-variance-with-eps"),
         ("(1 - a) a", DISTANCE, "running-variance-of-mixture"),
         ("a", DISTANCE, MET),
