@@ -419,6 +419,11 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("naming", "if len(found) < 2:", "if len(found) != 2:"): "there are two such parts",
     ("naming", "@dataclass(frozen=True)", "@dataclass(frozen=False)"): "nothing changes a part",
     ("naming", LEFT, LEFT.replace("=True", "=False")): AS_LONG,
+    (
+        "read_running",
+        "if any(np.any(new < 0) for _, new in plain) and power != 1:",
+        "if any(np.any(new < 0) for _, new in plain) and power < 1:",
+    ): "of the two powers the other is 1/2",
     ("conversion", 'elif b.momentum == "sums":', 'elif b.momentum >= "sums":'): 'of the three, "sums" comes last',
     ("conversion", 'if b.momentum == "new":', 'if b.momentum <= "new":'): ROWS_MEAN,
 }

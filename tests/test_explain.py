@@ -54,12 +54,12 @@ class Inputs(NamedTuple):
         return self.average((self.x - self.mean) ** 2)
 
 
-def inputs_of(case, x=None):
+def inputs_of(case):
     shape = (1, -1) + (1,) * (case.x.ndim - 2)
     gamma = np.ones(case.x.shape[1]) if case.gamma is None else case.gamma
     beta = np.zeros(case.x.shape[1]) if case.beta is None else case.beta
     wide = (a.reshape(shape) for a in (gamma, beta, case.running_mean, case.running_var))
-    return Inputs(case.x if x is None else x, case.dy, *wide, case.momentum, case.eps)
+    return Inputs(case.x, case.dy, *wide, case.momentum, case.eps)
 
 
 def small(operation):
@@ -78,14 +78,14 @@ TRAINING, INFERENCE = small("training"), small("inference")
 STEPS = [c for c in TRAINING if len(c.batches) > 1]
 
 
-def stepped(case, rule):
-    """Return running mean and variance after all batches, by a rule of one step."""
-    own = inputs_of(case, case.batches[0])
-    for batch in case.batches:
+def stepped(case, rule, batches=None):
+    """Return running mean and variance after all batches, or these, by a rule of one step."""
+    own = inputs_of(case)
+    for batch in case.batches if batches is None else batches:
         own = own._replace(x=batch)
         mean, var = rule(own)
-        own = own._replace(running_mean=mean.reshape(own.running_mean.shape), running_var=var.reshape(mean.shape))
-        own = own._replace(running_var=own.running_var.reshape(own.running_mean.shape))
+        shape = own.running_mean.shape
+        own = own._replace(running_mean=mean.reshape(shape), running_var=var.reshape(shape))
     return own.running_mean.reshape(-1), own.running_var.reshape(-1)
 
 
@@ -299,6 +299,44 @@ def test_running_statistics_follow_from_the_maps_own(name, row):
             assert names(found) == [name]
 
 
+def test_what_a_map_of_moving_statistics_stores_follows_through_all_steps():
+    def updated(s):
+        a = s.momentum
+        return (1 - a) * s.running_mean + a * s.mean, (1 - a) * s.running_var + a * s.var * s.m / (s.m - 1) + s.eps
+
+    def last(c, rule):
+        before = [arrays.reshape(inputs_of(c).running_mean.shape) for arrays in stepped(c, moved, c.batches[:-1])]
+        return np.asarray(rule(inputs_of(c)._replace(running_mean=before[0], running_var=before[1])), float)
+
+    def moved(s):
+        a = s.momentum
+        return (1 - a) * s.running_mean + a * s.mean, (1 - a) * s.running_var + a * s.var * s.m / (s.m - 1)
+
+    def twice_moved(s):
+        mean, var = moved(s)
+        return (1 - s.momentum) * s.running_mean + s.momentum * mean, var
+
+    given = [explained("y, training", y_of(updated), result=last)]
+    assert names(given[0]) == ["updated-statistics-in-training"]
+    found = explained("running mean", twice_moved, given, result=lambda c, rule: stepped(c, rule)[0])
+    assert names(found) == ["updated-statistics-in-training"]
+
+
+def test_another_y_of_the_same_kind_follows_from_the_map():
+    y = y_of(twice)
+    again = explained("y, training", y, [found_map("eps-twice")])
+    assert names(again) == ["eps-twice"]
+    assert again.forward is None
+    stored_twice = y_of(lambda s: (s.running_mean, s.running_var + 2 * s.eps))
+    given = [explained("y, inference", stored_twice)]
+    for quantity in ("y, inference", "frozen y"):
+        follows = explained(quantity, stored_twice, given)
+        assert names(follows) == ["eps-twice"]
+        assert follows.forward is None
+    assert explained("frozen y", stored_twice, [found_map("eps-twice")]).forward is not None
+    assert explained("y, training", y, given).forward is not None
+
+
 def test_frozen_gradients_follow_from_the_map_of_inference():
     def stored_twice(s):
         return s.running_mean, s.running_var + 2 * s.eps
@@ -347,7 +385,7 @@ def test_statistics_of_updated_or_old_running_values_in_dx_are_named():
     def of_last(c, rule):
         if len(c.batches) == 1:
             return returned(c, rule)
-        kept = stepped(replace(c, batches=c.batches[:-1]), lambda s: updated(s))
+        kept = stepped(c, updated, c.batches[:-1])
         shape = (1, -1) + (1,) * (c.x.ndim - 2)
         own = inputs_of(c)._replace(running_mean=kept[0].reshape(shape), running_var=kept[1].reshape(shape))
         return rule(own)

@@ -266,6 +266,25 @@ def instance(w):
     return replace(w, mean=mean, var=var)
 
 
+def test_a_divisor_is_read_where_every_gamma_is_negative():
+    found = read(lambda s: usual(s._replace(eps=2 * s.eps)), change=lambda w: replace(w, gamma=-np.abs(w.gamma)))
+    assert str(found.divisor) == "std^2 = var + 2 eps"
+    assert found.words() == f"{DY} - {MEAN} - {X_HAT}"
+
+
+def test_in_a_world_of_another_centre_x_hat_is_about_that_one():
+    found = read(usual, change=lambda w: replace(w, mean=w.mean + 0.75))
+    assert found.words() == f"{DY} - {MEAN} - {X_HAT}"
+
+
+@pytest.mark.parametrize("by", [2.0**60, 2.0**-60])
+def test_x_may_be_of_any_size_beside_dy(by):
+    def scaled(w):
+        return replace(w, x=w.x * by, mean=w.mean * by, var=w.var * by * by, eps=w.eps * by * by)
+
+    assert read(usual, change=scaled).words() == f"{DY} - {MEAN} - {X_HAT}"
+
+
 def test_groups_that_share_statistics_have_their_own_means():
     def rule(s):
         def over(values):
