@@ -122,6 +122,8 @@ OTHER_WORDS = f'other = any(" / " in p.measured for p in parts) or {HAS_CENTRE}'
 STATISTICS = f'statistics = "the variance is" if {HAS_CENTRE} else "mean and variance are"'
 LEFT = "left = [replace(p, common=text) for p, text in zip(divided, plain, strict=True) if text not in USUAL]"
 UPDATED_WEIGHT = 'own["(1 - a) a^2" if old == "a" else "(1 - a)^2 a"] = "o^2 n"'
+WIDER = 'batch += [mean(r) for r in REGIONS if set("NSL") < set(r.axes)]'
+STORED = 'batch = MEAN if which == "mean" else UNBIASED if row.correction else VAR'
 AS_LONG = "both are made with as many"
 EQUIVALENT: dict[tuple[str, str, str], str] = {
     (
@@ -424,6 +426,12 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "if any(np.any(new < 0) for _, new in plain) and power != 1:",
         "if any(np.any(new < 0) for _, new in plain) and power < 1:",
     ): "of the two powers the other is 1/2",
+    (
+        "read_running",
+        WIDER,
+        WIDER.replace(" < ", " is not "),
+    ): "means over fewer axes are no value of each channel, and are passed over",
+    ("read_running", STORED, STORED.replace("==", "<=")): '"mean" comes before "variance"',
     ("conversion", 'elif b.momentum == "sums":', 'elif b.momentum >= "sums":'): 'of the three, "sums" comes last',
     ("conversion", 'if b.momentum == "new":', 'if b.momentum <= "new":'): ROWS_MEAN,
 }

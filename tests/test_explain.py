@@ -362,6 +362,23 @@ def test_what_is_wrong_in_dx_is_read_in_the_world_of_the_map():
     assert explained("dx", dx) is None
 
 
+def test_what_is_wrong_in_frozen_gradients_is_read_in_the_world_of_the_map():
+    def doubled(s):
+        return 2 * s.running_mean, s.running_var + s.eps
+
+    def dgamma(s):
+        centre, square = doubled(s)
+        return -s.total(s.dy * (s.x - centre) / np.sqrt(square))
+
+    given = [explained("frozen y", y_of(doubled))]
+    assert names(given[0]) == ["other-centre"]
+    seen = [(world(c, TORCH), returned(c, dgamma)) for c in INFERENCE]
+    with np.errstate(all="ignore"):
+        offered = {tuple(names(e)) for e in explanations("frozen dgamma", seen, TORCH, given)}
+        alone = {tuple(names(e)) for e in explanations("frozen dgamma", seen, TORCH, [])}
+    assert ("parameter-gradients-sign",) in offered - alone
+
+
 def test_a_wrong_dx_beside_a_wrong_divisor_is_told_with_it():
     def dx(s):
         centre, square = twice(s)
@@ -393,6 +410,13 @@ def test_statistics_of_updated_or_old_running_values_in_dx_are_named():
     found = explained("dx", by(updated), result=of_last)
     assert names(found) == ["backward-uses-updated-statistics"]
     assert "mean and variance those of updated running statistics" in found.causes[0].measured
+
+    def dgamma(s):
+        mean, var = updated(s)
+        return s.total(s.dy * (s.x - mean) / np.sqrt(var + s.eps))
+
+    follows = explained("dgamma", dgamma, [found], result=of_last)
+    assert names(follows) == ["backward-uses-updated-statistics"]
     old = explained("dx", by(lambda s: (s.running_mean, s.running_var)), result=of_last)
     assert names(old) == ["backward-uses-running-statistics"]
     assert "those of old running statistics" in old.causes[0].measured
