@@ -124,6 +124,8 @@ LEFT = "left = [replace(p, common=text) for p, text in zip(divided, plain, stric
 UPDATED_WEIGHT = 'own["(1 - a) a^2" if old == "a" else "(1 - a)^2 a"] = "o^2 n"'
 WIDER = 'batch += [mean(r) for r in REGIONS if set("NSL") < set(r.axes)]'
 STORED = 'batch = MEAN if which == "mean" else UNBIASED if row.correction else VAR'
+SLOPE = "slope = np.where(clear, target / np.where(clear, size, 1), 0)"
+INNER = "slope = np.where(clear, target / np.where(clear, usual, 1), 0)"
 AS_LONG = "both are made with as many"
 EQUIVALENT: dict[tuple[str, str, str], str] = {
     (
@@ -432,6 +434,8 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         WIDER.replace(" < ", " is not "),
     ): "means over fewer axes are no value of each channel, and are passed over",
     ("read_running", STORED, STORED.replace("==", "<=")): '"mean" comes before "variance"',
+    ("read_dx", SLOPE, SLOPE.replace("size, 1)", "size, 0)")): "what is not clear is replaced behind it",
+    ("read_dx", INNER, INNER.replace(" 0)", " -1)")): "the noise of what is not clear is infinite",
     ("conversion", 'elif b.momentum == "sums":', 'elif b.momentum >= "sums":'): 'of the three, "sums" comes last',
     ("conversion", 'if b.momentum == "new":', 'if b.momentum <= "new":'): ROWS_MEAN,
 }

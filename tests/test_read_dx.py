@@ -282,7 +282,7 @@ def test_x_may_be_of_any_size_beside_dy(by):
     def scaled(w):
         return replace(w, x=w.x * by, mean=w.mean * by, var=w.var * by * by, eps=w.eps * by * by)
 
-    assert read(usual, change=scaled).words() == f"{DY} - {MEAN} - {X_HAT}"
+    assert read(lambda s: usual(s, own=0.5), change=scaled).words() == f"0.5 {DY} - {MEAN} - {X_HAT}"
 
 
 def test_groups_that_share_statistics_have_their_own_means():
