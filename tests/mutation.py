@@ -55,6 +55,21 @@ FILES = dict.fromkeys(REFERENCE, ("reference", TESTS)) | {  # name: wing, tests
     "folding": ("reference", ("folding", "messages")),
     "population": ("reference", ("population",)),
 }
+INSTRUMENT = {  # file of tests: files of oracle/measure that it tries first
+    "fit": ("fit",),
+    "naming": ("naming", "known", "known_maps", "known_updates"),
+    "read_running": ("read_running",),
+    "read_dx": ("read_dx", "products", "counts", "region"),
+    "explain": (
+        "explain", "read_forward", "divisors", "formula", "terms", "parts", "read_parts", "read_parameters", "clipped",
+        "naming_gradients", "known_gradients",
+    ),
+    "oracle_second_order": ("second_terms", "read_second", "known_second"),
+    "identify": ("probes", "weights", "measurement", "numerics", "formulas"),
+    "recorded": ("from_files",),
+}  # fmt: skip
+for first, files in INSTRUMENT.items():
+    FILES |= dict.fromkeys(files, ("oracle/measure", (first, "formulas", "unseen_bugs", "mutants")))
 WAIT, CPU, MEMORY = 900.0, 300, 8 << 30  # seconds, seconds of the processor, and bytes that a trial may take
 BITS = ("BitAnd", "BitOr", "BitXor", "LShift", "RShift")  # no floats have these: every such mutant raises TypeError
 
@@ -96,6 +111,22 @@ UNTOLD = "what these bits do not tell is computed anew"
 ASIDE = "with tempfile.TemporaryDirectory(dir=os.path.dirname(whole), prefix=os.path.basename(whole)[:100]) as folder:"
 ANY_NAME = "a folder that is gone afterwards may have any name that is short enough"
 DIGITS = "with ctx.workprec(4 * digits + 64):"
+WIDE = "likely = np.isfinite(width) & (width < {}) & (np.abs(turned.sum(axis=1)) == len(least))"
+LOOSER = "what is let through is tried in every equation"
+UNIT = "unit = np.where(usable[:, None], scaled / np.where(usable, norms, 1)[:, None], 0)"
+TOLD = "told = np.abs(np.linalg.det(matrix)) > ALIKE if n > 1 else np.ones(len(index), bool)"
+WEIGHED = "found.append(Weighed(tuple((int(i), f) for i, f in zip(numbers, first, strict=True)), cost))"
+CENTRE_FIRST = 'of the names of parts "centre" comes first'
+HAS_CENTRE = 'not any(p.name == "centre" for p in parts)'
+OTHER_WORDS = f'other = any(" / " in p.measured for p in parts) or {HAS_CENTRE}'
+STATISTICS = f'statistics = "the variance is" if {HAS_CENTRE} else "mean and variance are"'
+LEFT = "left = [replace(p, common=text) for p, text in zip(divided, plain, strict=True) if text not in USUAL]"
+UPDATED_WEIGHT = 'own["(1 - a) a^2" if old == "a" else "(1 - a)^2 a"] = "o^2 n"'
+WIDER = 'batch += [mean(r) for r in REGIONS if set("NSL") < set(r.axes)]'
+STORED = 'batch = MEAN if which == "mean" else UNBIASED if row.correction else VAR'
+SLOPE = "slope = np.where(clear, target / np.where(clear, size, 1), 0)"
+INNER = "slope = np.where(clear, target / np.where(clear, usual, 1), 0)"
+AS_LONG = "both are made with as many"
 EQUIVALENT: dict[tuple[str, str, str], str] = {
     (
         "running",
@@ -358,6 +389,53 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("definition", CHANNELS, CHANNELS.replace("=True", "=False")): "each has one value per channel, or is refused",
     ("series", NO_ROOT, NO_ROOT.replace("None, 2", "None, 3")): ONE_MORE,
     ("series", A_LINE, A_LINE.replace("None, 2", "None, 3")): ONE_MORE,
+    ("nearest", "if drop > 0:", "if drop == 0:"): "an integer that is not cut off is enclosed as well, only longer",
+    (
+        "nearest",
+        "return value << by if by > 0 else value >> -by",
+        "return value << by if by > -1 else value >> -by",
+    ): "moved by 0 bits either way is the same",
+    **{
+        ("fit", WIDE.format("4 * relative[least].max()"), WIDE.format(f"{other}relative[least].max()")): LOOSER
+        for other in ("4 + ", "4 - ", "4 / ", "5 * ")
+    },
+    (
+        "fit",
+        WIDE.format("4 * relative[least].max()"),
+        WIDE.format("3 * relative[least].max()"),
+    ): "the logarithms of a product that meets its equations differ by little more than twice their noise",
+    (
+        "fit",
+        "turned = np.sign(target[least]) * signs",
+        "turned = np.sign(target[least]) / signs",
+    ): "a sign divides as it multiplies, and a product that is 0 is refused by its logarithm",
+    ("fit", WEIGHED, WEIGHED.replace("=True", "=False")): AS_LONG,
+    ("fit", UNIT, UNIT.replace(", 0)", ", 1)")): "what is not usable is in no sum",
+    ("fit", TOLD, TOLD.replace("n > 1", "n > 0")): "the determinant of a single row is the square of its length, 1",
+    ("naming", OTHER_WORDS, OTHER_WORDS.replace("==", "<=")): CENTRE_FIRST,
+    ("naming", STATISTICS, STATISTICS.replace("==", "<=")): CENTRE_FIRST,
+    (
+        "naming",
+        'if part.name == "divisor":',
+        'if part.name <= "divisor":',
+    ): "beside the divisor that is the centre, whose words are never those of a divisor",
+    ("naming", UPDATED_WEIGHT, UPDATED_WEIGHT.replace("==", ">=")): "the other is (1 - a), and a bracket comes first",
+    ("naming", "if len(found) < 2:", "if len(found) != 2:"): "there are two such parts",
+    ("naming", "@dataclass(frozen=True)", "@dataclass(frozen=False)"): "nothing changes a part",
+    ("naming", LEFT, LEFT.replace("=True", "=False")): AS_LONG,
+    (
+        "read_running",
+        "if any(np.any(new < 0) for _, new in plain) and power != 1:",
+        "if any(np.any(new < 0) for _, new in plain) and power < 1:",
+    ): "of the two powers the other is 1/2",
+    (
+        "read_running",
+        WIDER,
+        WIDER.replace(" < ", " is not "),
+    ): "means over fewer axes are no value of each channel, and are passed over",
+    ("read_running", STORED, STORED.replace("==", "<=")): '"mean" comes before "variance"',
+    ("read_dx", SLOPE, SLOPE.replace("size, 1)", "size, 0)")): "what is not clear is replaced behind it",
+    ("read_dx", INNER, INNER.replace(" 0)", " -1)")): "the noise of what is not clear is infinite",
     ("conversion", 'elif b.momentum == "sums":', 'elif b.momentum >= "sums":'): 'of the three, "sums" comes last',
     ("conversion", 'if b.momentum == "new":', 'if b.momentum <= "new":'): ROWS_MEAN,
 }

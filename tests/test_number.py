@@ -85,6 +85,14 @@ def test_two_floats_tell_numbers_that_cancel():
         assert lo == road.rounded(p - Fraction(hi), Fraction(1), Fraction(2), "float64")
 
 
+def test_two_floats_tell_what_is_left_of_parts_that_no_float_holds():
+    """p alone overflows, and q / sqrt(v) takes all but 1 of it away; and the other way round."""
+    for q in (-2 * (2**1030 - 1), 2 * (2**1030 + 1)):
+        p = 1 - q // 2
+        assert number(p, q, 4).double_double() == (1.0, 0.0)
+        assert number(p, q, 4).rounded() == 1.0
+
+
 def test_a_rational_number_is_told_from_all_of_its_digits():
     for hair in (Fraction(1, 2**400), -Fraction(1, 2**400)):
         hi, lo = number(1 + Fraction(1, 2**53) + hair).double_double()
@@ -192,6 +200,13 @@ def test_a_bound_of_zero_says_that_the_number_is_zero():
 def test_an_error_is_taken_from_both_floats():
     near = Exact((2,), np.array([1.0, 4.0]), np.array([2.0**-50, -(2.0**-50)]), np.zeros(2), asked)
     assert near.error_of([3.5, 3.0]).tolist() == [2.5 - 2.0**-50, -1.0 + 2.0**-50]
+
+
+def test_values_of_another_shape_have_no_error():
+    near = Exact((2,), np.ones(2), np.zeros(2), np.zeros(2), asked)
+    for shape in ((1,), (3,), (2, 1), (1, 2), ()):
+        with pytest.raises(ValueError, match=r"values have shape .*, the exact result \(2,\)"):
+            near.error_of(np.ones(shape))
 
 
 def test_fractions_are_taken_exactly():

@@ -141,7 +141,7 @@ def exactly(terms: Rows, scaled: Rows, wanted: Rows) -> Iterator[Weighed]:
     constants = _solved(columns, wanted)
     if np.abs(columns @ constants - wanted).max() > 1:
         return
-    for k in range(len(terms)):  # one after the other, the others solved for again
+    for k in range(len(terms)):  # one after the other
         for near in snapped(float(constants[k])):
             tried = constants.copy()
             tried[k] = near

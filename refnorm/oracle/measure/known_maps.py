@@ -233,6 +233,10 @@ TOGETHER: dict[tuple[tuple[str, str], ...], Known] = {  # centre, divisor, scale
         ("divisor", "std^2 = mean of the shards' variances, counts aside + eps"),
     ): CENTRES["mean of the shards' means"],
 }
+OTHER_KIND = (  # in inference, in training
+    TOGETHER[("centre", "batch mean"), ("divisor", "std^2 = batch var + eps")],
+    TOGETHER[("centre", "running mean"), ("divisor", "std^2 = running variance + eps")],
+)
 MIXED_TRAINING = Known(
     "updated-statistics-in-training",
     "training normalises by the updated running statistics, not by the batch's",

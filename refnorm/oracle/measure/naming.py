@@ -57,13 +57,10 @@ def forward_causes(found: ForwardMap, w: World) -> list[Cause]:
     result: list[Cause] = []
     if found.part is not None:
         result, parts = _of_a_part(found.part, parts, given, numbers)
-    texts = dict(wrong)
-    foreign = "running" if training else "batch"
-    mixed = foreign in texts.get("centre", "") and foreign in texts.get("divisor", "")
-    if mixed:
-        entry = maps.MIXED_TRAINING if training else maps.MIXED_INFERENCE
+    entry, parts = _of_the_other_kind(parts, training)
+    if entry is not None:
         result.append(cause(entry, *given, coefficients=numbers))
-        parts = [p for p in parts if p.name not in ("centre", "divisor")]
+    texts = dict(wrong)
     if "mean" in texts.get("shift", "") and texts.get("centre") == "0":  # it is subtracted, from what is scaled
         parts = [p for p in parts if p.name != "centre"]
     regions = list(_by_region(parts, *given, numbers))
@@ -71,6 +68,28 @@ def forward_causes(found: ForwardMap, w: World) -> list[Cause]:
     for part in parts:
         regions.append(cause(_of_part(part, training), *given, TITLES[part.name].format(part.measured), numbers))
     return [*result, *regions]
+
+
+OWN = re.compile(r"(?<!running )(?<!batch )\b(mean|var)\b")
+FOREIGN = re.compile(r"\b(?:running|batch) (mean|var)(?:iance)?\b")
+
+
+def _of_the_other_kind(parts: list[Part], training: bool) -> tuple[Known | None, list[Part]]:
+    """Name statistics that are the running ones in training, the batch's elsewhere, or both; with what is left."""
+    foreign = "running" if training else "batch"
+    found = [p for p in parts if p.name in ("centre", "divisor") and foreign in p.common]
+    if len(found) < 2:
+        return None, parts
+    mixed = [bool(OWN.search(p.common)) for p in found]
+    if all(mixed):
+        return maps.MIXED_TRAINING if training else maps.MIXED_INFERENCE, [p for p in parts if p not in found]
+    if any(mixed) or any(re.search(" over (?!all|N)", p.common) for p in found):
+        return None, parts
+    left = [replace(p, common=FOREIGN.sub(r"\1", p.common)) if p in found else p for p in parts]
+    return maps.OTHER_KIND[training], [p for p in left if p.common not in USUAL]
+
+
+USUAL = "mean", "std^2 = var + eps"
 
 
 def _of_a_part(
@@ -86,8 +105,8 @@ def _of_a_part(
     entry = maps.OTHER_CHANNELS if other_channels else maps.SOME_VALUES
     result = [replace(cause(entry, *given, coefficients=numbers), title=title)]
     plain = [re.sub(r"sqrt\((var of|sum \(x - mean\)\^2 of) .*?\) \+", "sqrt(var) +", p.measured) for p in divided]
-    plain = [re.sub(r"= (var of|sum \(x - mean\)\^2 of) .* \+ ", "= var + ", p) for p in plain]
-    left = [replace(p, common=text) for p, text in zip(divided, plain, strict=True) if text != "std^2 = var + eps"]
+    plain = [re.sub(r"= (var of|sum \(x - mean\)\^2 of) .*? \+ ", "= var + ", p) for p in plain]
+    left = [replace(p, common=text) for p, text in zip(divided, plain, strict=True) if text not in USUAL]
     return result, left
 
 
@@ -140,7 +159,7 @@ def _without_regions(parts: list[Part]) -> list[Part]:
     rest = []
     for p in parts:
         plain = maps.REGION.sub("", p.common)
-        if plain not in ("mean", "std^2 = var + eps"):
+        if plain not in USUAL:
             rest.append(Part(p.name, p.measured, p.expected, plain))
     return rest
 
@@ -169,7 +188,7 @@ def running_causes(found: Running, row: Convention) -> list[Cause]:
     def named(entry: Known) -> Cause:
         return cause(entry, measured, expected, "", numbers)
 
-    weights, batch, extra = {"old": "0", "new": "0"}, "", ""
+    weights, batch, further = {"old": "0", "new": "0"}, "", list[Known]()
     for c, term in found.formula.parts:
         weight, rest = _weight(term.words)
         weight = _as_row(weight, new, old) if c == 1 else f"{c:.7g}" if weight == "1" else f"{c:.7g} {weight}"
@@ -178,7 +197,7 @@ def running_causes(found: Running, row: Convention) -> list[Cause]:
         elif not batch:
             weights["new"], batch = weight, rest
         else:
-            extra = f"{weight} {rest}"
+            further = [_further(weight, rest)]
     usual = "mean" if found.which == "mean" else "unbiased var" if row.correction else "var"
     if found.power != 1:
         return [named(updates.STD_AVERAGED)]
@@ -189,9 +208,8 @@ def running_causes(found: Running, row: Convention) -> list[Cause]:
     if key == ("n", "o") and found.which == "variance" and batch in swap and other:
         return [named(updates.JOINT[batch != "var"])]
     if key != ("o", "n") and batch:
-        entry = updates.WEIGHTS.get(key, OTHER[what])
-        if any("float32" in k for k in key):
-            entry = updates.ROUNDED
+        wide = tuple(_as_row(ROUNDED.get(k, k), new, old) for k in key)
+        entry = updates.ROUNDED if wide == ("o", "n") else updates.WEIGHTS.get((wide[0], wide[1]), OTHER[what])
         result.append(named(entry))
     elif not batch:
         still = key == ("1", "0")
@@ -199,9 +217,10 @@ def running_causes(found: Running, row: Convention) -> list[Cause]:
     if other:
         table = updates.MEANS if found.which == "mean" else updates.STORED | swap
         result.append(named(table.get(batch, OTHER[what])))
-    if extra:
-        result.append(named(_further(extra)))
-    return list(dict.fromkeys(result))
+    return list(dict.fromkeys([*result, *map(named, further)]))
+
+
+ROUNDED = {"float32(1 - a)": "(1 - a)", "float32(a)": "a", "(1 - float32(a))": "(1 - a)"}
 
 
 def _weight(words: str) -> tuple[str, str]:
@@ -215,15 +234,20 @@ def _weight(words: str) -> tuple[str, str]:
 def _as_row(weight: str, new: str, old: str) -> str:
     """Return a weight in terms of the row's own weights, o of the old value and n of the new one."""
     own = {old: "o", new: "n", "1": "1"}
-    own |= {"(1 - a)^2": "o^2", "(1 - (1 - a)^2)": "(1 - o^2)", "(1 - a)^3": "o^3", "(1 - (1 - a)^3)": "(1 - o^3)"}
-    if old == "a":
-        own |= {"a^2": "o^2", "(1 - a^2)": "(1 - o^2)"}
+    own |= {f"{old}^{k}": f"o^{k}" for k in (2, 3)} | {f"(1 - {old}^{k})": f"(1 - o^{k})" for k in (2, 3)}
+    own["(1 - a) a^2" if old == "a" else "(1 - a)^2 a"] = "o^2 n"
     return own.get(weight, weight)
 
 
-def _further(extra: str) -> Known:
-    if "(mean - running mean)^2" in extra:
-        mixture, old = extra.startswith("(1 - a) a "), extra.startswith("n ")
-        about = "mixture" if mixture else f"distance from the {'old' if old else 'updated'} mean"
-        return updates.FURTHER[about]
-    return updates.FURTHER["eps"] if "eps" in extra else OTHER["running variance"]
+DISTANCE = "(mean - running mean)^2"
+ABOUT = {  # the weight that the distance of the means has if the variance is taken about another mean, or merged
+    "n": "distance from the old mean",
+    "o^2 n": "distance from the updated mean",
+    "(1 - a) a": "mixture",
+}
+
+
+def _further(weight: str, what: str) -> Known:
+    if what.removeprefix("m/(m - 1) ") == DISTANCE and weight in ABOUT:
+        return updates.FURTHER[ABOUT[weight]]
+    return updates.FURTHER["eps"] if "eps" in what and weight[0] != "-" else OTHER["running variance"]

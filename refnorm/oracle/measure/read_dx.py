@@ -115,7 +115,6 @@ def _solved(w: World, dx: Values, region: Region) -> tuple[Values, Values] | Non
     return found.T, noise.T
 
 
-@np.errstate(all="ignore")
 def _read(solved: Sequence[tuple[World, Values, Values]], region: Region) -> Iterator[Dx]:
     solved = [s for s in solved if s[1].shape[1]]
     if len(solved) < 2:
@@ -278,7 +277,6 @@ def _table(worlds: Sequence[World], region: Region) -> Table:
     return Table(worlds, shapes)
 
 
-@np.errstate(all="ignore")
 def _elementwise(seen: Sequence[Seen]) -> Iterator[Dx]:
     """Yield what dx may be where its sums are over other values than the channel's: dy itself weighs as it should."""
     worlds = [w for w, _ in seen]

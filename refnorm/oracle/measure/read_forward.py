@@ -192,7 +192,6 @@ def lines_of(seen: Sequence[Seen], region: Region, per_channel: bool) -> list[Li
     return sorted(lines, key=lambda line: -line.world.x.ndim) if told else []  # the highest rank refutes terms first
 
 
-@np.errstate(all="ignore")
 def _read(lines: Sequence[Lines], per_channel: bool) -> Iterator[ForwardMap]:
     slope, noise, x, y = (
         np.concatenate([np.asarray(a, float).ravel() for a in column])

@@ -1,0 +1,498 @@
+"""What explains a quantity: a formula of its own, or what follows from the map that y was found to be.
+
+Programs are plain NumPy, their exact gradients complex steps through the forward. What explains must give what the
+program returns for inputs that were not seen. Not verified here: which explanation is chosen in a trial, in words and
+with its neighbours (`test_mutants`, `test_formulas`), second-order quantities (`test_oracle_second_order`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from refnorm.conventions import ROWS
+from refnorm.golden import cases
+from refnorm.golden.inputs import built
+from refnorm.oracle.circumstances import Circumstance
+from refnorm.oracle.measure.explain import explanations
+from refnorm.oracle.worlds import world
+
+TORCH, KERAS = ROWS["torch"], ROWS["keras"]
+
+
+class Inputs(NamedTuple):
+    """What a program is given: parameters and running statistics with axes of size 1."""
+
+    x: np.ndarray
+    dy: np.ndarray
+    gamma: np.ndarray
+    beta: np.ndarray
+    running_mean: np.ndarray
+    running_var: np.ndarray
+    momentum: float
+    eps: float
+
+    def average(self, values):
+        return values.mean((0, *range(2, self.x.ndim)), keepdims=True)
+
+    def total(self, values):
+        return values.sum((0, *range(2, self.x.ndim)))
+
+    @property
+    def m(self):
+        return self.x.size // self.x.shape[1]
+
+    @property
+    def mean(self):
+        return self.average(self.x)
+
+    @property
+    def var(self):
+        return self.average((self.x - self.mean) ** 2)
+
+
+def inputs_of(case):
+    shape = (1, -1) + (1,) * (case.x.ndim - 2)
+    gamma = np.ones(case.x.shape[1]) if case.gamma is None else case.gamma
+    beta = np.zeros(case.x.shape[1]) if case.beta is None else case.beta
+    wide = (a.reshape(shape) for a in (gamma, beta, case.running_mean, case.running_var))
+    return Inputs(case.x, case.dy, *wide, case.momentum, case.eps)
+
+
+def small(operation):
+    every = [c for c in cases(operation, "float64", convention="torch") if c.finite and not c.undefined]
+    plain = [c for c in every if c.situation.content not in ("constant", "integers") and c.eps > 0 and c.count > 3]
+    usual = [c for c in plain if c.x.size <= 200 and c.situation.gamma in ("signed", "absent")]
+    return [c for c in usual if abs(c.situation.centre) < 100 and 0.1 < c.situation.spread < 10]
+
+
+def others(some):
+    """Return some cases with other numbers."""
+    return [replace(built(c.id, c.operation, c.kind, c.situation, c.seed // 100 + 900), held=False) for c in some]
+
+
+TRAINING, INFERENCE = small("training"), small("inference")
+STEPS = [c for c in TRAINING if len(c.batches) > 1]
+
+
+def stepped(case, rule, batches=None):
+    """Return running mean and variance after all batches, or these, by a rule of one step."""
+    own = inputs_of(case)
+    for batch in case.batches if batches is None else batches:
+        own = own._replace(x=batch)
+        mean, var = rule(own)
+        shape = own.running_mean.shape
+        own = own._replace(running_mean=mean.reshape(shape), running_var=var.reshape(shape))
+    return own.running_mean.reshape(-1), own.running_var.reshape(-1)
+
+
+def returned(case, rule):
+    return np.asarray(rule(inputs_of(case)), float)
+
+
+def meets(explanation, case, expected, row=TORCH):
+    with np.errstate(all="ignore"):
+        try:
+            value = np.broadcast_to(np.asarray(explanation.value(world(case, row)), float), expected.shape)
+        except ValueError:
+            return False
+        return bool(np.all(np.abs(value - expected) <= 1e-9 * (np.abs(expected).max() + 1e-12)))
+
+
+def explained(quantity, rule, given=(), row=TORCH, result=returned):
+    """Return the first explanation that gives what a program returns; it does so for other inputs, too."""
+    inference = quantity.startswith("frozen") or quantity == "y, inference"
+    chosen = [c for c in (INFERENCE if inference else TRAINING) if c.undefined == ""]
+    pairs = [(c, result(c, rule)) for c in chosen]
+    seen = [(world(c, row), value) for c, value in pairs]
+    with np.errstate(all="ignore"):
+        found = next(
+            (e for e in explanations(quantity, seen, row, given) if all(meets(e, *p, row) for p in pairs)), None
+        )
+    if found is not None:
+        for c in others(chosen):
+            assert meets(found, c, result(c, rule), row), c.id
+    return found
+
+
+def names(explanation):
+    return [c.name for c in explanation.causes]
+
+
+def unbiased(s):
+    return s.mean, s.var * s.m / (s.m - 1) + s.eps
+
+
+def twice(s):
+    return s.mean, s.var + 2 * s.eps
+
+
+def layer(s):
+    axes = tuple(range(1, s.x.ndim))
+    mean = s.x.mean(axes, keepdims=True)
+    return mean, ((s.x - mean) ** 2).mean(axes, keepdims=True) + s.eps
+
+
+def half(s):
+    some = s._replace(x=s.x[: (len(s.x) + 1) // 2])
+    return some.mean, some.var + s.eps
+
+
+def of_running(s):
+    return s.running_mean, s.running_var + s.eps
+
+
+def absolute(s):
+    return np.sqrt(s.gamma * s.gamma)
+
+
+def y_of(statistics, scale=lambda s: s.gamma, shift=lambda s: s.beta):
+    """Return a program of y by the centre and the square of the divisor."""
+
+    def y(s):
+        centre, square = statistics(s)
+        return scale(s) * (s.x - centre) / np.sqrt(square) + shift(s)
+
+    return y
+
+
+def gradient(y, name):
+    """Return sum dy dy/dx, or for a parameter, by a complex step in each of its values."""
+
+    def derivative(s):
+        values = getattr(s, name)
+        found = np.zeros(values.shape)
+        for i in np.ndindex(values.shape):
+            moved = values.astype(complex)
+            moved[i] += 1e-30j
+            found[i] = np.sum(s.dy * y(s._replace(**{name: moved})).imag) / 1e-30
+        return found if name == "x" else found.reshape(-1)
+
+    return derivative
+
+
+def usual_dx(statistics, average=lambda s, values: s.average(values), inverse=None):
+    """Return a program of dx by the usual formula, with the statistics of a map."""
+
+    def dx(s):
+        centre, square = statistics(s)
+        inv = 1 / np.sqrt(square)
+        x_hat = (s.x - centre) * inv
+        front = inv if inverse is None else inverse(s)
+        return s.gamma * front * (s.dy - average(s, s.dy) - x_hat * average(s, s.dy * x_hat))
+
+    return dx
+
+
+MAPS = {
+    "normalised-by-unbiased-variance": unbiased,
+    "eps-twice": twice,
+    "layer-statistics": layer,
+    "statistics-of-some-values": half,
+}
+
+
+def found_map(name):
+    return explained("y, training", y_of(MAPS[name]))
+
+
+def test_there_are_cases_of_each_kind():
+    assert len(TRAINING) > 10
+    assert len(INFERENCE) > 5
+    assert STEPS
+    assert any(not np.array_equal(a.x, b.x) for a, b in zip(TRAINING, others(TRAINING), strict=True))
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_a_map_is_read_off_y(name):
+    found = found_map(name)
+    assert names(found) == [name]
+    assert found.forward is not None
+    assert not found.frozen
+    assert found.circumstance is None
+    assert (found.forward.part is not None) == (name == "statistics-of-some-values")
+
+
+@pytest.mark.parametrize("quantity", ["y, inference", "frozen y"])
+def test_a_map_of_inference_is_frozen(quantity):
+    found = explained(quantity, y_of(lambda s: (s.running_mean, s.running_var + 2 * s.eps)))
+    assert names(found) == ["eps-twice"]
+    assert found.forward is not None
+    assert found.frozen
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_dx_and_dgamma_follow_as_derivatives_of_the_map(name):
+    given = [found_map(name)]
+    y = y_of(MAPS[name])
+    assert names(explained("dx", gradient(y, "x"), given)) == [name]
+    assert names(explained("dgamma", gradient(y, "gamma"), given)) == [name]
+    alone = explained("dx", gradient(y, "x"))
+    expected = {
+        "eps-twice": ["eps-twice"],
+        "normalised-by-unbiased-variance": ["normalised-by-unbiased-variance", "dx-unbiased-variance-term"],
+    }
+    assert (alone and names(alone)) == expected.get(name)
+
+
+@pytest.mark.parametrize("name", ["eps-twice", "normalised-by-unbiased-variance"])
+def test_dx_follows_by_the_usual_formula(name):
+    assert names(explained("dx", usual_dx(MAPS[name]), [found_map(name)])) == [name]
+
+
+def test_dx_follows_with_means_over_what_the_maps_statistics_are_of():
+    def of_samples(s, values):
+        return values.mean(tuple(range(1, s.x.ndim)), keepdims=True)
+
+    def of_half(s, values):
+        return s.average(np.broadcast_to(values, s.x.shape)[: (len(s.x) + 1) // 2])
+
+    assert names(explained("dx", usual_dx(layer, of_samples), [found_map("layer-statistics")])) == ["layer-statistics"]
+    given = [found_map("statistics-of-some-values")]
+    assert names(explained("dx", usual_dx(half, of_half), given)) == ["statistics-of-some-values"]
+
+
+def test_dx_follows_where_x_hat_alone_is_the_maps():
+    name = "normalised-by-unbiased-variance"
+    dx = usual_dx(unbiased, inverse=lambda s: 1 / np.sqrt(s.var + s.eps))
+    assert names(explained("dx", dx, [found_map(name)])) == [name]
+
+
+def test_gradients_of_parameters_follow_from_scale_and_shift():
+    def plain(s):
+        return s.mean, s.var + s.eps
+
+    y = y_of(plain, absolute)
+    given = [explained("y, training", y)]
+    assert names(given[0]) == ["gamma-absolute"]
+    assert names(explained("dgamma", gradient(y, "gamma"), given)) == ["gamma-absolute"]
+    scaled = y_of(plain, shift=lambda s: s.gamma * s.beta)
+    given = [explained("y, training", scaled)]
+    assert names(given[0]) == ["beta-scaled"]
+    assert names(explained("dbeta", gradient(scaled, "beta"), given)) == ["beta-scaled"]
+    assert names(explained("dgamma", gradient(scaled, "gamma"), given)) == ["beta-scaled"]
+
+
+def stored(statistics, row):
+    """Return a program that stores a map's own mean, and its variance as the row corrects it."""
+
+    def step(s):
+        old, new = (float(w) for w in row.weights(s.momentum))
+        centre, square = statistics(s)
+        var = (square - (2 if statistics is twice else 1) * s.eps) * s.m / (s.m - row.correction)
+        mean = s.average(np.broadcast_to(centre, s.x.shape))
+        return old * s.running_mean + new * mean, old * s.running_var + new * s.average(0 * s.x + var)
+
+    return step
+
+
+@pytest.mark.parametrize("row", [TORCH, KERAS], ids=lambda row: row.name)
+@pytest.mark.parametrize("name", ["normalised-by-unbiased-variance", "layer-statistics", "statistics-of-some-values"])
+def test_running_statistics_follow_from_the_maps_own(name, row):
+    given = [explained("y, training", y_of(MAPS[name]), row=row)]
+    for i, quantity in enumerate(("running mean", "running variance")):
+        found = explained(quantity, stored(MAPS[name], row), given, row, lambda c, rule, i=i: stepped(c, rule)[i])
+        if name != "normalised-by-unbiased-variance" or quantity != "running mean":  # else it is right
+            assert names(found) == [name]
+
+
+def test_what_a_map_of_moving_statistics_stores_follows_through_all_steps():
+    def updated(s):
+        a = s.momentum
+        return (1 - a) * s.running_mean + a * s.mean, (1 - a) * s.running_var + a * s.var * s.m / (s.m - 1) + s.eps
+
+    def last(c, rule):
+        before = [arrays.reshape(inputs_of(c).running_mean.shape) for arrays in stepped(c, moved, c.batches[:-1])]
+        return np.asarray(rule(inputs_of(c)._replace(running_mean=before[0], running_var=before[1])), float)
+
+    def moved(s):
+        a = s.momentum
+        return (1 - a) * s.running_mean + a * s.mean, (1 - a) * s.running_var + a * s.var * s.m / (s.m - 1)
+
+    def twice_moved(s):
+        mean, var = moved(s)
+        return (1 - s.momentum) * s.running_mean + s.momentum * mean, var
+
+    given = [explained("y, training", y_of(updated), result=last)]
+    assert names(given[0]) == ["updated-statistics-in-training"]
+    found = explained("running mean", twice_moved, given, result=lambda c, rule: stepped(c, rule)[0])
+    assert names(found) == ["updated-statistics-in-training"]
+
+
+def test_another_y_of_the_same_kind_follows_from_the_map():
+    y = y_of(twice)
+    again = explained("y, training", y, [found_map("eps-twice")])
+    assert names(again) == ["eps-twice"]
+    assert again.forward is None
+    stored_twice = y_of(lambda s: (s.running_mean, s.running_var + 2 * s.eps))
+    given = [explained("y, inference", stored_twice)]
+    for quantity in ("y, inference", "frozen y"):
+        follows = explained(quantity, stored_twice, given)
+        assert names(follows) == ["eps-twice"]
+        assert follows.forward is None
+    assert explained("frozen y", stored_twice, [found_map("eps-twice")]).forward is not None
+    assert explained("y, training", y, given).forward is not None
+
+
+def test_frozen_gradients_follow_from_the_map_of_inference():
+    def stored_twice(s):
+        return s.running_mean, s.running_var + 2 * s.eps
+
+    y = y_of(stored_twice)
+    given = [explained("frozen y", y)]
+    assert names(explained("frozen dx", gradient(y, "x"), given)) == ["eps-twice"]
+    assert names(explained("frozen dgamma", gradient(y, "gamma"), given)) == ["eps-twice"]
+    trained = [found_map("eps-twice")]
+    assert "eps-twice" not in names(explained("frozen dx", lambda s: 2 * gradient(y, "x")(s), trained))
+
+
+def test_what_is_wrong_in_dx_is_read_in_the_world_of_the_map():
+    def dx(s):
+        centre, square = layer(s)
+        x_hat = (s.x - centre) / np.sqrt(square)
+        means = (s.dy * x_hat).mean(tuple(range(1, s.x.ndim)), keepdims=True)
+        return s.gamma / np.sqrt(square) * (s.dy - x_hat * means)
+
+    found = explained("dx", dx, [found_map("layer-statistics")])
+    assert names(found) == ["other-dx"]
+    assert found.causes[0].measured == "dx = gamma / std (dy - x_hat mean of each sample (dy x_hat))"
+    assert explained("dx", dx) is None
+
+
+def test_what_is_wrong_in_frozen_gradients_is_read_in_the_world_of_the_map():
+    def doubled(s):
+        return 2 * s.running_mean, s.running_var + s.eps
+
+    def dgamma(s):
+        centre, square = doubled(s)
+        return -s.total(s.dy * (s.x - centre) / np.sqrt(square))
+
+    given = [explained("frozen y", y_of(doubled))]
+    assert names(given[0]) == ["other-centre"]
+    seen = [(world(c, TORCH), returned(c, dgamma)) for c in INFERENCE]
+    with np.errstate(all="ignore"):
+        offered = {tuple(names(e)) for e in explanations("frozen dgamma", seen, TORCH, given)}
+        alone = {tuple(names(e)) for e in explanations("frozen dgamma", seen, TORCH, [])}
+    assert ("parameter-gradients-sign",) in offered - alone
+
+
+def test_a_wrong_dx_beside_a_wrong_divisor_is_told_with_it():
+    def dx(s):
+        centre, square = twice(s)
+        return s.gamma / np.sqrt(square) * (s.dy - (s.x - centre) / square * s.average(s.dy * (s.x - centre)))
+
+    assert names(explained("dx", dx, [found_map("eps-twice")])) == ["eps-twice", "dx-mean-term-missing"]
+
+
+def test_statistics_of_updated_or_old_running_values_in_dx_are_named():
+    def by(mean_and_var):
+        return usual_dx(lambda s: (mean_and_var(s)[0], mean_and_var(s)[1] + s.eps))
+
+    def updated(s):
+        a = s.momentum
+        mean = (1 - a) * s.running_mean + a * s.mean
+        return mean, (1 - a) * s.running_var + a * s.var * s.m / (s.m - 1)
+
+    one_step = [c for c in TRAINING if len(c.batches) == 1]
+    assert len(one_step) < len(TRAINING)
+
+    def of_last(c, rule):
+        if len(c.batches) == 1:
+            return returned(c, rule)
+        kept = stepped(c, updated, c.batches[:-1])
+        shape = (1, -1) + (1,) * (c.x.ndim - 2)
+        own = inputs_of(c)._replace(running_mean=kept[0].reshape(shape), running_var=kept[1].reshape(shape))
+        return rule(own)
+
+    found = explained("dx", by(updated), result=of_last)
+    assert names(found) == ["backward-uses-updated-statistics"]
+    assert "mean and variance those of updated running statistics" in found.causes[0].measured
+
+    def dgamma(s):
+        mean, var = updated(s)
+        return s.total(s.dy * (s.x - mean) / np.sqrt(var + s.eps))
+
+    follows = explained("dgamma", dgamma, [found], result=of_last)
+    assert names(follows) == ["backward-uses-updated-statistics"]
+    old = explained("dx", by(lambda s: (s.running_mean, s.running_var)), result=of_last)
+    assert names(old) == ["backward-uses-running-statistics"]
+    assert "those of old running statistics" in old.causes[0].measured
+
+
+def test_parameters_along_the_last_axis_are_named():
+    def y(s):
+        def along(values):
+            return np.resize(values.reshape(-1), s.x.size).reshape(s.x.shape)
+
+        return along(s.gamma / np.sqrt(s.var + s.eps)) * (s.x - along(s.mean)) + along(s.beta)
+
+    assert names(explained("y, training", y)) == ["parameters-along-last-axis"]
+
+
+def test_what_is_right_within_bounds_is_read():
+    found = explained("y, training", lambda s: np.clip(y_of(lambda s: (s.mean, s.var + s.eps))(s), -1.5, 1.5))
+    assert names(found) == ["result-clipped"]
+    assert found.causes[0].measured == "y, training, kept within -1.5 .. 1.5"
+    assert not found.frozen
+    dbeta = explained("dbeta", lambda s: np.clip(s.total(s.dy), -2, 2))
+    assert dbeta.causes[0].measured == "dbeta, kept within -2 .. 2"
+    stored = explained("y, inference", lambda s: np.clip(y_of(of_running)(s), -1.5, 1.5))
+    assert names(stored) == ["result-clipped"]
+
+
+def test_x_hat_within_bounds_is_a_map_that_gradients_follow():
+    for quantity, of, frozen in (
+        ("y, training", lambda s: (s.mean, s.var + s.eps), False),
+        ("frozen y", of_running, True),
+    ):
+
+        def y(s, of=of):
+            centre, square = of(s)
+            return s.gamma * np.clip((s.x - centre) / np.sqrt(square), -0.75, 0.75) + s.beta
+
+        found = explained(quantity, y)
+        assert "-0.75 .. 0.75" in found.causes[0].measured
+        assert found.frozen == frozen
+
+        def dgamma(s, of=of):
+            centre, square = of(s)
+            return s.total(s.dy * np.clip((s.x - centre) / np.sqrt(square), -0.75, 0.75))
+
+        follows = explained("frozen dgamma" if frozen else "dgamma", dgamma, [found])
+        assert names(follows) == names(found)
+
+
+def test_what_has_no_formula_is_not_explained():
+    assert explained("y, training", lambda s: np.tanh(s.x)) is None
+    assert explained("dgamma", lambda s: np.median(s.dy) * s.gamma.reshape(-1)) is None
+
+
+def test_the_definition_needs_no_explanation():
+    plain = y_of(lambda s: (s.mean, s.var + s.eps))
+    assert explained("dx", gradient(plain, "x")) is None
+    seen = [(world(c, TORCH), returned(c, plain)) for c in TRAINING]
+    with np.errstate(all="ignore"):
+        read = [e for e in explanations("y, training", seen, TORCH, []) if e.forward is not None]
+    assert not read
+
+
+def test_an_explanation_holds_in_its_circumstance_alone():
+    found = found_map("eps-twice")
+    rank_2 = Circumstance("only-rank-2", "only for x of rank 2", lambda c: c.x.ndim == 2)
+    some = replace(found, circumstance=rank_2)
+    inside = next(world(c, TORCH) for c in TRAINING if c.x.ndim == 2)
+    outside = next(world(c, TORCH) for c in TRAINING if c.x.ndim == 4)
+    right = some.guarded(lambda w: 1, lambda w: 2)
+    assert (right(inside), right(outside)) == (1, 2)
+    assert found.guarded(lambda w: 1, lambda w: 2)(outside) == 1
+    assert some.change(outside) is outside
+    assert found.change(outside) is not outside
+    assert np.allclose(
+        np.asarray(some.change(inside).inv, float) ** -2.0, np.asarray(inside.var + 2 * inside.eps, float)
+    )
+    bare = replace(found, forward=None)
+    assert bare.change(inside) is inside
+    assert replace(bare, world=lambda w: outside).change(inside) is outside
