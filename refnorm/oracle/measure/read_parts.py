@@ -12,7 +12,7 @@ from refnorm.oracle.measure.formula import Table, Term, of
 from refnorm.oracle.measure.parts import ALL, DIVIDED, Selection, part_mean, part_variance, parts
 from refnorm.oracle.measure.read_forward import ForwardMap, Lines, Seen, defined, lines_of
 from refnorm.oracle.measure.region import STANDARD
-from refnorm.oracle.measure.terms import BETA, EPS, GAMMA, MEAN, ONE, constant
+from refnorm.oracle.measure.terms import BETA, EPS, GAMMA, MEAN, ONE, VAR, constant
 
 FEW = 12  # lines by which most parts are refuted
 ADDED = (EPS, ONE, constant("eps^2", lambda w: np.longdouble(w.eps) ** 2))
@@ -36,6 +36,8 @@ def read_parts(seen: Sequence[Seen]) -> Iterator[ForwardMap]:
         few = [*unlike, *lines][:FEW]
         centre, unsure, *_ = _measured(few)
         clear, rough, target, loose = _measured(lines)
+        if not unlike and np.all(np.abs(_row(VAR, lines) + _row(EPS, lines) - target) <= loose):
+            return  # all values count once
         for part in parts():
             if all(part.all_count_once(line.world) for line in lines):
                 continue
