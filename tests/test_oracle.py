@@ -687,3 +687,6 @@ def test_the_formats_of_a_report_are_those_of_all_its_paths():
     assert {"float32", "bfloat16"} <= set(report.dtypes)
     judged = [{cell.dtype for cell in path.cells} for path in report.paths]
     assert judged == [{"float32"}, {"bfloat16"}]
+    for text in (str(report), markdown(report)):  # and each path has a column for its own, and none for the other's
+        heads = [line for line in text.splitlines() if "float64  " in line or "| float64 |" in line]
+        assert [["float32" in head[10:], "bfloat16" in head[10:]] for head in heads] == [[True, False], [False, True]]

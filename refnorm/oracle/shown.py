@@ -57,14 +57,21 @@ def _preface(path: Path) -> list[str]:
     return ["", *wrapped] if wrapped else []
 
 
+def _formats(path: Path, report: Report) -> tuple[str, ...]:
+    """Return the formats of a path: those in which other paths alone were judged are left out."""
+    own = {cell.dtype for cell in path.cells}
+    other = {cell.dtype for each in report.paths for cell in each.cells} - own
+    return tuple(dtype for dtype in report.dtypes if dtype not in other or not own)
+
+
 def _table(path: Path, report: Report) -> list[str]:
     """Return the table of a path: a row for each result, a column for each format."""
-    width = 16
+    width, dtypes = 16, _formats(path, report)
     title = path.name if path.name else "quantity"
-    lines = [f"  {title:<22}" + "".join(f"{d:<{width}}" for d in report.dtypes).rstrip()]
+    lines = [f"  {title:<22}" + "".join(f"{d:<{width}}" for d in dtypes).rstrip()]
     for row, quantities in ROWS.items():
         cells = []
-        for dtype in report.dtypes:
+        for dtype in dtypes:
             own = [c for c in path.cells if c.dtype == dtype and c.quantity in quantities]
             states = {c.state for c in own}
             state = next(
@@ -87,12 +94,12 @@ def _table(path: Path, report: Report) -> list[str]:
             lines.append(f"  {row:<22}{path.not_judged.get(row, 'not judged')}")
         else:
             lines.append((f"  {row:<22}" + "".join(f"{c:<{width}}" for c in cells)).rstrip())
-    told = [[c.resolution for c in path.cells if c.dtype == d and c.resolution < math.inf] for d in report.dtypes]
+    told = [[c.resolution for c in path.cells if c.dtype == d and c.resolution < math.inf] for d in dtypes]
     if any(told):
         least = [f"{max(found):.0e}" if found else "-" for found in told]
         lines.append(f"  {'resolution':<22}" + "".join(f"{text:<{width}}" for text in least) + RESOLUTION)
     legend = "number: worst error / bound"
-    lines[1] = f"{lines[1]:<{24 + width * len(report.dtypes)}}{legend}"
+    lines[1] = f"{lines[1]:<{24 + width * len(dtypes)}}{legend}"
     return lines
 
 
@@ -161,10 +168,11 @@ def markdown(report: Report) -> str:
     for path in report.paths:
         if path.name:
             lines += [f"### {path.name}", ""]
-        lines += ["| quantity | " + " | ".join(report.dtypes) + " |", "|---|" + "---|" * len(report.dtypes)]
+        dtypes = _formats(path, report)
+        lines += ["| quantity | " + " | ".join(dtypes) + " |", "|---|" + "---|" * len(dtypes)]
         for row in _table(path, report)[1:]:
-            name, rest = row[2:24].strip(), row[24 : 24 + 16 * len(report.dtypes)]
-            cells = [rest[16 * k : 16 * k + 16].strip() or rest.strip() for k in range(len(report.dtypes))]
+            name, rest = row[2:24].strip(), row[24 : 24 + 16 * len(dtypes)]
+            cells = [rest[16 * k : 16 * k + 16].strip() or rest.strip() for k in range(len(dtypes))]
             lines.append(f"| {name} | " + " | ".join(cells) + " |")
         lines += ["", *(f"- {line}" for line in (path.reading, path.followed, *path.gaps) if line), ""]
         for number, finding in enumerate(path.findings, start=1):
