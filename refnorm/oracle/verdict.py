@@ -34,6 +34,8 @@ def planned_verdict(plan: Plan, functions: Sequence[str], observations: list[Obs
         failed = {o.quantity for o in observations if not o.passed}
         follows = bool(failed & set(RETURNS["train"]))
         observations = [o for o in observations if not (follows and o.policy == "other")]
+    refused = [o for o in observations if plan.following.lenient and _refuses(o)]
+    observations = [o for o in observations if o not in refused]
     lenient = plan.following.lenient or getattr(plan.implementation, "sparing", False)  # a compiler flushes subnormals
     path = path_verdict(plan.name, functions, observations, plan.row, cases, plan.unclaimed, lenient)
     absent = set(getattr(plan.implementation, "without", ()))
@@ -41,7 +43,8 @@ def planned_verdict(plan: Plan, functions: Sequence[str], observations: list[Obs
     path = replace(path, not_judged={q: "not offered" if q in absent else why for q, why in path.not_judged.items()})
     ignored = [replace(f, path=plan.name) for f in ignored_settings(plan)]
     policies = [] if path.findings else _policies(plan, observations)  # what is wrong is said first
-    remarks = [*_declined(observations), *policies, *path.remarks]
+    refusals = dict.fromkeys(f"NaN and inf are refused: {o.trouble.text}" for o in refused if o.trouble)
+    remarks = [*_declined(observations), *refusals, *policies, *path.remarks]
     following, envelope = plan.following, plan.envelope
     return replace(
         path,
@@ -52,6 +55,11 @@ def planned_verdict(plan: Plan, functions: Sequence[str], observations: list[Obs
         gaps=() if envelope is None else tuple(line for _, line in envelope.gaps()),
         envelope={} if envelope is None else envelope.to_dict(),
     )
+
+
+def _refuses(o: Observation) -> bool:
+    """Whether NaN or inf was met by an exception: nothing wrong came out."""
+    return o.quantity == "NaN and inf" and o.trouble is not None and o.trouble.kind is Kind.RAISED
 
 
 def required(plan: Plan, functions: Sequence[str]) -> list[Finding]:
