@@ -34,7 +34,7 @@ def planned_verdict(plan: Plan, functions: Sequence[str], observations: list[Obs
         failed = {o.quantity for o in observations if not o.passed}
         follows = bool(failed & set(RETURNS["train"]))
         observations = [o for o in observations if not (follows and o.policy == "other")]
-    refused = [o for o in observations if plan.following.lenient and _refuses(o)]
+    refused = _refusals(observations) if plan.following.lenient else []
     observations = [o for o in observations if o not in refused]
     lenient = plan.following.lenient or getattr(plan.implementation, "sparing", False)  # a compiler flushes subnormals
     path = path_verdict(plan.name, functions, observations, plan.row, cases, plan.unclaimed, lenient)
@@ -57,9 +57,11 @@ def planned_verdict(plan: Plan, functions: Sequence[str], observations: list[Obs
     )
 
 
-def _refuses(o: Observation) -> bool:
-    """Whether NaN or inf was met by an exception: nothing wrong came out."""
-    return o.quantity == "NaN and inf" and o.trouble is not None and o.trouble.kind is Kind.RAISED
+def _refusals(observations: Sequence[Observation]) -> list[Observation]:
+    """Return those where NaN or inf alone is met by an exception: nothing wrong came out."""
+    raised = [o for o in observations if o.trouble is not None and o.trouble.kind is Kind.RAISED]
+    elsewhere = {o.trouble.text for o in raised if o.trouble and o.quantity != "NaN and inf"}
+    return [o for o in raised if o.trouble and o.trouble.text not in elsewhere]
 
 
 def required(plan: Plan, functions: Sequence[str]) -> list[Finding]:
