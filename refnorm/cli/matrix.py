@@ -14,7 +14,7 @@ Measure every framework, each in a virtual environment made from its pinned requ
 
 A framework that cannot be installed, crashes, or gives no answer keeps its row, which says so. The results are one
 JSON file per framework, matrix.md and matrix.html, written as they come; history.jsonl keeps what each run changed.
-What is on a GPU (torch-cuda, xla-cuda) is measured where it is named, by what is installed there.
+What is on a GPU (torch-cuda, xla-cuda, haiku-cuda) is measured where it is named, by what is installed there.
 At the end the seconds that each took are printed. --update NAME looks for the newest versions of what the framework
 needs, pins them, measures all that share its environment, and says what changed; what fails then is not kept.
 Environments take about 12 GB and are kept for the next run; uv makes them faster, where it is installed. Caffe is

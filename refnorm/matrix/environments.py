@@ -58,7 +58,7 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
     "on a GPU": (
         Entry("torch", "torch", device="cuda"),
         Entry("torch-compile", "torch", seconds=300.0, device="cuda"),
-        *(Entry(n, "jax", device="cuda") for n in ("xla",)),
+        *(Entry(n, "jax", device="cuda") for n in ("xla", "haiku")),
     ),
     "compilers": (
         Entry("torch-compile", "torch", seconds=300.0),
