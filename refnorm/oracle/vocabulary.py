@@ -85,7 +85,7 @@ def known_formulas() -> Iterator[tuple[Known, tuple[str, ...]]]:
     single = (
         *((of_y, entry) for entry in (maps.MIXED_TRAINING, maps.MIXED_INFERENCE, maps.LAST_AXIS, *eps)),
         *((of_y[:1], entry) for entry in (maps.SOME_VALUES, maps.OTHER_CHANNELS)),
-        *((stored, entry) for entry in (updates.ROUNDED, updates.SENSES_DIFFER, *updates.JOINT)),
+        *((stored, entry) for entry in (updates.ROUNDED, updates.SENSES_DIFFER, updates.CROSSED, *updates.JOINT)),
         *((stored[1:], entry) for entry in (updates.BIASED, updates.UNBIASED, updates.STD_AVERAGED)),
         *((backward, entry) for entry in (gradients.UPSTREAM, gradients.WITHOUT_EPS)),
         *((backward[:1], entry) for entry in (gradients.UPDATED, gradients.STORED)),

@@ -60,6 +60,12 @@ SENSES_DIFFER = Known(
     "momentum weighs the old value of one running statistic, but the batch's of the other",
     "No momentum is right for both.",
 )
+CROSSED = Known(
+    "running-statistics-crossed",
+    "what belongs to one running statistic goes into the other",
+    "Inference uses neither the mean nor the variance of what was seen.",
+)
+CROSSING = {"mean": {"running variance", "var"}, "variance": {"running mean", "mean"}}  # what belongs to the other
 WITH_EPS = Known(
     "running-variance-with-eps", "eps is added to what is stored as running variance", "eps counts twice in inference."
 )

@@ -198,6 +198,8 @@ def running_causes(found: Running, row: Convention) -> list[Cause]:
             weights["new"], batch = weight, rest
         else:
             further = [_further(weight, rest)]
+    if {_weight(words)[1] for words in numbers} & updates.CROSSING[found.which]:
+        return [named(updates.CROSSED)]
     usual = "mean" if found.which == "mean" else "unbiased var" if row.correction else "var"
     if found.power != 1:
         return [named(updates.STD_AVERAGED)]

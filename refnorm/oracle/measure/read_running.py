@@ -125,10 +125,10 @@ def _terms(which: str, power: float, sense: str = "") -> tuple[list[Term], ...]:
     if which == "mean":
         batch = [mean(STANDARD, d) for d in DIVISORS[:10]]
         batch += [mean(r) for r in REGIONS if set("NSL") < set(r.axes)]
-        batch += [shard_means(1), shard_means(2), shard_means(4)]
+        batch += [shard_means(1), shard_means(2), shard_means(4), VAR]
         new = [t for b in batch for t in weighed(b, new_names if b is batch[0] else new_names[:5])]
-        return weighed(RUNNING_MEAN, (*old_names, "(1 + a)")), new, [ONE, EPS]
-    stored = [RUNNING_VAR, constant("running mean^2", lambda w: w.running_mean**2)]
+        return [t for s in (RUNNING_MEAN, RUNNING_VAR) for t in weighed(s, (*old_names, "(1 + a)"))], new, [ONE, EPS]
+    stored = [RUNNING_VAR, RUNNING_MEAN, constant("running mean^2", lambda w: w.running_mean**2)]
     batch = [variance(STANDARD, d) for d in DIVISORS] + [second_moment(), second_moment(STANDARD, "(m - 1)")]
     batch += [variance(r) for r in REGIONS if set("NSL") < set(r.axes)]
     batch += [shard_variances(split, equal) for split in (1, 2, 4) for equal in (False, True)]
@@ -153,7 +153,8 @@ def _terms(which: str, power: float, sense: str = "") -> tuple[list[Term], ...]:
     distance = constant("(mean - running mean)^2", lambda w: (MEAN.value(w) - w.running_mean) ** 2)
     corrected = counted("m/(m - 1)", distance)
     unbiased_eps = counted("m/(m - 1)", EPS)
-    further = [EPS, unbiased_eps, ONE, distance, corrected, constant("mean^2", lambda w: MEAN.value(w) ** 2)]
+    squared = constant("mean^2", lambda w: MEAN.value(w) ** 2)
+    further = [EPS, unbiased_eps, ONE, distance, corrected, squared, MEAN]
     first = (VAR.words, f"unbiased {VAR.words}", "std")
     return (
         [t for s in stored for t in weighed(s, (*old_names, "(1 + a)"))],

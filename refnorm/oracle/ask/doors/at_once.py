@@ -1,4 +1,4 @@
-"""Coroutines, generators, pairs with a context and class methods, each as what gives its results at once."""
+"""Coroutines, generators, scripts, pairs with a context and class methods, each as what gives its results at once."""
 
 from __future__ import annotations
 
@@ -49,6 +49,28 @@ def at_once(function: Callable[..., Any]) -> Callable[..., Any]:
         return next(steps), pullback
 
     return begun
+
+
+def scripted(thing: Any) -> Any:
+    """Return what `torch.jit.script` made of a function as one with the signature that it had; others as they are.
+
+    What is compiled is what is called.
+    """
+    if type(thing).__name__ != "ScriptFunction":
+        return thing
+    kind, empty = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.empty
+    taken = [
+        inspect.Parameter(a.name, kind, default=a.default_value if a.has_default_value() else empty)
+        for a in thing.schema.arguments
+    ]
+
+    def call(*arguments: Any, **named: Any) -> Any:
+        return thing(*arguments, **named)
+
+    home = [part for part in thing.qualified_name.split(".")[:-1] if not part.startswith("__")]
+    call.__name__, call.__module__ = thing.name, ".".join(home)
+    call.__signature__ = inspect.Signature(taken)  # type: ignore[attr-defined]
+    return call
 
 
 class Context:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
+from refnorm.oracle.ask.doors.at_once import scripted
 from refnorm.oracle.ask.doors.binding import NotReadable, parameters_of
 from refnorm.oracle.ask.doors.declared import Declared
 from refnorm.oracle.ask.doors.layers import FORWARD
@@ -31,7 +32,7 @@ class NotFound(Exception):
 
 def candidates_in(module: ModuleType) -> Iterator[tuple[str, Any]]:
     """Yield what a module defines that looks like a batch norm, by name; where it defines none, what it has made."""
-    scope = {name: value for name, value in vars(module).items() if not name.startswith("_")}
+    scope = {name: scripted(value) for name, value in vars(module).items() if not name.startswith("_")}
     declared = {name: value for name, value in scope.items() if isinstance(value, Declared)}
     if declared:
         yield from declared.items()
@@ -55,9 +56,26 @@ def candidates_in(module: ModuleType) -> Iterator[tuple[str, Any]]:
                 yield name, value
     if not found:
         for name, value in scope.items():
-            known = isinstance(value, type | ModuleType) or inspect.isroutine(value)
-            if not known and looks_like_a_layer(type(value)):
-                yield name, value
+            if is_made(value):
+                yield from ((name + way, layer) for way, layer in layers_in(value))
+
+
+def is_made(value: Any) -> bool:
+    """Whether a value is an object that a file has made, neither a module, class or function nor plain data."""
+    known = isinstance(value, type | ModuleType) or inspect.isroutine(value)
+    return not known and type(value).__module__ not in ("builtins", "typing", "__future__")
+
+
+def layers_in(made: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the batch norm that an object is, or those that a network of torch holds, one of a kind, with the way."""
+    if looks_like_a_layer(type(made)):
+        yield "", made
+        return
+    kinds = set[type]()
+    for way, layer in getattr(made, "named_modules", dict[str, Any]().items)():
+        if type(layer) not in kinds and looks_like_a_layer(type(layer)):
+            kinds.add(type(layer))
+            yield f".{way}", layer
 
 
 def _home(value: Any) -> Any:
@@ -115,8 +133,10 @@ def unread(target: Any, chosen: dict[str, Any], failed: dict[str, str], scope: d
     if failed:
         text = "could not be read as a batch normalization: " + "; ".join(f"{n}: {t}" for n, t in failed.items())
     else:
-        own = [n for n, v in scope.items() if getattr(v, "__module__", None) == getattr(target, "__name__", None)]
-        there = f"it defines {', '.join(own)}" if own else "it defines nothing"
+        own = [
+            n for n, v in scope.items() if n[0] != "_" and (_home(v) == getattr(target, "__name__", "") or is_made(v))
+        ]
+        there = f"it defines {', '.join(own)}" if own else "it defines no function, no class and no layer"
         if others := other_norms(scope):
             there += (
                 f"; {', '.join(others)} normalizes otherwise, and is judged only where it is named, as file.py:NAME"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from refnorm.oracle.ask.doors.at_once import at_once, instances_of, with_context
+from refnorm.oracle.ask.doors.at_once import at_once, instances_of, scripted, with_context
 from refnorm.oracle.ask.doors.binding import NotReadable, Parameter, parameters_of, probe
 from refnorm.oracle.ask.doors.declared import Declared
 from refnorm.oracle.ask.doors.derived import SHAPES, Doors, engine_of, finished, only_infers
@@ -40,6 +40,7 @@ def read_thing(thing: Any, scope: dict[str, Any]) -> Through:
     """Read one thing: a function, a class, an instance, or what is declared."""
     if isinstance(thing, Declared):
         return through_declared(thing, scope)
+    thing = scripted(thing)
     if inspect.ismethod(thing):
         scope = scope | {n: getattr(thing.__self__, n) for n, v in vars(type(thing.__self__)).items() if callable(v)}
     torch = sys.modules.get("torch")

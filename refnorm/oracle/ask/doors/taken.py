@@ -19,6 +19,7 @@ COLUMNS = (
     r"\bm\s*=\s*\w+\.shape\[1\]|/\s*\w+\.shape\[1\]|(?i:\bcolumns?\b)|\b[nDCFdc]\s*,\s*[mNB]\b"
     r"|(?i:\b(n_\w+|\w*(features?|units|channels|dims?|neurons))\s*,\s*(m|N|\w*(samples|examples|batch)\w*)\b)"
 )
+ABOUT_RANK = r"(?i)\b\d-?d\b|dimension|rank|unpack|axis \d|axes"  # how a rank is refused
 WHOLE = 0.9  # of a channel's values change where one does, but for those that rounding leaves as they were
 
 
@@ -68,9 +69,9 @@ def opened(
     Raises
     ------
     Exception
-        Whatever was raised first, if nothing is taken.
+        Whatever was raised first, if nothing is taken: where other ranks were refused, in the rank that was not.
     """
-    first_error: Exception | None = None
+    errors = list[Exception]()
     for library in libraries:
         doors: Doors = {}
         for shape in SHAPES:
@@ -92,7 +93,7 @@ def opened(
                 except Exception as error:  # of foreign code: another library, or rank, may do
                     if exhausted(error):
                         raise
-                    first_error = first_error or error
+                    errors.append(error)
                     continue
                 doors[len(shape)] = door, axis
                 break
@@ -103,7 +104,8 @@ def opened(
             del doors[2]  # code for more axes, which turns any two
         if doors:
             return library, doors
-    raise first_error or NotReadable("it cannot be called")
+    errors.append(NotReadable("it cannot be called"))
+    raise next((error for error in errors[:-1] if not re.search(ABOUT_RANK, str(error))), errors[0])
 
 
 def _keeps(door: Any, library: Library, shape: tuple[int, ...], axis: int, alone: bool, strict: bool) -> bool:
