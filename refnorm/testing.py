@@ -23,8 +23,8 @@ from refnorm.golden.truth import truth
 from refnorm.oracle.ask.interface import FUNCTIONS, offered
 from refnorm.oracle.ask.target import Target, TargetError, as_target, load_target
 from refnorm.oracle.baseline import Key, key, known
-from refnorm.oracle.diagnose import is_flushed
 from refnorm.oracle.judge import Observation, bound_of
+from refnorm.oracle.lost import is_flushed
 from refnorm.oracle.observe import disturbed, observed, ordinary
 from refnorm.oracle.plan import Plan, planned
 from refnorm.oracle.quantities import kind_of

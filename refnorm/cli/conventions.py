@@ -64,15 +64,16 @@ def _row(row: Convention) -> list[str]:
 
 def _table() -> list[str]:
     """Return the whole table, a line for each row."""
+    wide = max(map(len, ROWS)) + 1
     head = (
-        f"{'name':<13}{'momentum weighs':<17}{'running variance':<18}{'one value':<24}{'empty batch':<40}{'attributes'}"
+        f"{'name':<{wide}}{'momentum weighs':<17}{'running variance':<18}{'one value':<24}{'empty batch':<40}attributes"
     )
     lines = [head, "-" * len(head)]
     for row in ROWS.values():
         weighs = {"new": "the new batch", "old": "the old value", "sums": "running sums"}[row.momentum]
         stored = "unbiased" if row.correction else "biased"
         policies = f"{' or '.join(row.one_value):<24}{' or '.join(row.empty):<40}"
-        lines.append(f"{row.name:<13}{weighs:<17}{stored:<18}{policies}{_travel(row)}")
+        lines.append(f"{row.name:<{wide}}{weighs:<17}{stored:<18}{policies}{_travel(row)}")
     return lines
 
 

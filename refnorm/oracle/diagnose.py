@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
@@ -18,6 +18,16 @@ from refnorm.oracle.circumstances import Circumstance, circumstances, how_often,
 from refnorm.oracle.coarser import MOST, coarser
 from refnorm.oracle.finding import Cause, Finding, finding
 from refnorm.oracle.judge import RESOLVED, Observation
+from refnorm.oracle.lost import (
+    IN_HALF,
+    IN_ONE_PASS,
+    IN_ONE_PASS_ABOUT_A_VALUE,
+    RUNNING,
+    is_flushed,
+    lost_with_y,
+    narrow_sums,
+    overflow,
+)
 from refnorm.oracle.matching import explained, readable, smooth
 from refnorm.oracle.measure import known_updates as updates
 from refnorm.oracle.measure.explain import FORWARD, Explanation
@@ -39,7 +49,6 @@ UNREAD = "No formula that was tried predicts the numbers."
 HALF = ("float16", "bfloat16")
 REPEATED = Cause("wrong", CAUSES[Kind.DISTURBED][0], OTHERWISE, CAUSES[Kind.DISTURBED][1])
 
-RUNNING = {"running mean", "running variance"}
 TOLD_OF_BOTH = ("running statistics", "momentum")
 
 Explained = list[tuple[Cause, list[Observation]]]
@@ -62,7 +71,8 @@ def diagnose(observations: Sequence[Observation], row: Convention) -> list[Findi
             random = wrong if len(random) >= MOST * len(wrong) else random
             causes.setdefault(REPEATED, []).extend(random)  # of what changes from call to call no formula is read
             seen = [o for o in seen if o not in random]
-        for cause, own in _numbers(quantity, seen, row, found):
+        lost = lost_with_y(quantity, causes)
+        for cause, own in _numbers(quantity, seen, row, found, lost):
             causes.setdefault(cause, []).extend(own)
     causes = _one_of_two(causes, {o.quantity for o in observations if o.passed}, row)
     if any(cause.name == "normalised-by-unbiased-variance" for cause in causes):  # 0/0, with one value, follows
@@ -135,7 +145,9 @@ def _without_repetitions(observations: Sequence[Observation]) -> list[Observatio
     return [o for o in observations if not repeats(o)]
 
 
-def _numbers(quantity: str, seen: Sequence[Observation], row: Convention, found: list[Explanation]) -> Explained:
+def _numbers(
+    quantity: str, seen: Sequence[Observation], row: Convention, found: list[Explanation], lost: Mapping[str, Cause]
+) -> Explained:
     """Explain the failures of one quantity that have numbers: overflow, one-pass, a formula, or a circumstance.
 
     What is wrong in small cases is wrong in those of sizes, which are asked why only if nothing else fails.
@@ -143,6 +155,12 @@ def _numbers(quantity: str, seen: Sequence[Observation], row: Convention, found:
     all_failed = [o for o in seen if not o.passed and o.trouble is None]
     failed = [o for o in all_failed if o.case.situation.name != SIZED] or all_failed
     causes = _reasons(quantity, seen, failed, row, found, all_failed)
+    rest = [o for o in failed if o.case.id not in lost]
+    if any(cause.name == "unknown" for cause, _ in causes) and 0 < len(rest) < len(failed):
+        follows = [o for o in failed if o not in rest]
+        again = _reasons(quantity, [o for o in seen if o not in follows], rest, row, found, rest)
+        if all(cause.name != "unknown" for cause, _ in again):
+            causes = [*again, *((lost[o.case.id], [o]) for o in follows)]
     for half in (True, False):  # with the last cause that is met in such a format; what half does is half's
         large = [o for o in all_failed if o not in failed and (o.case.kind in HALF) == half]
         at = [k for k, (_, those) in enumerate(causes) if any((o.case.kind in HALF) == half for o in those)]
@@ -185,14 +203,9 @@ def _reasons(
             return [*first, *_reasons(quantity, [o for o in seen if o not in rest], apart, row, found, apart)]
     result: Explained = []
     if not explanation:
-        explanation, lost = _overflow(quantity, failed, comparable, row, found)
+        explanation, lost = overflow(quantity, failed, comparable, row, found)
         if lost:
-            title = "sums or squares stay in half precision: they must be kept in float32 or wider"
-            effect = (
-                "At values of a few hundred, or some thousand values per channel, they overflow or stop growing: "
-                "statistics become inf, y 0, gradients of gamma and beta too small."
-            )
-            result.append((Cause("numerics", "half-overflow", title, effect), lost))
+            result.append((IN_HALF, lost))
             failed = [o for o in failed if o not in lost]
     if not failed:
         return result
@@ -201,20 +214,11 @@ def _reasons(
         return [*result, *((cause, list(failed)) for cause in explanation.causes)]
     far = [o for o in comparable if o.case.situation.name == "large-mean"]  # where one pass shows
     if narrow and len(narrow) == len(failed):
-        cause = _narrow_sums(failed)
+        cause = narrow_sums(failed)
     elif all(ONE_PASS.name in o.tiers for o in failed) and not (far and all(o.passed for o in far)):
-        title = (
-            "digits are lost when the mean is large: the variance is E[x^2] - E[x]^2 in one pass, or something like it"
-        )
-        effect = "The error grows with (mean/std)^2: at mean/std = 1e4 float32 has no digit left in the variance."
-        cause = Cause("numerics", "one-pass-variance", title, effect)
+        cause = IN_ONE_PASS
     elif all(SHIFTED.name in o.tiers for o in failed):
-        title = (
-            "digits are lost where a value lies far from the mean: the variance is E[(x - k)^2] - E[x - k]^2 in one "
-            "pass, k being such a value, or something like it"
-        )
-        effect = "The error grows with ((k - mean)/std)^2: k should be near the mean, as the running mean may be."
-        cause = Cause("numerics", "shifted-one-pass-variance", title, effect)
+        cause = IN_ONE_PASS_ABOUT_A_VALUE
     elif (kind := coarser(failed, comparable, row)) and not _approximate(quantity, comparable, row, kind):
         title = f"right to the precision of {kind} alone: something on the way is rounded to it"
         effect = "Digits that the caller's format has are lost, whatever the data."
@@ -231,14 +235,6 @@ def _reasons(
         if cause.name == "unknown" and (words := _approximate(quantity, comparable, row, kind or "float64")):
             cause = replace(cause, title=words)
     return [*result, (cause, failed)]
-
-
-def _narrow_sums(failed: Sequence[Observation]) -> Cause:
-    """Return the cause of failures that sums in the format of x explain."""
-    kind = " and ".join(dict.fromkeys(o.case.kind for o in failed))
-    title = f"right if sums are taken in {kind} itself; they must be kept in float32 or wider"
-    effect = "Digits are lost with every value that is added; if in the sum itself, sums of thousands stop growing."
-    return Cause("numerics", f"accumulates-in-{kind.replace(' ', '-')}", title, effect)
 
 
 def _in_circumstances(
@@ -264,35 +260,6 @@ def _in_circumstances(
             found.append(replace(explanation, causes=causes, circumstance=c))
             return list(causes)
     return []
-
-
-def _overflow(
-    quantity: str,
-    failed: Sequence[Observation],
-    comparable: Sequence[Observation],
-    row: Convention,
-    found: Sequence[Explanation],
-) -> tuple[Explanation | None, list[Observation]]:
-    """Return what failed because half precision was left on the way, and the formula that explains the rest."""
-    large = [o for o in failed if _may_overflow(o)]
-    rest = [o for o in failed if o not in large]
-    if not large:
-        return None, []
-    elsewhere = {o.case.situation.name for o in rest}  # what fails in wider formats too is no overflow
-    within = [o for o in comparable if o not in large]
-    explanation = explained(quantity, rest, within, row, found) if rest else None
-
-    def lost(o: Observation) -> bool:
-        return o.case.situation.name not in elsewhere and not (rest and bool(np.all(np.isfinite(o.actual))))
-
-    return explanation, [o for o in large if explanation or lost(o)]
-
-
-def _may_overflow(o: Observation) -> bool:
-    """Whether a case leaves half precision on the way: squares of large values, a large count, products of sums."""
-    products = o.quantity in FURTHER and not np.isfinite(o.got)
-    large = o.case.situation.name in ("half-overflow", "large-count")
-    return o.case.kind in ("float16", "bfloat16") and (products or large)
 
 
 def _unexplained(
@@ -326,8 +293,3 @@ def _approximate(quantity: str, seen: Sequence[Observation], row: Convention, ki
     """Say how 1/std is off, if that alone is, by more than rounding it to a format does."""
     told = other_inverse(readable([o for o in seen if smooth(o)], row)) if quantity in FORWARD else None
     return told[0] if told and told[1] > 2 * unit_roundoff(kind) else ""
-
-
-def is_flushed(o: Observation) -> bool:
-    """Whether what failed are subnormal numbers that came back as 0."""
-    return o.trouble is None and o.case.situation.name == "subnormal-values" and bool(np.any(o.actual == 0))

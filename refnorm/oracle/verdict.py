@@ -12,9 +12,10 @@ from refnorm.conventions.rows import ROWS as CONVENTIONS_BY_NAME
 from refnorm.golden.inputs import case as case_of
 from refnorm.oracle.alternative import nearest
 from refnorm.oracle.ask.answers import Kind, ask
-from refnorm.oracle.diagnose import diagnose, is_flushed
+from refnorm.oracle.diagnose import diagnose
 from refnorm.oracle.finding import Cause, Finding, finding
 from refnorm.oracle.judge import DECLINED, RESOLVED, Observation, judged_numbers
+from refnorm.oracle.lost import is_flushed
 from refnorm.oracle.measure.known import eps_fixed_at
 from refnorm.oracle.measure.known_updates import WEIGHTS
 from refnorm.oracle.plan import Plan
@@ -40,6 +41,10 @@ def planned_verdict(plan: Plan, functions: Sequence[str], observations: list[Obs
     path = path_verdict(plan.name, functions, observations, plan.row, cases, plan.unclaimed, lenient)
     absent = set(getattr(plan.implementation, "without", ()))
     absent |= {q for o in observations if o.quantity == DECLINED for q in RETURNS.get(o.policy.split()[0], ())}
+    asked = getattr(plan.implementation, "second_order", ())
+    if asked and not any(o.case.kind in asked for o in observations):
+        unasked = {q: f"{asked[0]} alone" for q in ("jvp", "double backward") if path.not_judged.get(q) == "no result"}
+        path = replace(path, not_judged=path.not_judged | unasked)
     path = replace(path, not_judged={q: "not offered" if q in absent else why for q, why in path.not_judged.items()})
     ignored = [replace(f, path=plan.name) for f in ignored_settings(plan)]
     policies = [] if path.findings else _policies(plan, observations)  # what is wrong is said first

@@ -34,8 +34,8 @@ def finished(
     offers = [*(["train"] if trains else []), *(["infer"] if infers else [])]
     without = [] if statistics and trains else ["running mean", "running variance"]
     derivatives, raised = _derivatives(engine, door, infers, at, trains)
-    if not derivatives and library.name == "jax" and not isinstance(engine, ByHand):
-        plain = _in_jax(door, frozenset(("eps", "momentum")) & set(door.roles))  # some code asks for numbers
+    if not derivatives and arrays_of(library) == "jax" and not isinstance(engine, ByHand):
+        plain = _in_jax(door, library, frozenset(("eps", "momentum")) & set(door.roles))  # some code asks for numbers
         derivatives, raised = _derivatives(plain, door, infers, at, trains)
         engine = plain if derivatives else engine
     offers += derivatives
@@ -57,7 +57,8 @@ def finished(
 
 def engine_of(door: Any, library: Library, by_hand: bool) -> Any:
     """Return what calls a door: torch, JAX and TensorFlow differentiate what has no backward of its own."""
-    if not by_hand and on_tensorflow(library):
+    arrays = arrays_of(library)
+    if not by_hand and arrays == "tensorflow":
         from refnorm.oracle.ask.doors.in_tensorflow import InTensorFlow
 
         return InTensorFlow(door, library)
@@ -65,12 +66,14 @@ def engine_of(door: Any, library: Library, by_hand: bool) -> Any:
 
     if isinstance(library, Engine) and not by_hand:
         return InEngine(door, library)
-    if by_hand or library.name not in ("torch", "jax"):
+    if by_hand or arrays not in ("torch", "jax"):
         return ByHand(door, library)
-    if library.name == "torch":
+    if arrays == "torch":
         from refnorm.oracle.ask.doors.in_torch import InTorch, differentiated_twice
 
         class Torch(InTorch):
+            dtypes = library.formats
+
             def call(self, *given: Any) -> Any:
                 return door.forward(*given)[:3]
 
@@ -78,15 +81,16 @@ def engine_of(door: Any, library: Library, by_hand: bool) -> Any:
                 return differentiated_twice(door, *given)
 
         return Torch()
-    return _in_jax(door)
+    return _in_jax(door, library)
 
 
-def _in_jax(door: Any, fixed: frozenset[str] = frozenset()) -> Any:
+def _in_jax(door: Any, library: Library, fixed: frozenset[str] = frozenset()) -> Any:
     """Return what calls a door in JAX; eps and momentum that are ``fixed`` are compiled for, and not traced."""
     from refnorm.oracle.ask.doors.in_jax import Compiled
 
     class Jax(Compiled):
         constant = fixed
+        dtypes = tuple(kind for kind in Compiled.dtypes if kind in library.formats)
 
         def apply(self, *given: Any) -> Any:
             return door.forward(*given)[:3]
@@ -109,12 +113,10 @@ def only_infers(door: Any, library: Library, shape: tuple[int, ...]) -> bool:
         return False
 
 
-def on_tensorflow(library: Library) -> bool:
-    """Whether arrays of a library are TensorFlow's, as they are where Keras runs on it."""
+def arrays_of(library: Library) -> str:
+    """Return the name of the library whose arrays they are: for Keras, of the backend that it runs on."""
     keras = sys.modules.get("keras")
-    return library.name == "tensorflow" or (
-        library.name == "keras" and keras is not None and keras.backend.backend() == "tensorflow"
-    )
+    return str(keras.backend.backend()) if library.name == "keras" and keras is not None else library.name
 
 
 def _tries(shape: tuple[int, ...], at: dict[int, int]) -> Any:

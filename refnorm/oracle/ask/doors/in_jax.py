@@ -95,7 +95,7 @@ class Compiled(InJax):
     ``spared`` are the formats that are tried where they are asked for: plain code does not claim half precision.
     """
 
-    dtypes = ("float64", "float32")
+    dtypes: tuple[str, ...] = ("float64", "float32")
     spared = InJax.dtypes[2:]
     sparing = True
 

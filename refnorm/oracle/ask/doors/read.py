@@ -231,7 +231,7 @@ def _layer(doors: Doors, library: Library, kind: type) -> Through:
         statistics,
         statistics,
         door.roles,
-        "torch" if module else "",
+        row_of(kind),
         trains,
     )
 
@@ -242,6 +242,12 @@ def about_training(kind: type, door: Any) -> bool:
         return False
     told = {p.role for p in (*door.constructor, *door.parameters)} & {"training", "inference", "mode", "momentum"}
     return bool(told or switches_of(kind))
+
+
+def row_of(kind: type) -> str:
+    """Return the row of the ecosystem whose layer a class is; "" if it is of none."""
+    nnx = getattr(sys.modules.get("flax.nnx"), "Module", ())
+    return "torch" if is_torch_module(kind) else "flax" if issubclass(kind, nnx) else ""
 
 
 def is_torch_module(kind: type) -> bool:

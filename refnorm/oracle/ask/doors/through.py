@@ -32,7 +32,7 @@ class Through:
     without : quantities that it does not give, whatever it is asked.
     at : the axis that the channels are on in the code, by rank of x, where it is not 1.
     passes : which of "eps" and "momentum" can be passed to it.
-    second_order : formats in which jvp and double backward, which a library derives, are asked for.
+    second_order : formats in which jvp and double backward, which a library derives, are asked for: the widest.
     sparing : whether each new shape costs time, so that few are asked.
     spared : formats beside ``dtypes`` that are tried only where they are asked for: each costs time.
     dtypes, mixed : as in `refnorm.oracle.ask.interface`.
@@ -51,9 +51,9 @@ class Through:
         half: bool = False,
     ) -> None:
         self.reading, self.without, self.passes, self.lacks = reading, tuple(without), tuple(passes), tuple(lacks)
-        self.second_order, self.sparing = ("float64",), bool(getattr(engine, "sparing", False))
-        self.spared = tuple(getattr(engine, "spared", ()))
+        self.sparing, self.spared = bool(getattr(engine, "sparing", False)), tuple(getattr(engine, "spared", ()))
         self.at, self.half, self.dtypes = dict(at or {}), half, tuple(engine.dtypes)
+        self.second_order = self.dtypes[:1]
         if convention:
             self.convention = convention
         for name in offers:

@@ -1,4 +1,4 @@
-"""Layers whose arrays live outside of them, in trees of variables: Flax's Linen, Haiku's; and Keras's, assigned."""
+"""Layers whose arrays live outside of them, in trees of variables: Flax's Linen, Haiku's, Equinox's; and Keras's."""
 
 from __future__ import annotations
 
@@ -221,7 +221,7 @@ class Equinox(Called):
 
 
 class Keras:
-    """A layer of Keras 3: variables are assigned."""
+    """A layer of Keras 3, whose variables another value may stand for while it is called."""
 
     name, convention, reading = "keras", "keras", "read as a Keras layer"
 
@@ -255,15 +255,25 @@ class Keras:
     def call(
         cls, make: Any, said: dict[str, Any], x: Any, arguments: dict[str, Any], given: dict[Any, Any]
     ) -> tuple[Any, dict[Any, Any]]:
-        """Call a layer with what is given assigned to its variables; return y, and the variables afterwards."""
+        """Call a layer with what is given for its variables; return y, and the variables afterwards."""
         layer = cls._built(make, said, x)
         if not layer.weights:
             layer(x, **arguments)
-        for way, value in given.items():
-            if value is not None:
-                layer.weights[way[0]].assign(value)
-        y = layer(x, **arguments)
-        return y, {way: layer.weights[way[0]] for way in given}
+        variables = {way: layer.weights[way[0]] for way in given}
+        y, now = cls._with(
+            [(v, given[way]) for way, v in variables.items() if given[way] is not None], layer, x, arguments
+        )
+        return y, {way: now(variable) for way, variable in variables.items()}
+
+    @staticmethod
+    def _with(
+        values: list[tuple[Any, Any]], layer: Any, x: Any, arguments: dict[str, Any]
+    ) -> tuple[Any, Callable[[Any], Any]]:
+        """Call a layer with values in the place of variables: y, and what gives a variable afterwards."""
+        import keras
+
+        with keras.StatelessScope(state_mapping=values) as scope:
+            return layer(x, **arguments), scope.get_current_value
 
 
 class KerasTwo(Keras):
@@ -273,6 +283,15 @@ class KerasTwo(Keras):
     """
 
     name, convention, reading = "tensorflow", "keras", "read as a layer of tf-keras"
+
+    @staticmethod
+    def _with(
+        values: list[tuple[Any, Any]], layer: Any, x: Any, arguments: dict[str, Any]
+    ) -> tuple[Any, Callable[[Any], Any]]:
+        """Call a layer with values assigned to variables, which Keras 2 has no other way for."""
+        for variable, value in values:
+            variable.assign(value)
+        return layer(x, **arguments), lambda variable: variable
 
 
 def _plain(tree: Tree) -> Tree:
