@@ -279,6 +279,26 @@ def test_a_file_without_a_batch_norm_says_what_there_is_and_what_to_write(tmp_pa
     assert said.count("\n") == 1
 
 
+def test_all_parameters_that_say_nothing_are_named(tmp_path):
+    (tmp_path / "odd.py").write_text("def whiten(x, q, r, eps):\n    return (x - x.mean(0)) * q + r\n")
+    status, _, said = checked(tmp_path, "odd.py")
+    assert status == 2
+    assert "it is not known what q, r are. To declare it, add to the file: import refnorm" in said
+    assert 'refnorm.reading(whiten, takes="x, ?, ?, eps", gives="y")' in said
+
+
+def test_a_file_of_data_alone_is_said_to_define_nothing_that_could_be_called(tmp_path):
+    (tmp_path / "data.py").write_text("rate = 0.1\n")
+    assert "it defines no function, no class and no layer" in checked(tmp_path, "data.py")[2]
+
+
+def test_a_backward_that_is_not_implemented_is_no_wrong_gradient():
+    done = called("gradcheck", "cs_homework.py", cwd=DOORS / "given")
+    assert done.returncode == 0
+    assert "training, rank 4: not offered: NotImplementedError: TODO: question 5 at cs_homework.py:" in done.stdout
+    assert "right: every gradient is the derivative of its forward" in done.stdout
+
+
 def test_a_call_that_does_not_fit_is_no_verdict(tmp_path):
     (tmp_path / "bn.py").write_text("def batch_norm(x, gamma, beta, eps):\n    return gamma.unheard_of(x)\n")
     status, _, said = checked(tmp_path, "bn.py")

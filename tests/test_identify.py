@@ -489,3 +489,61 @@ def test_nothing_measured_is_status_2(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "nothing could be measured" in done.stderr
+
+
+IN_FLOAT32 = """
+import numpy as np
+
+class BatchNorm:
+    def __init__(self, c, eps=1e-5, momentum=0.1):
+        self.eps, self.momentum = eps, momentum
+        self.weight, self.bias = np.ones(c, np.float32), np.zeros(c, np.float32)
+        self.running_mean, self.running_var = np.zeros(c, np.float32), np.ones(c, np.float32)
+
+    def __call__(self, x, training=True):
+        x, keep = np.asarray(x, np.float32), 1 - self.momentum
+        mean, var = (x.mean(0), x.var(0)) if training else (self.running_mean, self.running_var)
+        if training:
+            new = var * len(x) / max(len(x) - 2, 1)
+            self.running_mean = (keep * self.running_mean + self.momentum * mean).astype(np.float32)
+            self.running_var = (keep * self.running_var + self.momentum * new).astype(np.float32)
+        y = (x - mean) / np.sqrt(var + np.float32(self.eps)) * self.weight + self.bias
+        return y.astype(np.float32)
+"""
+
+
+def test_a_layer_that_computes_in_float32_is_measured_in_float32(tmp_path):
+    (tmp_path / "layer.py").write_text(IN_FLOAT32)
+    measured = called("identify", str(tmp_path / "layer.py")).stdout
+    assert "running variance = (1 - a) running variance + a sum (x - mean)^2 / (m - 2)" in measured
+    assert "not read" not in measured
+    assert "folded to" not in measured
+    judged = called("check", str(tmp_path / "layer.py")).stdout
+    assert "not offered: float64" in judged
+    assert "comes back" not in judged
+    assert "the correction divides by m - 2" in judged
+    assert "(1 wrong)" in judged
+
+
+def test_eps_that_is_ignored_is_a_number_in_the_formula(tmp_path):
+    function = "import numpy as np\n\ndef batch_norm(x, gamma, beta, eps=1e-5):\n"
+    function += "    return (x - x.mean(0)) / np.sqrt(x.var(0) + 1e-5) * gamma + beta\n"
+    (tmp_path / "ignores.py").write_text(function)
+    assert "std^2 = var + 1e-05" in called("identify", str(tmp_path / "ignores.py")).stdout
+    (tmp_path / "honours.py").write_text(function.replace("+ 1e-5)", "+ eps)"))
+    assert "std^2 = var + eps" in called("identify", str(tmp_path / "honours.py")).stdout
+
+
+def test_inference_that_looks_at_the_batch_in_float64_is_not_called_float32(tmp_path):
+    (tmp_path / "looks.py").write_text(
+        "import numpy as np\n\n"
+        "def batch_norm(x, gamma, beta, running_mean, running_var, training, momentum=0.1, eps=1e-5):\n"
+        "    mean, var = x.mean(0), x.var(0)\n"
+        "    if training:\n"
+        "        running_mean = (1 - momentum) * running_mean + momentum * mean\n"
+        "        running_var = (1 - momentum) * running_var + momentum * var\n"
+        "    return (x - mean) / np.sqrt(var + eps) * gamma + beta, running_mean, running_var\n"
+    )
+    measured = called("identify", str(tmp_path / "looks.py")).stdout
+    assert "float32 or less" not in measured
+    assert "inference looks at the batch                       yes" in measured

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +17,7 @@ from refnorm.oracle.diagnose import diagnose
 from refnorm.oracle.observe import observed
 from refnorm.oracle.plan import Plan, planned
 from refnorm.oracle.report import plain_data
+from refnorm.oracle.shown import WIDTH
 
 SITUATIONS = {  # shape, scale of x, mean of x, eps
     "ordinary": ((7, 3), 1.0, 0.5, 1e-5),
@@ -41,11 +42,12 @@ class Pair(NamedTuple):
 
 @dataclass(frozen=True)
 class GradientReport:
-    """The verdicts on a target's pairs, by title."""
+    """The verdicts on a target's pairs, by title; and what was ``declined``, being not implemented, with its words."""
 
     target: str
     verdicts: dict[str, Verdict]
     version: str = ""
+    declined: dict[str, str] = field(default_factory=dict)
 
     @property
     def status(self) -> str:
@@ -61,6 +63,7 @@ class GradientReport:
         """Return the report as plain data."""
         verdicts = {title: verdict.to_dict() for title, verdict in self.verdicts.items()}
         data = {"target": self.target, "version": self.version, "status": self.status, "verdicts": verdicts}
+        data |= {"not_offered": self.declined} if self.declined else {}
         result: dict[str, Any] = plain_data(data)
         return result
 
@@ -77,6 +80,11 @@ class GradientReport:
                 lines.append(f"  {title:<{width}}  right, at most {worst:.2g} of its bound, by {methods}")
             elif title == (alike := [t for t, text in texts.items() if text == texts[title]])[0]:
                 lines += ["", "; ".join(alike), textwrap.indent(texts[title], "  "), ""]
+        for said in dict.fromkeys(self.declined.values()):
+            titles = "; ".join(title for title, own in self.declined.items() if own == said)
+            lines += textwrap.wrap(
+                f"{titles}: not offered: {said}", WIDTH, initial_indent="  ", subsequent_indent="    "
+            )
         bad = [title for title, verdict in self.verdicts.items() if verdict.status == self.status]
         summary = {
             RIGHT: "right: every gradient is the derivative of its forward",
@@ -112,7 +120,7 @@ def check_gradients(
     >>> report.status, len(report.verdicts)
     ('right', 25)
     """
-    verdicts: dict[str, Verdict] = {}
+    verdicts, declined = dict[str, Verdict](), dict[str, str]()
     for path, implementation in target.paths.items():
         own = hasattr(implementation, "inputs")
         plan = None if own else planned(target, path, convention, ("float64",), lambda what: progress(0, 1, what))
@@ -120,24 +128,31 @@ def check_gradients(
         for number, pair in enumerate(found, start=1):
             title = ", ".join(filter(None, (path, pair.title)))
             progress(number, len(found), title)
-            verdicts[title] = _verdict(pair, seed)
+            verdict = _verdict(pair, seed)
+            if isinstance(verdict, str):
+                declined[title] = verdict
+            else:
+                verdicts[title] = verdict
         if any(v.status == WRONG for v in verdicts.values()):
             cause = "" if plan is None else cause_of(plan)
             verdicts = {t: replace(v, cause=cause) if v.status == WRONG else v for t, v in verdicts.items()}
     if not verdicts:
         reason = "it offers no backward for a forward, so there is no gradient to check"
+        reason = "none of them is implemented" if declined else reason
         verdicts["gradients"] = Verdict((Comparison("gradients", CANNOT_TELL, reason=reason),), seed)
-    return GradientReport(target.name, verdicts, target.version)
+    return GradientReport(target.name, verdicts, target.version, declined)
 
 
-def _verdict(pair: Pair, seed: int) -> Verdict:
-    """Run a pair; what it raises is part of the verdict."""
+def _verdict(pair: Pair, seed: int) -> Verdict | str:
+    """Run a pair; what it raises is part of the verdict, but of what is not implemented there is none: that is said."""
     try:
         return gradcheck(pair.forward, pair.backward, *pair.inputs, names=pair.names, jvp=pair.jvp, seed=seed)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # whatever foreign code raises, sys.exit included
         reason = textwrap.shorten(f"{type(error).__name__}: {error}", 200, placeholder=" ...") + where_of(error)
+        if type(error).__name__ == "NotImplementedError":
+            return reason
         return Verdict((Comparison(pair.names[0], WRONG, reason=f"it raises {reason}"),), seed)
 
 

@@ -91,7 +91,7 @@ def identify(
             except Refused as refused:
                 measurements.append(Measurement(about, what, RAISES, str(refused)))
             except ArithmeticError as error:
-                measurements.append(Measurement(about, what, OTHER, f"the numbers make no sense: {error}"))
+                measurements.append(Measurement(about, what, OTHER, f"it cannot be told from the numbers ({error})"))
         own = getattr(implementation, "convention", target.convention) if target.declared else ""
         nearest, differs = nearest_rows(measurements, ROWS.get(own))
         identities.append(Identity(name, own, box.dtype, tuple(measurements), nearest, differs))

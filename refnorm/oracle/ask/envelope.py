@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from refnorm.formats import FORMATS
+from refnorm.formats import FORMATS, dtype_name
 from refnorm.golden.inputs import Case
 from refnorm.golden.repeats import Repeats
 from refnorm.oracle.ask.box import Box, Misshapen, Refused
@@ -114,7 +115,7 @@ def envelope_of(implementation: Any, kinds: Sequence[str] = ()) -> Envelope:
     takes = _Trials(box)
     found = Envelope(
         ranks=tuple(getattr(implementation, "ranks", sorted(box.accepted))),
-        formats=tuple(kind for kind in box.dtypes if takes.formats(kind, kind)),
+        formats=takes.all_formats(),
         passes=tuple(given),
         statistics=box.trains and not set(STATISTICS) <= set(without),
         untried=tuple(kind for kind in spared if kind not in kinds),
@@ -133,6 +134,20 @@ class _Trials:
 
     def __init__(self, box: Box) -> None:
         self.box, self.x = box, box.batch(*2.0 ** np.arange(8), channels=3)  # enough for what splits a batch
+
+    def all_formats(self) -> tuple[str, ...]:
+        """Return the formats that are taken: where narrower ones come back, whatever comes, these alone."""
+        taken = tuple(kind for kind in self.box.dtypes if self.formats(kind, kind))
+        return tuple(kind for kind in taken if not self._narrowed(kind)) or taken
+
+    def _narrowed(self, kind: str) -> bool:
+        """Whether all that comes back of this format is of a narrower one."""
+        found: list[Any] = []
+        with contextlib.suppress(Refused):
+            found += self.box.train(self.x, 0.25, dtype=kind) if self.box.trains else []
+            found += [self.box.infer(self.x, dtype=kind)] if self.box.infers else []
+        digits = [FORMATS.get(dtype_name(array.dtype), FORMATS[kind])[0] for array in found]
+        return bool(digits) and max(digits) < FORMATS[kind][0]
 
     def formats(self, kind: str, parameters: str) -> bool:
         """Whether x may be of one format and the parameters of another."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -54,15 +55,17 @@ def formulas(box: Box) -> Iterator[Measurement]:
         if quantity == "frozen y" and words == said.get("y, inference"):
             continue  # it is the same map
         said[quantity] = words
+        words = words if envelope.eps is None else re.sub(r"\beps\b", f"{envelope.eps:g}", words)
         name = f"formula of {quantity}"
         yield Measurement(Key.FORMULA, name, words or "not read", _shared(quantity, words))
 
 
 def _plain(box: Box, envelope: Envelope) -> Iterator[Case]:
     """Yield small cases without anything special about their layout or format, as the box takes them."""
+    kind = box.dtype if box.dtype in envelope.formats else envelope.formats[0]
     for case in cases():
         plain = case.finite and not case.undefined and case.situation.layout == "ordinary"
-        if not plain or case.kind != box.dtype or case.parameters != case.kind or case.x.size > LARGEST:
+        if not plain or case.kind != kind or case.parameters != case.kind or case.x.size > LARGEST:
             continue
         if not hasattr(box.implementation, "train" if case.operation == "training" else "infer"):
             continue

@@ -66,15 +66,17 @@ def read_thing(thing: Any, scope: dict[str, Any]) -> Through:
 def through_function(function: Callable[..., Any], scope: dict[str, Any]) -> Through:
     """Read a function, with the backward that stands beside it."""
     function = at_once(function)
-    parameters = holding(parameters_of(function))
+    own = parameters_of(function)
+    parameters = holding(own)
     names = memory_of(function) if not {p.role for p in parameters} & {"mean", "var", "state"} else []
     if names:
         read = through_layer(remembering(function, parameters, names), scope)
         read.reading = read.reading.replace("read as a layer", "read as a function that remembers, as a layer does", 1)
         return read
     bare = FunctionDoor(function, parameters)
-    unbound = [p.name for p in bare.parameters if p.needed and p.role in ("", "dtype", "axis", "rank", "count", "std")]
-    if unbound:
+    nothing = ("", "dtype", "axis", "rank", "count", "std")
+    if any(p.needed and p.role in nothing for p in bare.parameters):
+        unbound = [p.name for p in own if p.needed and p.role in nothing]
         raise NotReadable(f"it is not known what {', '.join(unbound)} {'is' if len(unbound) == 1 else 'are'}")
     x = next((p.name for p in parameters if p.role == "x"), "x")
     library, doors = opened(_reading(bare), used_by(function, scope), spread=True, columns=by_columns(function, x))
