@@ -15,8 +15,8 @@ from refnorm.oracle.measure.read_forward import Seen, noise_in
 from refnorm.oracle.worlds import World
 
 
-def activated(right: Value, seen: Sequence[Seen]) -> Iterator[tuple[Cause, Value]]:
-    """Yield a y of which what is negative is multiplied by a constant, and what is positive by another.
+def activated(right: Value, seen: Sequence[Seen]) -> Iterator[tuple[Cause, Value, Callable[[World], World]]]:
+    """Yield a y of which what is negative is multiplied by a constant, what is positive by another; and its gradients'.
 
     Parameters
     ----------
@@ -30,7 +30,8 @@ def activated(right: Value, seen: Sequence[Seen]) -> Iterator[tuple[Cause, Value
         title = f"y is multiplied by {below:.7g} where it is negative" + _elsewhere(above)
         effect = "An activation is part of the layer: one that follows it acts a second time."
         cause = Cause("wrong", "activation-applied", title, effect, measured, "y, whatever its sign")
-        yield cause, lambda w: np.maximum(right(w), 0) * above + np.minimum(right(w), 0) * below
+        value: Value = lambda w: np.maximum(right(w), 0) * above + np.minimum(right(w), 0) * below  # noqa: E731
+        yield cause, value, lambda w: _weighed(w, above, below)
 
 
 def through_activation(right: Value, seen: Sequence[Seen]) -> Iterator[tuple[Cause, Callable[[World], World]]]:

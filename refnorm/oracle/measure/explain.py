@@ -238,19 +238,25 @@ def _cut_off(quantity: str, seen: Sequence[Seen], row: Convention) -> Iterator[E
     """Yield what is right within bounds."""
     if not seen or quantity in FURTHER:
         return
+    frozen = quantity.startswith("frozen") or quantity == "y, inference"
     if quantity in FORWARD:
         for found, forward, change in clipped_maps(seen):
-            frozen = quantity != "y, training"
             yield Explanation((found,), _in(change, lambda w: w.y), forward, frozen=frozen, world=change)
     right = _defined(quantity, row)
     for found, value in clipped_result(quantity, right, seen):
-        yield Explanation((found,), value)
+        through = _where_kept(value, right) if quantity in FORWARD and found.name == "result-clipped" else None
+        yield Explanation((found,), value, frozen=frozen, world=through)
     if quantity in FORWARD:
-        for found, value in activated(right, seen):
-            yield Explanation((found,), value)
+        for found, value, change in activated(right, seen):
+            yield Explanation((found,), value, frozen=frozen, world=change)
     elif not quantity.startswith("running"):
         for found, change in through_activation(right, seen):
-            yield Explanation((found,), _in(change, right), frozen=quantity.startswith("frozen"), world=change)
+            yield Explanation((found,), _in(change, right), frozen=frozen, world=change)
+
+
+def _where_kept(value: Value, right: Value) -> Callable[[World], World]:
+    """Return the world in which no gradient flows through what is cut off."""
+    return lambda w: replace(w, upstream=w.upstream * (value(w) == right(w)))
 
 
 def _second_order(quantity: str, seen: Sequence[Seen], before: Sequence[str]) -> Iterator[Explanation]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from refnorm.oracle.ask.doors.leaves import flat, leaves, size_of
 from refnorm.oracle.ask.doors.libraries import Library
-from refnorm.oracle.ask.doors.names import gradient_of, is_running, role_of
+from refnorm.oracle.ask.doors.names import UPSTREAM, gradient_of, is_running, role_of
 from refnorm.oracle.ask.troubled import exhausted
 
 Way = TypeVar("Way")
@@ -57,6 +57,8 @@ def parameters_of(function: Callable[..., Any], first: str = "x") -> tuple[Param
         for own in there
         if own.kind not in (own.VAR_POSITIONAL, own.VAR_KEYWORD)
     ]
+    named = [k for k, p in enumerate(found) if first == "dy" and re.search(UPSTREAM, p.name)]
+    found = [replace(p, role="dy") if named[:1] == [k] else p for k, p in enumerate(found)]
     seen: set[str] = set()
     for k, p in enumerate(found):  # a role is taken once: the first of two, but for statistics a running one
         if p.role in seen and p.role not in ("training", "inference"):

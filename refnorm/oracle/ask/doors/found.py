@@ -6,7 +6,7 @@ import contextlib
 import functools
 import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import ModuleType
 from typing import Any
 
@@ -32,7 +32,7 @@ class NotFound(Exception):
 
 def candidates_in(module: ModuleType) -> Iterator[tuple[str, Any]]:
     """Yield what a module defines that looks like a batch norm, by name; where it defines none, what it has made."""
-    scope = {name: scripted(value) for name, value in vars(module).items() if not name.startswith("_")}
+    scope = {name: scripted(value) for name, value in without_rules(vars(module)).items() if not name.startswith("_")}
     declared = {name: value for name, value in scope.items() if isinstance(value, Declared)}
     if declared:
         yield from declared.items()
@@ -58,6 +58,13 @@ def candidates_in(module: ModuleType) -> Iterator[tuple[str, Any]]:
         for name, value in scope.items():
             if is_made(value):
                 yield from ((name + way, layer) for way, layer in layers_in(value))
+
+
+def without_rules(scope: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a module holds without the rules by which JAX differentiates a function of it: JAX calls these."""
+    whole = [v for v in scope.values() if type(v).__name__ in ("custom_vjp", "custom_jvp")]
+    rules = [getattr(v, name, None) for v in whole for name in ("fwd", "bwd", "jvp")]
+    return {n: v for n, v in scope.items() if not any(v is rule for rule in rules if rule is not None)}
 
 
 def is_made(value: Any) -> bool:
@@ -100,12 +107,12 @@ def read_all(target: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
         If nothing can be read; the text says what was there, how it was tried, and what happened.
     """
     if isinstance(target, ModuleType):
-        chosen, scope = dict(candidates_in(target)), dict(vars(target))
+        chosen, scope = dict(candidates_in(target)), without_rules(vars(target))
     else:
         thing = target.thing if isinstance(target, Declared) else target
         home = sys.modules.get(getattr(thing if callable(thing) else type(thing), "__module__", "") or "")
         chosen = {getattr(thing, "__name__", type(thing).__name__): target}
-        scope = dict(getattr(thing, "__globals__", None) or (vars(home) if home else {}))
+        scope = without_rules(getattr(thing, "__globals__", None) or (vars(home) if home else {}))
     read, failed = dict[str, Any](), dict[str, str]()
     for name, thing in chosen.items():
         try:

@@ -57,6 +57,10 @@ SIZES = (
     r"feature|channel|dim|size|^n_?(in|out|f)$|^[cdn]$|units|hidden|width|^nf$|^ch$|planes|depth|neurons|nodes|shape"
     r"|merkmal|kan[aä]e?l|cana[lu]|caract|通道|特征"
 )
+UPSTREAM = (  # of a backward: dy, by the names that it has
+    r"(?i)^_?(d_?(y|z|o|out(put)?s?|hout|next)|g(_?(y|z|out))?|upstream\w*|delta|err(or)?|dl_?d?(y|z|out)|(co)?tangents?|ct|y_?bar"
+    r"|grads?(_?(y|z|out(put)?s?|in(coming)?))?|out(put)?s?_?grads?|upstream)$"
+)
 GRADIENT = (
     r"^_?d_?(?=(gamma|beta|w|b|scale|shift|weight|bias|mean|var)\b)"
     r"|^(?:_?d|grad(?:ients?)?_?(?:of_?|wrt_?)?|g_|l(?=[wb]$))(?=.)"
