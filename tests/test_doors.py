@@ -287,6 +287,34 @@ def test_all_parameters_that_say_nothing_are_named(tmp_path):
     assert 'refnorm.reading(whiten, takes="x, ?, ?, eps", gives="y")' in said
 
 
+PROCESS = """
+import numpy as np, refnorm
+
+class Normalizer:
+    def __init__(self, n):
+        self.g, self.b, self.m, self.v = np.ones(n), np.zeros(n), np.zeros(n), np.ones(n)
+
+    def process(self, x, training):
+        m, v = (x.mean(0), x.var(0)) if training else (self.m, self.v)
+        if training:
+            self.m, self.v = 0.9 * self.m + 0.1 * m, 0.9 * self.v + 0.1 * v
+        return self.g * (x - m) / np.sqrt(v + 1e-5) + self.b
+"""
+
+
+def test_a_layer_that_is_called_by_an_unknown_method_is_declared_by_it(tmp_path):
+    (tmp_path / "layer.py").write_text(PROCESS)
+    for target in ("layer.py", "layer.py:Normalizer"):
+        status, _, said = checked(tmp_path, target)
+        assert status == 2
+        assert 'refnorm.reading(Normalizer.process, takes="x, training", state={"gamma": "...", ' in said
+    names = '{"gamma": "g", "beta": "b", "mean": "m", "var": "v"}'
+    declared = f'bn = refnorm.reading(Normalizer.process, takes="x, training", state={names})'
+    for code, conforms in ((PROCESS, True), (PROCESS.replace("+ self.b", "- self.b"), False)):
+        (tmp_path / "layer.py").write_text(f"{code}\n\n{declared}\n")
+        assert checked(tmp_path, "layer.py")[1]["conforms"] == conforms
+
+
 def test_a_file_of_data_alone_is_said_to_define_nothing_that_could_be_called(tmp_path):
     (tmp_path / "data.py").write_text("rate = 0.1\n")
     assert "it defines no function, no class and no layer" in checked(tmp_path, "data.py")[2]

@@ -45,7 +45,7 @@ def reading(
 
     Parameters
     ----------
-    thing : a function, or a class or instance of a layer.
+    thing : a function, a class or instance of a layer, or a method of a class that is called by another name.
     takes : what its parameters are, in their order: x, gamma, beta, mean, var (the running ones), momentum, eps,
         training or inference (flags), mode ("train" or "test"); ``?`` for one that is left at its default. Of a layer,
         what its method takes.
@@ -70,6 +70,7 @@ def reading(
     >>> refnorm.check(bn).conforms
     True
     """
+    thing = _class_of(thing)
     given = _words(takes, (*WORDS, *ALSO), "takes") if takes else ()
     results = _words(gives, (*RESULTS, *ALSO), "gives") if gives else ()
     if takes and "x" not in given:
@@ -84,6 +85,15 @@ def reading(
             raise ValueError(f"takes={takes!r} has {len(given)} words, and {target.__name__} takes {len(parameters)}")
         named = dict(zip(parameters, given, strict=False))
     return Declared(thing, named, results, backward, dict(state or {}), channels_last, fixed)
+
+
+def _class_of(thing: Any) -> Any:
+    """Return the class of a method, called by that method; anything else as it is."""
+    name, _, method = getattr(thing, "__qualname__", "").rpartition(".")
+    kind = getattr(thing, "__globals__", {}).get(name)
+    if not isinstance(kind, type) or inspect.getattr_static(kind, method, None) is not thing:
+        return thing
+    return type(name, (kind,), {"__call__": thing, "__module__": kind.__module__})
 
 
 def _words(text: str, known: tuple[str, ...], where: str) -> tuple[str, ...]:

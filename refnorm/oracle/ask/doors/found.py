@@ -137,37 +137,39 @@ def said_by(error: BaseException) -> str:
 
 def unread(target: Any, chosen: dict[str, Any], failed: dict[str, str], scope: dict[str, Any]) -> str:
     """Say what was found instead of a batch normalization, and the lines that declare it."""
+    home = getattr(target, "__name__", "")
+    own = {n: v for n, v in scope.items() if n[0] != "_" and (_home(v) == home or is_made(v))}
     if failed:
         text = "could not be read as a batch normalization: " + "; ".join(f"{n}: {t}" for n, t in failed.items())
     else:
-        own = [
-            n for n, v in scope.items() if n[0] != "_" and (_home(v) == getattr(target, "__name__", "") or is_made(v))
-        ]
         there = f"it defines {', '.join(own)}" if own else "it defines no function, no class and no layer"
         if others := other_norms(scope):
             there += (
                 f"; {', '.join(others)} normalizes otherwise, and is judged only where it is named, as file.py:NAME"
             )
         text = f"holds nothing that looks like a batch normalization; {there}"
-    name, thing = next(iter(chosen.items()), ("my_function", None))
-    return f"{text}. {declaration(name, thing)}"
+    alone = own if len(own) == 1 and callable(*own.values()) else {"my_function": None}
+    return f"{text}. {declaration(*next(iter((chosen or alone).items())))}"
 
 
-def _of_layer(kind: type) -> str:
-    """Return what is to be said of a layer: what its method takes, which attributes hold what, what it is made of."""
+def _of_layer(name: str, kind: type) -> str:
+    """Return what is to be said of a layer: its method, what that takes, which attributes hold what, what makes it."""
     takes, made = "x", list[str]()
-    with contextlib.suppress(NotReadable):
+    methods = [n for n, v in vars(kind).items() if inspect.isfunction(v) and (n in FORWARD or n[0] != "_")]
+    method = min(methods, key=lambda n: FORWARD.index(n) if n in FORWARD else len(FORWARD), default="__call__")
+    with contextlib.suppress(NotReadable, AttributeError):
         made = [p.name for p in parameters_of(kind, first="") if p.needed and not p.role and not is_size(p.name)]
-        called = parameters_of(next(getattr(kind, n) for n in FORWARD if n in vars(kind)), first="")[1:]
+        called = parameters_of(getattr(kind, method), first="")[1:]
         takes = ", ".join("x" if k == 0 else p.role or "?" for k, p in enumerate(called)) or takes
     state = ", ".join(f'"{role}": "..."' for role in ("gamma", "beta", "mean", "var"))
-    return f'takes="{takes}", state={{{state}}}' + "".join(f", {name}=..." for name in made)
+    said = f'{name if method in FORWARD else f"{name}.{method}"}, takes="{takes}", state={{{state}}}'
+    return said + "".join(f", {name}=..." for name in made)
 
 
 def declaration(name: str, thing: Any) -> str:
     """Return the lines that declare how something is called, filled in as far as it is known."""
     if isinstance(thing, type):
-        return f"To declare it, add to the file: import refnorm; bn = refnorm.reading({name}, {_of_layer(thing)})"
+        return f"To declare it, add to the file: import refnorm; bn = refnorm.reading({_of_layer(name, thing)})"
     takes = "x, gamma, beta, eps"
     try:
         known = parameters_of(thing) if callable(thing) and not isinstance(thing, type) else ()
