@@ -390,6 +390,7 @@ def test_a_root_that_is_approximated_is_not_said_to_be_rounded():
     assert first.cause == "unknown"
     low, high = re.search(r"gamma/sqrt\(var \+ eps\): (.*) to (.*) times it", first.title).groups()
     assert 0.998 < float(low) < 0.999 < float(high) < 1  # a step ends below the root, by 0.175 % at most
+    assert {"dx", "dgamma"} <= set(first.quantities)  # they follow from the root that y shows
 
 
 def test_a_root_that_is_rounded_is_said_to_be():

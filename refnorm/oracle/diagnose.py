@@ -32,10 +32,11 @@ from refnorm.oracle.matching import explained, readable, smooth
 from refnorm.oracle.measure import known_updates as updates
 from refnorm.oracle.measure.explain import FORWARD, Explanation
 from refnorm.oracle.measure.known_gradients import SWAPPED
-from refnorm.oracle.measure.read_parts import other_inverse
+from refnorm.oracle.measure.read_parts import other_inverse, with_other_inverse
 from refnorm.oracle.quantities import BEHAVIOURS, FURTHER, QUANTITIES
 from refnorm.oracle.tiers import NARROW, ONE_PASS, SHIFTED
 from refnorm.oracle.troubles import CAUSES, alike, cause_of_trouble
+from refnorm.oracle.worlds import world
 
 SEVERAL = 3  # cases in a circumstance: of fewer no formula is read
 TRIED = 4  # circumstances in which a formula is looked for
@@ -234,6 +235,9 @@ def _reasons(
         cause = _unexplained(quantity, failed, passed, [] if kind else likely)
         if cause.name == "unknown" and (words := _approximate(quantity, comparable, row, kind or "float64")):
             cause = replace(cause, title=words)
+            change = with_other_inverse([(world(o.case, row), o.actual) for o in comparable])
+            frozen = quantity != "y, training"
+            found.append(Explanation((cause,), lambda w: change(w).y, frozen=frozen, world=change))
     return [*result, (cause, failed)]
 
 

@@ -11,6 +11,7 @@ from refnorm.formats import Floats, largest, unit_roundoff
 from refnorm.golden.truth import truth
 from refnorm.oracle.judge import Observation, bound_of
 from refnorm.oracle.measure.explain import Explanation, explanations
+from refnorm.oracle.measure.read_parts import Unsaid
 from refnorm.oracle.quantities import FURTHER
 from refnorm.oracle.worlds import Values, World, world
 
@@ -81,6 +82,8 @@ def _fit(predicted: Callable[[World], Values], o: Observation, row: Convention) 
             value = np.broadcast_to(np.asarray(value, dtype=np.longdouble), np.shape(o.actual))
         except ValueError:  # of another shape: not what was computed
             return len(FITS)
+        except Unsaid:
+            return 0
         left = abs(o.got - float(value[o.index]))
         if not (o.passed or left < EXPLAINED * o.error or not np.isfinite(o.error)):
             return len(FITS)  # what does not differ from the truth explains nothing

@@ -97,6 +97,7 @@ def explanations(
             yield Explanation(e.causes, _in(e.change, _defined(quantity, row)))
         for value in _following(quantity, e.forward):
             yield Explanation(e.causes, e.guarded(value, _defined(quantity, row)))
+    maps = [e for e in maps if e.causes[0].name != "unknown"]  # on top of a formula alone
     if quantity in FURTHER:
         yield from _on_top_of(maps, seen, lambda again, _: _second_order(quantity, again, []))
         yield from _second_order(quantity, seen, [c.name for e in given for c in e.causes])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,7 +14,9 @@ from refnorm.oracle.measure.parts import ALL, DIVIDED, Selection, part_mean, par
 from refnorm.oracle.measure.read_forward import ForwardMap, Lines, Seen, defined, lines_of
 from refnorm.oracle.measure.region import STANDARD
 from refnorm.oracle.measure.terms import BETA, EPS, GAMMA, MEAN, ONE, VAR, constant
+from refnorm.oracle.worlds import Values, World
 
+TELLING = 64  # how much larger than gamma y may be: what is added to gamma x_hat hides its digits
 FEW = 12  # lines by which most parts are refuted
 ADDED = (EPS, ONE, constant("eps^2", lambda w: np.longdouble(w.eps) ** 2))
 
@@ -77,6 +80,30 @@ def other_inverse(seen: Sequence[Seen]) -> tuple[str, float] | None:
     )
     between = " to ".join(f"{value:.9g}" for value in (factors.min(), factors.max()))
     return f"y is right but for another number in each channel in the place of {inverse}: {between} times it", off
+
+
+class Unsaid(Exception):
+    """What was measured says nothing of a case."""
+
+
+def with_other_inverse(seen: Sequence[Seen]) -> Callable[[World], World]:
+    """Return the world in which 1/std is what the slope of y says; it is `Unsaid` where gamma is small, or y not known."""
+    known: dict[str, Values] = {}
+    for w, y in seen:
+        centred = w.x - STANDARD.average(w.x)
+        spread = STANDARD.average(centred * centred)
+        with np.errstate(all="ignore"):
+            slope = STANDARD.average(centred * np.asarray(y, np.longdouble)) / (spread * w.gamma)
+        told = np.isfinite(slope) & (np.abs(y).max(w.axes, keepdims=True) <= TELLING * np.abs(w.gamma))
+        if np.all(told | (spread == 0)) and np.all(w.gamma):
+            known[w.case.id] = np.where(spread == 0, w.inv, slope)
+
+    def inverse(w: World) -> Values:
+        if w.case.id not in known:
+            raise Unsaid
+        return known[w.case.id]
+
+    return lambda w: replace(w, inverse=inverse)
 
 
 def _is_off(line: Lines) -> bool:
