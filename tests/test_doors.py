@@ -90,7 +90,7 @@ def test_the_expectations_can_fail():
     assert problems(expected, report) == []
     assert any("expected deviates" in line for line in problems(expected | {"verdict": "deviates"}, report))
     assert problems(expected | {"judged_as": ["torch"]}, report)
-    assert problems(expected | {"must_say": ["there is no gamma"]}, report)
+    assert problems(expected | {"must_say": ["gamma: not offered"]}, report)
     assert problems(expected | {"never": ["2e-05"]}, report)
 
 

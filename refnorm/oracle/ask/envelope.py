@@ -68,12 +68,12 @@ class Envelope:
             lines.append(("untried", f"{what} float16 asks for it"))
         for name in ("gamma", "beta"):
             if getattr(self, name) == ABSENT:
-                lines.append(("affine", f"{name}: not offered; there is no {name}"))
+                lines.append(("affine", f"{name}: not offered; none was found"))
         needed = [name for name in ("gamma", "beta") if getattr(self, name) == MANDATORY]
         if needed:
             lines.append(("affine", f"{' and '.join(needed)} = None: not offered"))
         if not self.statistics:
-            lines.append(("statistics", "running statistics: not offered; there are none"))
+            lines.append(("statistics", "running statistics: not offered; none were found"))
         for name in ("eps", "momentum"):
             value = getattr(self, name)
             if value is not None and name not in self.passes:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from refnorm.oracle.ask.doors.layers import FORWARD
+from refnorm.oracle.ask.doors.methods import FORWARD
 
 
 def at_once(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -20,6 +20,7 @@ Way = TypeVar("Way")
 Door = TypeVar("Door")
 CHANNELS = 3
 SETTINGS = ("momentum", "eps")
+LITTLE = 2.0**-6  # no weight of an average is so small, and no eps larger
 ARRAYS = ("x", "gamma", "beta", "mean", "var")
 
 
@@ -53,7 +54,7 @@ def parameters_of(function: Callable[..., Any], first: str = "x") -> tuple[Param
     except (TypeError, ValueError) as error:
         raise NotReadable(f"its parameters cannot be seen ({error})") from error
     found = [
-        Parameter(own.name, role_of(own.name), own.default is own.empty)
+        Parameter(own.name, _role(own), own.default is own.empty)
         for own in there
         if own.kind not in (own.VAR_POSITIONAL, own.VAR_KEYWORD)
     ]
@@ -76,6 +77,14 @@ def parameters_of(function: Callable[..., Any], first: str = "x") -> tuple[Param
         if free:
             found[free[0]] = replace(found[free[0]], role=first)
     return tuple(found)
+
+
+def _role(own: inspect.Parameter) -> str:
+    """Return what a parameter stands for: a letter with a number for its default is a setting, and no array."""
+    role = role_of(own.name)
+    if len(own.name) == 1 and isinstance(own.default, float) and 0 < own.default < 1:
+        return {"": "eps"}.get(role, role) if own.default < LITTLE else {"mean": "momentum"}.get(role, role)
+    return role
 
 
 def _takes_anything(parameters: list[inspect.Parameter]) -> bool:

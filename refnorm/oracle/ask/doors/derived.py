@@ -14,7 +14,16 @@ from refnorm.oracle.ask.doors.leaves import flat
 from refnorm.oracle.ask.doors.libraries import Library
 from refnorm.oracle.ask.doors.through import Through
 
-Doors = dict[int, tuple[Any, int]]  # by rank of x: how it is called, and the axis that the channels are on
+
+class Doors(dict[int, tuple[Any, int]]):
+    """By rank of x, how something is called, and the axis that the channels are on.
+
+    ``apart`` are the ranks in which each place has statistics of its own, as if it were a channel.
+    """
+
+    apart: tuple[int, ...] = ()
+
+
 SHAPES = ((6, 3), (5, 3, 2, 4), (5, 3, 4), (3, 3, 2, 4, 5))  # no two extents after the first are alike
 
 

@@ -13,7 +13,6 @@ from typing import Any
 from refnorm.oracle.ask.doors.at_once import scripted
 from refnorm.oracle.ask.doors.binding import NotReadable, parameters_of
 from refnorm.oracle.ask.doors.declared import Declared
-from refnorm.oracle.ask.doors.layers import FORWARD
 from refnorm.oracle.ask.doors.looks import (
     is_function,
     looks_like_a_function,
@@ -21,6 +20,7 @@ from refnorm.oracle.ask.doors.looks import (
     looks_like_a_maker,
     methods_in,
 )
+from refnorm.oracle.ask.doors.methods import FORWARD
 from refnorm.oracle.ask.doors.names import is_size, other_norms
 from refnorm.oracle.ask.doors.read import read_thing
 from refnorm.oracle.ask.troubled import exhausted, where_of

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -26,7 +27,7 @@ from refnorm.oracle.ask.doors.containers import Asked, Form, Named, forms_of, ne
 from refnorm.oracle.ask.doors.leaves import Way, flat, found_at, leaves, of_shape, size_of
 from refnorm.oracle.ask.doors.libraries import Library
 from refnorm.oracle.ask.doors.modes import ALWAYS, WORDS, Mode, modes_of, modes_outside
-from refnorm.oracle.ask.doors.names import role_of
+from refnorm.oracle.ask.doors.names import in_small, role_of
 
 IN_PLACE: Way = ("in place",)
 
@@ -205,6 +206,8 @@ def candidate_modes(door: FunctionDoor, library: Library) -> Iterator[Mode]:
     if not any(p.role in ("training", "inference", "mode") for p in door.parameters):
         if library.name == "torch":
             yield Mode("grad")
+        if re.search(r"(^|_)train(ing)?(_|$)", in_small(getattr(door.function, "__name__", ""))):
+            yield Mode("")  # that it trains is in its name
         if (mean := next((p for p in door.parameters if p.role == "mean" and not p.needed), None)) is not None:
             yield Mode("absent", mean.name)
         code = getattr(inspect.unwrap(door.function), "__code__", None)

@@ -15,63 +15,11 @@ import numpy as np
 from refnorm.oracle.ask.doors.binding import Parameter, gradients_in, parameters_of, which
 from refnorm.oracle.ask.doors.leaves import Way, found_at, of_shape, size_of
 from refnorm.oracle.ask.doors.libraries import Library, kept_in, to_numpy
+from refnorm.oracle.ask.doors.methods import OUTPUTS
 from refnorm.oracle.ask.doors.modes import ALWAYS, Mode
 from refnorm.oracle.ask.doors.names import gradient_of, in_small, is_size, role_of
 from refnorm.oracle.ask.doors.remembering import as_layer
 from refnorm.oracle.ask.doors.slots import Slot, own_slots
-
-FORWARD = (
-    "forward",
-    "__call__",
-    "forward_pass",
-    "call",
-    "fprop",
-    "apply",
-    "forward_propagation",
-    "propagate",
-    "fwd",
-    "fit_transform",
-    "vorwaerts",
-    "avant",
-    "adelante",
-    "前向",
-)
-BACKWARD = (
-    "backward",
-    "backward_pass",
-    "bprop",
-    "back",
-    "backprop",
-    "backward_propagation",
-    "bwd",
-    "grad",
-    "rueckwaerts",
-    "arriere",
-    "atras",
-    "反向",
-)
-INFER = (
-    "infer",
-    "inference",
-    "predict",
-    "forward_inference",
-    "forward_test",
-    "forward_eval",
-    "evaluate",
-    "test",
-    "transform",
-)
-OUTPUTS = ("output", "outputs", "out", "y", "result", "activation", "activations", "a")
-SETUP = (
-    "initialize",
-    "init",
-    "build",
-    "setup",
-    "init_params",
-    "_init_params",
-    "reset_parameters",
-    "initialize_parameters",
-)
 
 
 class Recorder:
@@ -167,7 +115,7 @@ class LayerDoor:
                     from flax import nnx
 
                     said[p.name] = nnx.Rngs(0)
-            layer = self._instance(said)
+            layer = self._instance(said, shape)
         for role in ("eps", "momentum"):
             name = self.setting(role)
             if name and name != "constructor" and given.get(role) is not None:
@@ -178,15 +126,17 @@ class LayerDoor:
             layer.to(given["x"].dtype)
         return layer
 
-    def _instance(self, said: dict[str, Any]) -> Any:
-        """Call the constructor; sizes, as in ``layer_sizes``, may be a list of them."""
+    def _instance(self, said: dict[str, Any], shape: tuple[int, ...]) -> Any:
+        """Call the constructor; sizes, as in ``layer_sizes``, may be a list of them; what comes in may be a shape."""
         try:
             return as_layer(self.make(**said))
-        except TypeError:
+        except (TypeError, AttributeError):
             sizes = {p.name for p in self.constructor if p.role == "size" and p.name.endswith("s")}
-            if not sizes:
+            whole = {p.name for p in self.constructor if p.role == "size" and not is_size(p.name)}
+            if not sizes | whole:
                 raise
-            return self.make(**{name: [v] if name in sizes else v for name, v in said.items()})
+            said = {n: [v] if n in sizes else shape if n in whole else v for n, v in said.items()}
+            return self.make(**said)
 
     def _set_up(self, layer: Any, shape: tuple[int, ...]) -> None:
         """Call what initialises a layer that is not ready when it is made."""
@@ -250,6 +200,8 @@ class LayerDoor:
         for role, slot in self.gradients.items():
             if slot.of_parameter and given[role] is not None:
                 slot.set(layer, self.library.own(np.zeros_like(to_numpy(given[role]))))
+            elif isinstance(begun := slot.get(layer), np.ndarray) and given[role] is not None:
+                slot.set(layer, row(begun).astype(given[role].dtype))  # it was made beside the parameter, and like it
         if self.counts:
             begun = getattr(layer, self.counts) * 0  # an array of none, where it is kept so
             setattr(layer, self.counts, begun + 1)  # so that the next batch counts for half, and not for all

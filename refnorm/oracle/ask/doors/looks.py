@@ -10,7 +10,7 @@ from types import CodeType
 from typing import Any
 
 from refnorm.oracle.ask.doors.binding import NotReadable, parameters_of
-from refnorm.oracle.ask.doors.layers import FORWARD
+from refnorm.oracle.ask.doors.methods import FORWARD, forwards_of
 from refnorm.oracle.ask.doors.names import OTHER_NORMS, in_small, is_running, role_of
 
 INFERS = r"(?<![a-z])(infer(ence)?|test(ing)?|eval(uat(e|ion))?|predict(ion)?)(?![a-z])"
@@ -71,15 +71,16 @@ def looks_like_a_layer(kind: type) -> bool:
     if re.search(OTHER_NORMS, name) or issubclass(kind, BaseException) or getattr(kind, "_is_protocol", False):
         return False
     named = bool(re.search(r"batch|bn", name))  # what scales a data set has the methods of scikit-learn, too
-    ways = [n for n in FORWARD if (n != "__call__" or "__call__" in vars(kind)) and (n != "fit_transform" or named)]
-    if not any(callable(getattr(kind, n, None)) for n in ways):
-        return False
+    ways = [n for n in forwards_of(kind) if n != "fit_transform" or named]
     inside: set[str] = set()
     for method in vars(kind).values():
         code = getattr(inspect.unwrap(method) if callable(method) else method, "__code__", None)
         names = [n for n in getattr(code, "co_names", ()) if len(n.strip("_")) > 1]  # a letter may be anything
         inside |= {role_of(n) for n in names if is_running(n) or role_of(n) in ("gamma", "beta")}
-    return bool(re.search(BATCH_NORM, name)) or {"mean", "var"} <= inside or {"gamma", "beta"} <= inside
+    affine = {"gamma", "beta"} <= inside
+    if not set(ways) & set(FORWARD):  # methods of other names are looked at in what can be nothing else
+        return bool(ways) and (affine or bool(re.search(NAMED, name)))
+    return bool(re.search(BATCH_NORM, name)) or {"mean", "var"} <= inside or affine
 
 
 def methods_in(kind: type) -> list[str]:

@@ -40,13 +40,13 @@ ROLES: tuple[tuple[str, str], ...] = (  # the first that matches is what a name 
 )
 ABROAD: tuple[tuple[str, str], ...] = (  # where none of these does: other languages, and longer words
     ("inference", r"推理|测试"),
-    ("training", r"^im_training$|^fitting$|entra[iî]n|entren|训练"),
+    ("training", r"^im_training$|^fitting$|entra[iî]n|entren|apprentiss|lernen|trein|训练"),
     ("eps", r"^stabili[sz](er|ation)$|小量"),
-    ("momentum", r"tr(ae|ä)gheit|inertie|inercia|动量|fraction|^keep|retain|^(update_)?rate$"),
+    ("momentum", r"tr(ae|ä)gheit|inertie|inercia|动量|fraction|^keep|retain|^(update_)?rate$|^taux"),
     ("var", r"方差"),
     ("mean", r"mittelw|moyenne|(?:^|_)media(?:_|$)|均值"),
-    ("gamma", r"skal|[eé]chelle|escala|缩放"),
-    ("beta", r"^addend$|verschieb|d[eé]calage|biais|sesgo|desplaz|平移|偏[移置]"),
+    ("gamma", r"^bw$|skal|[eé]chelle|escala|缩放"),
+    ("beta", r"^bb$|^addend$|verschieb|d[eé]calage|biais|sesgo|desplaz|平移|偏[移置]"),
     ("x", r"^(eingaben?|entr[eé]es?|entradas?|输入)$"),
 )
 OTHER_NORMS = (
@@ -63,6 +63,7 @@ UPSTREAM = (  # of a backward: dy, by the names that it has
 )
 GRADIENT = (
     r"^_?d_?(?=(gamma|beta|w|b|scale|shift|weight|bias|mean|var)\b)"
+    r"|^d_?(?:l|loss|j|cost|e)_?d_?(?=.)"
     r"|^(?:_?d|grad(?:ients?)?_?(?:of_?|wrt_?)?|g_|l(?=[wb]$))(?=.)"
     r"|_?(?:_d|grad(?:ients?)?)$"
 )

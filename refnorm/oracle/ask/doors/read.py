@@ -27,11 +27,14 @@ from refnorm.oracle.ask.doors.looks import (
 )
 from refnorm.oracle.ask.doors.modes import ALWAYS
 from refnorm.oracle.ask.doors.names import in_small
+from refnorm.oracle.ask.doors.outs import filled
 from refnorm.oracle.ask.doors.read_layer import read_layer, switches_of
 from refnorm.oracle.ask.doors.remembering import memory_of, remembering
+from refnorm.oracle.ask.doors.settings import as_constructed, told_apart
 from refnorm.oracle.ask.doors.taken import by_columns, elsewhere, opened, taken_shape
 from refnorm.oracle.ask.doors.through import Through
 from refnorm.oracle.ask.doors.variables import Equinox, Haiku, Keras, KerasTwo, Linen, read_variables
+from refnorm.oracle.ask.troubled import exhausted
 
 FROZEN = r"froz|freez|fixed|infer|eval(?!uat)"
 
@@ -65,7 +68,7 @@ def read_thing(thing: Any, scope: dict[str, Any]) -> Through:
 
 def through_function(function: Callable[..., Any], scope: dict[str, Any]) -> Through:
     """Read a function, with the backward that stands beside it."""
-    function = at_once(function)
+    function = filled(told_apart(at_once(function)))
     own = parameters_of(function)
     parameters = holding(own)
     names = memory_of(function) if not {p.role for p in parameters} & {"mean", "var", "state"} else []
@@ -109,7 +112,8 @@ def _function(doors: Doors, library: Library, partner: Any, scope: dict[str, Any
     spread = frozenset().union(*(d.spread for d, _ in doors.values()))
     door = replace(doors[min(doors)][0], spread=spread)
     if partner is not None:
-        door = replace(door, back=partner, back_parameters=parameters_of(partner, first="dy"))
+        back = filled(partner)
+        door = replace(door, back=back, back_parameters=parameters_of(back, first="dy"))
     inference = partner_for_inference(door.function, scope)
     if inference is not None:
         door = replace(door, inference=inference, inference_parameters=parameters_of(inference))
@@ -142,6 +146,7 @@ def _function(doors: Doors, library: Library, partner: Any, scope: dict[str, Any
         words += "; parameters of shape " + ", ".join(
             "(C, 1)" if rank == 2 else f"(1, C{', 1' * (rank - 2)})" for rank in sorted(spread)
         )
+    words += _places(doors)
     return finished(door, engine, library, words, elsewhere(doors), infers, statistics, roles, trains=trains)
 
 
@@ -155,12 +160,17 @@ def through_layer(thing: Any, scope: dict[str, Any]) -> Through:
         )
         return _variables(doors, library, special)
     initialised(thing)
-    library, doors = opened(
-        lambda library, own, axis: read_layer(thing, library, own, axis),
-        used_by(kind, scope),
-        columns=by_columns(kind),
-    )
-    return _layer(doors, library, kind)
+    first_error: Exception | None = None
+    for made, fixed in as_constructed(thing) if isinstance(thing, type) else [(thing, "")]:
+        try:
+            library, doors = opened(functools.partial(read_layer, made), used_by(kind, scope), columns=by_columns(kind))
+        except Exception as error:  # of foreign code: another way may do
+            if exhausted(error):
+                raise
+            first_error = error
+            continue
+        return _layer(doors, library, kind, fixed)
+    raise first_error or NotReadable("it cannot be called")
 
 
 def initialised(thing: Any) -> None:
@@ -201,7 +211,7 @@ def _variables(doors: Doors, library: Library, special: Any) -> Through:
     )
 
 
-def _layer(doors: Doors, library: Library, kind: type) -> Through:
+def _layer(doors: Doors, library: Library, kind: type, fixed: str = "") -> Through:
     door = replace(doors[min(doors)][0], at=elsewhere(doors))
     trains = about_training(kind, door) or not only_infers(door, library, taken_shape(doors))
     if not trains:
@@ -220,6 +230,7 @@ def _layer(doors: Doors, library: Library, kind: type) -> Through:
     words += f": {', '.join(slot.name for slot in door.slots.values()) or 'nothing kept'}"
     if str(door.mode):
         words += f"; {door.mode}"
+    words += fixed + _places(doors)
     if door.counts:
         words += f"; each batch as the second, by {door.counts}"
     if by_hand:
@@ -236,6 +247,11 @@ def _layer(doors: Doors, library: Library, kind: type) -> Through:
         row_of(kind),
         trains,
     )
+
+
+def _places(doors: Doors) -> str:
+    ranks = [str(rank) for rank in sorted(doors.apart) if rank not in doors]
+    return f"; of rank {', '.join(ranks)} it normalizes each place apart, which is not judged" if ranks else ""
 
 
 def about_training(kind: type, door: Any) -> bool:
@@ -298,7 +314,7 @@ def through_declared(declared: Declared, scope: dict[str, Any]) -> Through:
         where: dict[str, Any] = {role: (k,) if len(gives) > 1 else () for k, role in enumerate(gives)}
         rest = (where["cache"],) if "cache" in where else ()
         told = {"y": where["y"], "mean": where.get("mean"), "var": where.get("var"), "rest": rest}
-        doors = {rank: (replace(door, **told), axis) for rank, (door, axis) in doors.items()}
+        doors = Doors({rank: (replace(door, **told), axis) for rank, (door, axis) in doors.items()})
     partner = declared.back or backward_of(thing, scope)
     return _function(doors, library, partner, scope)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
 import sys
@@ -23,9 +24,10 @@ from refnorm.oracle.ask.doors.binding import (
     probe,
 )
 from refnorm.oracle.ask.doors.declared import ALSO
-from refnorm.oracle.ask.doors.layers import BACKWARD, FORWARD, INFER, SETUP, LayerDoor, Recorder, makes, outcome
+from refnorm.oracle.ask.doors.layers import LayerDoor, Recorder, makes, outcome
 from refnorm.oracle.ask.doors.leaves import flat, size_of
 from refnorm.oracle.ask.doors.libraries import Library
+from refnorm.oracle.ask.doors.methods import INFER, SETUP, backwards_of, forwards_of
 from refnorm.oracle.ask.doors.modes import Mode, modes_of, modes_outside
 from refnorm.oracle.ask.doors.names import gradient_of, is_running, is_size, role_of
 from refnorm.oracle.ask.doors.slots import ROLES, Slot, by_start, found_slots, kept
@@ -50,9 +52,14 @@ def read_layer(
         Whatever the layer raises, in the way that comes first.
     """
     constructor = _constructor(thing) if makes(thing) else ()
+    begun = tuple(replace(p, role="") if p.role in ROLES and _is_number(thing, p.name) else p for p in constructor)
     named = tuple((state or {}).items())
     return best_of(
-        _attempts(thing, library, constructor, takes or {}),
+        (
+            way
+            for made in dict.fromkeys((constructor, begun))  # a number may be all that an array begins with
+            for way in _attempts(thing, library, made, takes or {})
+        ),
         lambda bare: _learned(replace(bare, named=named, at={len(shape): axis}), shape),
         "it has no method that takes x",
     )
@@ -81,6 +88,10 @@ def _is_flag(thing: Any, name: str) -> bool:
     return isinstance(default, bool | str)
 
 
+def _is_number(thing: Any, name: str) -> bool:
+    return isinstance(inspect.signature(thing).parameters[name].default, int | float)
+
+
 def _attempts(
     thing: Any, library: Library, constructor: tuple[Parameter, ...], takes: Mapping[str, str]
 ) -> Iterator[LayerDoor]:
@@ -95,7 +106,7 @@ def _attempts(
         return
     kind = thing if isinstance(thing, type) else type(thing)
     for setup in ("", *(name for name in SETUP if callable(getattr(kind, name, None)))):
-        for call in (name for name in FORWARD if _defines(kind, name)):
+        for call in forwards_of(kind):
             try:
                 parameters = parameters_of(getattr(kind, call), first="")[1:]
                 parameters = tuple(replace(p, role=takes.get(p.name, p.role)) for p in parameters)
@@ -104,13 +115,6 @@ def _attempts(
             bare = LayerDoor(thing, library, constructor, call, parameters, setup=setup)
             for mode in (*_modes(kind, thing, parameters, call), *([Mode("grad")] if library.name == "torch" else [])):
                 yield replace(bare, mode=mode)
-
-
-def _defines(kind: type, name: str) -> bool:
-    method = getattr(kind, name, None)
-    if not callable(method):
-        return False
-    return name != "__call__" or any("__call__" in vars(k) for k in kind.__mro__[:-1])
 
 
 def _modes(kind: type, thing: Any, parameters: Sequence[Parameter], call: str) -> Iterator[Mode]:
@@ -133,7 +137,7 @@ def switches_of(thing: Any) -> list[str]:
     """Return attributes that may say whether it trains, of an instance or as the source of a class sets them."""
     names = list(getattr(thing, "__dict__", {})) if not isinstance(thing, type) else []
     kind = thing if isinstance(thing, type) else type(thing)
-    for method in vars(kind).values():
+    for method in (v for k in reversed(kind.__mro__) if k.__module__ == kind.__module__ for v in vars(k).values()):
         names += getattr(getattr(method, "__code__", None), "co_names", ())
     return [
         n
@@ -150,7 +154,7 @@ def _learned(door: LayerDoor, shape: tuple[int, ...]) -> tuple[LayerDoor, int]:
     begun = [(slot, np.array(flat(value))) for slot, name, value in kept(layer, CHANNELS) if not role_of(name)]
     placed, result = _first_call(door, layer, given)
     slots, door = slots | placed, replace(door, placed=tuple(placed))
-    slots = by_start(begun, layer) | slots
+    slots = by_start(begun, layer, functools.partial(_sways, door, given)) | slots
     slots = slots if {"gamma", "mean"} <= set(slots) else found_slots(layer, CHANNELS) | slots
     for role, name in door.named:
         slots |= {ALSO.get(role, role): slot for slot, own, _ in kept(layer, CHANNELS) if own == name}
@@ -183,6 +187,20 @@ def _first_call(door: LayerDoor, layer: Any, given: dict[str, Any]) -> tuple[dic
                 raise
             placed[role] = Slot((("attribute", error.name),))
             placed[role].set(layer, given[role])
+
+
+def _sways(door: LayerDoor, given: dict[str, Any], slot: Slot) -> bool:
+    """Whether y changes with what is in a slot."""
+    shape = size_of(given["x"]) or ()
+    found = []
+    for value in (0.5, 2.0):
+        try:
+            layer = door.made(given, shape)
+            slot.set(layer, door.library.own(np.full(CHANNELS, value)))
+            found.append(flat(outcome(layer, door.called(layer, given["x"], True), shape)))
+        except Exception:  # of foreign code
+            return False
+    return not np.array_equal(*found)
 
 
 def _counter(door: LayerDoor, layer: Any) -> str:
@@ -221,7 +239,7 @@ def _backward(door: LayerDoor, shape: tuple[int, ...]) -> dict[str, Any]:
     """Find a layer's own backward, and where the gradients of its parameters are after it."""
     kind = door.make if isinstance(door.make, type) else type(door.make)
     closures = inspect.isfunction(door.make)
-    name = next((n for n in BACKWARD if callable(getattr(kind, n, None))), "backward" if closures else "")
+    name = next(iter(backwards_of(kind)), "backward" if closures else "")
     if not name:
         return {}
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -207,11 +207,11 @@ def _own(value: Any) -> bool:
     return not callable(value) or inside
 
 
-def by_start(begun: list[tuple[Slot, Any]], layer: Any) -> dict[str, Slot]:
+def by_start(begun: list[tuple[Slot, Any]], layer: Any, sways: Callable[[Slot], bool]) -> dict[str, Slot]:
     """Return the slots of what has no telling name, by what it begins with and whether training has moved it since.
 
-    Ones stay for gamma, zeros for beta; zeros that move are a mean, ones a variance. Where two arrays begin and move
-    alike, neither is known.
+    Ones stay for gamma, zeros for beta; zeros that move are a mean, ones a variance. Of several that stay, it is the
+    one that ``sways`` y. Where two arrays begin and move alike, neither is known.
     """
     found: dict[str, list[Slot]] = {}
     for slot, values in begun:
@@ -221,6 +221,9 @@ def by_start(begun: list[tuple[Slot, Any]], layer: Any) -> dict[str, Slot]:
         moved = not np.array_equal(np.asarray(to_numpy(value)).reshape(-1), values)
         role = {(True, False): "gamma", (False, False): "beta", (False, True): "mean", (True, True): "var"}
         found.setdefault(role[bool(values[0]), moved], []).append(slot)
+    for parameter in ("gamma", "beta"):
+        if len(found.get(parameter, ())) > 1:
+            found[parameter] = [slot for slot in found[parameter] if sways(slot)]
     return {role: slots[0] for role, slots in found.items() if len(slots) == 1}
 
 

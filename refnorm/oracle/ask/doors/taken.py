@@ -73,7 +73,7 @@ def opened(
     """
     errors = list[Exception]()
     for library in libraries:
-        doors: Doors = {}
+        doors = Doors()
         for shape in SHAPES:
             ways: list[tuple[int, dict[str, bool]]] = [(-1, {})] if last and len(shape) > 2 else [(1, {})]
             rows = None
@@ -88,6 +88,8 @@ def opened(
                     door = read(library, own, axis, **how)
                     turned_over = doors.get(2, (None, 1))[1] == 0
                     if not _keeps(door, library, own, axis, alone=2 not in doors, strict=turned_over):
+                        if axis == 1 and len(shape) > 2 and _apart(door, library, own):
+                            doors.apart += (len(shape),)
                         rows = door if len(shape) == 2 and axis == 1 else rows
                         continue
                 except Exception as error:  # of foreign code: another library, or rank, may do
@@ -108,14 +110,15 @@ def opened(
     raise next((error for error in errors[:-1] if not re.search(ABOUT_RANK, str(error))), errors[0])
 
 
-def _keeps(door: Any, library: Library, shape: tuple[int, ...], axis: int, alone: bool, strict: bool) -> bool:
-    """Whether channels are on this axis: a change of one value leaves the y of other channels as it was.
+def _apart(door: Any, library: Library, shape: tuple[int, ...]) -> bool:
+    """Whether a change of one value changes y in the same place of other samples, and nowhere else."""
+    changed = _changed(door, library, shape)
+    there = changed[(slice(None), *[0] * (changed.ndim - 1))]
+    return bool(there[1:].any() and np.count_nonzero(changed) == np.count_nonzero(there))
 
-    Code for rows that is given maps may take each place in them for a channel: it does not take maps. Where it takes
-    no rows, ``alone``, that is a fault, and is left to the judge. Code for maps that is given volumes may take a place
-    along their last axis for a channel: where parameters have the rank of x, that is known, and it takes no volumes.
-    Where rows are columns, ``strict``, it takes no maps but by statistics of all samples.
-    """
+
+def _changed(door: Any, library: Library, shape: tuple[int, ...]) -> Any:
+    """Return where y changes with the first value of x."""
     x, *rest = probe(shape, library)
     other = np.array(to_numpy(x))
     other[(0,) * other.ndim] += 1.5
@@ -124,12 +127,23 @@ def _keeps(door: Any, library: Library, shape: tuple[int, ...], axis: int, alone
     if library.name == "engine" and not all(map(kept_in, results)):
         raise NotReadable("what comes back is no tensor that its gradients could be asked of")
     y, changed = (np.asarray(to_numpy(result)) for result in results)
-    moved = np.moveaxis(y != changed, axis, 0)
+    return y != changed
+
+
+def _keeps(door: Any, library: Library, shape: tuple[int, ...], axis: int, alone: bool, strict: bool) -> bool:
+    """Whether channels are on this axis: a change of one value leaves the y of other channels as it was.
+
+    Code for rows that is given maps may take each place in them for a channel: it does not take maps. Where it takes
+    no rows, ``alone``, that is a fault, and is left to the judge. Code for maps that is given volumes may take a place
+    along their last axis for a channel: where parameters have the rank of x, that is known, and it takes no volumes.
+    Where rows are columns, ``strict``, it takes no maps but by statistics of all samples.
+    """
+    moved = np.moveaxis(_changed(door, library, shape), axis, 0)
     if len(shape) == 2 and axis == 1:
         return not moved[1:].any()
     if axis == 0 or len(shape) in getattr(door, "spread", ()):
         return bool(not moved[1:].any() and np.mean(moved[0]) > WHOLE)
-    if strict and not moved[0].reshape(len(x), -1)[1:].any():
+    if strict and not moved[0].reshape(shape[0], -1)[1:].any():
         return False
-    shared = moved[0].reshape(len(x), -1)[:, 1:].any()  # each place in a map alone is no batch norm of channels
+    shared = moved[0].reshape(shape[0], -1)[:, 1:].any()  # each place in a map alone is no batch norm of channels
     return bool(not moved[1:].any() and ((axis == 1 and alone) or shared))
