@@ -250,8 +250,8 @@ def _layer(doors: Doors, library: Library, kind: type, fixed: str = "") -> Throu
 
 
 def _places(doors: Doors) -> str:
-    ranks = [str(rank) for rank in sorted(doors.apart) if rank not in doors]
-    return f"; of rank {', '.join(ranks)} it normalizes each place apart, which is not judged" if ranks else ""
+    apart = set(doors.apart) - set(doors)
+    return "; where x has more axes it normalizes place by place, which is not judged" if apart else ""
 
 
 def about_training(kind: type, door: Any) -> bool:
