@@ -9,7 +9,7 @@ From what is in a file to functions that the judge may call::
     binding      parameters by what they stand for; functions: a function, and the backward beside it
     layers       made, filled, called (read_layer: how that is found out; slots: where a layer keeps what;
                  methods: which goes forward and back)
-    settings     eps and momentum of a configuration, or behind **kwargs; activations, left out
+    configured   eps and momentum of a configuration, or behind **kwargs; activations, left out
     outs         functions that write into arrays which they are given
     again        one layer used twice
     modes        how code is told whether it trains

@@ -13,6 +13,7 @@ from typing import Any
 
 from refnorm.oracle.ask.doors.at_once import at_once, instances_of, scripted, with_context
 from refnorm.oracle.ask.doors.binding import NotReadable, Parameter, parameters_of, probe
+from refnorm.oracle.ask.doors.configured import as_constructed, told_apart
 from refnorm.oracle.ask.doors.declared import Declared
 from refnorm.oracle.ask.doors.derived import SHAPES, Doors, engine_of, finished, only_infers
 from refnorm.oracle.ask.doors.functions import FunctionDoor, read_function
@@ -30,7 +31,6 @@ from refnorm.oracle.ask.doors.names import in_small
 from refnorm.oracle.ask.doors.outs import filled
 from refnorm.oracle.ask.doors.read_layer import read_layer, switches_of
 from refnorm.oracle.ask.doors.remembering import memory_of, remembering
-from refnorm.oracle.ask.doors.settings import as_constructed, told_apart
 from refnorm.oracle.ask.doors.taken import by_columns, elsewhere, opened, taken_shape
 from refnorm.oracle.ask.doors.through import Through
 from refnorm.oracle.ask.doors.variables import Equinox, Haiku, Keras, KerasTwo, Linen, read_variables
