@@ -14,7 +14,7 @@ from refnorm.oracle.finding import Cause
 from refnorm.oracle.measure.activated import activated, through_activation
 from refnorm.oracle.measure.clipped import clipped_maps, clipped_result
 from refnorm.oracle.measure.known_gradients import STORED, UPDATED
-from refnorm.oracle.measure.known_maps import LAST_AXIS, OTHER_KIND
+from refnorm.oracle.measure.known_maps import LAST_AXIS
 from refnorm.oracle.measure.known_second import PRODUCTS_ROUNDED, SWAPPED, second_order_causes
 from refnorm.oracle.measure.naming import cause, forward_causes, running_causes
 from refnorm.oracle.measure.naming_gradients import DX, dx_causes, parameter_causes
@@ -97,8 +97,6 @@ def explanations(
             yield Explanation(e.causes, _in(e.change, _defined(quantity, row)))
         for value in _following(quantity, e.forward):
             yield Explanation(e.causes, e.guarded(value, _defined(quantity, row)))
-        if quantity == "frozen dx" and any(c.name == OTHER_KIND[0].name for c in e.causes):  # it goes through them
-            yield Explanation(e.causes, e.guarded(_in(e.change, lambda w: w.dx()), _defined(quantity, row)))
     maps = [e for e in maps if e.causes[0].name != "unknown"]  # on top of a formula alone
     if quantity in FURTHER:
         yield from _on_top_of(maps, seen, lambda again, _: _second_order(quantity, again, []))
