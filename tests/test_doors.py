@@ -294,11 +294,11 @@ class Normalizer:
     def __init__(self, n):
         self.g, self.b, self.m, self.v = np.ones(n), np.zeros(n), np.zeros(n), np.ones(n)
 
-    def process(self, x, training):
-        m, v = (x.mean(0), x.var(0)) if training else (self.m, self.v)
-        if training:
+    def process(self, u, k):
+        m, v = (u.mean(0), u.var(0)) if k else (self.m, self.v)
+        if k:
             self.m, self.v = 0.9 * self.m + 0.1 * m, 0.9 * self.v + 0.1 * v
-        return self.g * (x - m) / np.sqrt(v + 1e-5) + self.b
+        return self.g * (u - m) / np.sqrt(v + 1e-5) + self.b
 """
 
 
@@ -307,7 +307,7 @@ def test_a_layer_that_is_called_by_an_unknown_method_is_declared_by_it(tmp_path)
     for target in ("layer.py", "layer.py:Normalizer"):
         status, _, said = checked(tmp_path, target)
         assert status == 2
-        assert 'refnorm.reading(Normalizer.process, takes="x, training", state={"gamma": "...", ' in said
+        assert 'refnorm.reading(Normalizer.process, takes="x, ?", state={"gamma": "...", ' in said
     names = '{"gamma": "g", "beta": "b", "mean": "m", "var": "v"}'
     declared = f'bn = refnorm.reading(Normalizer.process, takes="x, training", state={names})'
     for code, conforms in ((PROCESS, True), (PROCESS.replace("+ self.b", "- self.b"), False)):

@@ -1,7 +1,5 @@
 """A layer inside a network, and no class or function of the file's own."""
 
-import torch
 from torch import nn
 
 net = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8, momentum=0.3, eps=1e-3), nn.ReLU())
-optimizer = torch.optim.SGD(net.parameters(), lr=0.1)

@@ -87,7 +87,7 @@ class Unsaid(Exception):
 
 
 def with_other_inverse(seen: Sequence[Seen]) -> Callable[[World], World]:
-    """Return the world in which 1/std is what the slope of y says; it is `Unsaid` where gamma is small, or y not known."""
+    """Return the world in which 1/std is what the slope of y says; it is `Unsaid` where gamma is small or y unknown."""
     known: dict[str, Values] = {}
     for w, y in seen:
         centred = w.x - STANDARD.average(w.x)
