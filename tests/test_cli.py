@@ -18,6 +18,8 @@ from command import called
 
 from refnorm.conventions import ROWS
 
+SAMPLED = 4  # one in so many; see conftest.py
+
 GOOD = """\
 import numpy as np
 

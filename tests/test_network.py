@@ -13,6 +13,8 @@ import pytest
 from refnorm import Statistics, batch_norm_training_backward, gradcheck
 from tutorials import network
 
+SAMPLED = 4  # one in so many; see conftest.py
+
 
 def normal(*shape, seed=0):
     return np.random.default_rng(seed).standard_normal(shape)
