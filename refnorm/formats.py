@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ FORMATS = {"float64": (53, -1022), "float32": (24, -126), "bfloat16": (8, -126),
 COMPLEX = ("complex64", "complex128")
 
 
+@lru_cache(maxsize=256, typed=True)  # NumPy puts a name together each time
 def dtype_name(dtype: Any) -> str:
     """Name of a dtype, the same in every library: ``torch.float32`` and NumPy's ``float32`` are both float32."""
     return str(getattr(dtype, "name", None) or str(dtype).rpartition(".")[2])

@@ -1,11 +1,13 @@
 """What the whole suite leaves to a run of its own: of tests that only repeat themselves with other values, nine tenths.
 
 ``pytest`` runs every test function, and of each in a module that says `SAMPLED` the first, eleventh ... of its
-parameters. ``pytest --rest`` runs what that leaves, as `.ci/run` does; whoever names a file gets all of it.
+parameters; a module may say another number than ten. ``pytest --rest`` runs what that leaves, as `.ci/run` does;
+whoever names a file gets all of it.
 ``pytest --fresh`` leaves out what has passed in this folder since it was made: in an environment to which packages have
 been added, it runs what was skipped before, and what there was not.
 """
 
+import os
 from collections import Counter
 
 import pytest
@@ -13,7 +15,6 @@ import pytest
 ONE_IN = 10
 PASSED = "refnorm/passed"  # in pytest's cache
 passed = set()
-collect_ignore = ["conftest.py", "doors", "gpu"]  # for doctests: the one has none, what people write is not run here
 
 
 def pytest_addoption(parser):
@@ -22,7 +23,15 @@ def pytest_addoption(parser):
     parser.addoption("--fresh", action="store_true", help="what has not passed in this folder before")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collect_file():
+    """Look for no doctests here: tests have none, and what people write is not run."""
+    return [found for found in (yield) if type(found).__name__ != "DoctestModule"]
+
+
 def pytest_configure(config):
+    if getattr(config.option, "numprocesses", None):  # a core for each process: none for threads that wait for a sum
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if config.option.rest:
         config.option.markexpr = ""
     elif config.args_source is pytest.Config.ArgsSource.TESTPATHS and config.option.markexpr == "not slow":
@@ -59,10 +68,12 @@ def pytest_collection_modifyitems(config, items):
             rest.append(item)
             continue
         function = getattr(item, "originalname", None)
-        if function is None or not getattr(getattr(item, "module", None), "SAMPLED", False):
+        one_in = getattr(getattr(item, "module", None), "SAMPLED", False)
+        if function is None or not one_in:
             sample.append(item)
             continue
+        number = seen[item.module.__name__, function]
         seen[item.module.__name__, function] += 1
-        (sample if seen[item.module.__name__, function] % ONE_IN == 1 else rest).append(item)
+        (rest if number % (ONE_IN if one_in is True else one_in) else sample).append(item)
     items[:], left = (rest, sample) if config.option.rest else (sample, rest)
     config.hook.pytest_deselected(items=left)

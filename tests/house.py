@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "refnorm"
 
+parsed = cache(ast.parse)  # most sources are asked about often
 
+
+@cache
 def modules() -> dict[str, Path]:
     """Return every module of the package, by its dotted name."""
     found = {}
@@ -23,7 +27,7 @@ def imports(path: Path, inside: bool = True) -> set[str]:
     """Return the modules of refnorm that a source file imports; ``inside`` says whether inside functions, too."""
     known = modules()
     names: set[str] = set()
-    for node in _nodes(ast.parse(path.read_text(encoding="utf-8")), inside):
+    for node in _nodes(parsed(path.read_text(encoding="utf-8")), inside):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -58,5 +62,5 @@ def imported_wings(path: Path) -> set[str]:
 
 def definitions(path: Path) -> set[str]:
     """Return the public classes and functions that a module defines at top level."""
-    body = ast.parse(path.read_text(encoding="utf-8")).body
+    body = parsed(path.read_text(encoding="utf-8")).body
     return {n.name for n in body if isinstance(n, ast.FunctionDef | ast.ClassDef) and not n.name.startswith("_")}

@@ -38,7 +38,7 @@ ACTION = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
 JUDGE = (ROOT / "tutorials" / "judge-your-own.md").read_text(encoding="utf-8")
 GOOD = re.search(r"^`my_bn.py`:\n\n```python\n(.*?)^```$", JUDGE, re.MULTILINE | re.DOTALL)[1]
 BIASED = GOOD.replace(" * m / (m - 1)", "")
-FASTER = " --dtypes float32"
+FASTER = " --dtypes float64"
 
 
 @pytest.fixture

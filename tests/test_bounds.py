@@ -34,6 +34,8 @@ from refnorm.oracle.bounds import _bounds
 from refnorm.oracle.tiers import TIERS as ALL_TIERS
 from refnorm.oracle.tiers import Tier
 
+SAMPLED = True  # see conftest.py
+
 Array = Any
 Rng = np.random.Generator
 

@@ -21,6 +21,8 @@ from refnorm.oracle.bounds import bounds
 from refnorm.oracle.second_bounds import Carried, second_bounds
 from refnorm.oracle.tiers import NARROW, TIERS
 
+SAMPLED = True  # see conftest.py
+
 TORCH = ROWS["torch"]
 OLD = next(row for row in ROWS.values() if row.momentum == "old" and row.correction == 0)
 SUMS = next(row for row in ROWS.values() if row.momentum == "sums")

@@ -16,6 +16,8 @@ from refnorm.matrix import Entry, matrix
 from refnorm.oracle.ask.doors.libraries import to_numpy, used_by
 from refnorm.oracle.ask.troubled import exhausted
 
+SAMPLED = 3  # one in so many; see conftest.py
+
 GPU = Path(__file__).parent / "gpu"
 LAYER = """\
 import torch

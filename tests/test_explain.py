@@ -20,6 +20,8 @@ from refnorm.oracle.circumstances import Circumstance
 from refnorm.oracle.measure.explain import explanations
 from refnorm.oracle.worlds import world
 
+SAMPLED = True  # see conftest.py
+
 TORCH, KERAS = ROWS["torch"], ROWS["keras"]
 
 

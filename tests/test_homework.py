@@ -219,14 +219,14 @@ def test_the_file_that_a_reader_copies_is_not_judged_before_it_is_written(tmp_pa
     assert text.count("not offered: NotImplementedError: training: mean, variance, y") == 1
 
 
-def test_the_solution_of_the_file_passes_both_and_with_an_error_neither(tmp_path):
-    for command in ("check", "gradcheck"):
-        assert run(command, tmp_path, FINISHED, "my_homework.py")[0] == 0
-        wrong = FINISHED.replace(" - x_hat * dgamma / m", "")
-        assert wrong != FINISHED
-        status, text = run(command, tmp_path, wrong, "my_homework.py")
-        assert status == 1
-        assert "no gradient flows through the variance" in text
+@pytest.mark.parametrize("command", ["check", "gradcheck"])
+def test_the_solution_of_the_file_passes_both_and_with_an_error_neither(command, tmp_path):
+    assert run(command, tmp_path, FINISHED, "my_homework.py")[0] == 0
+    wrong = FINISHED.replace(" - x_hat * dgamma / m", "")
+    assert wrong != FINISHED
+    status, text = run(command, tmp_path, wrong, "my_homework.py")
+    assert status == 1
+    assert "no gradient flows through the variance" in text
 
 
 def test_the_solution_fills_in_the_file_and_changes_no_signature():

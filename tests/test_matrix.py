@@ -29,14 +29,16 @@ def measured_refnorm(tmp_path_factory):
     return measuring._measure(Entry("refnorm", "onnx"), sys.executable)
 
 
-@pytest.mark.parametrize("uv", [False, pytest.param(True, marks=pytest.mark.slow)])
-def test_a_framework_that_cannot_be_installed_keeps_its_row(tmp_path, monkeypatch, uv):
+@pytest.mark.parametrize("by", ["nothing", *(pytest.param(by, marks=pytest.mark.slow) for by in ("pip", "uv"))])
+def test_a_framework_that_cannot_be_installed_keeps_its_row(tmp_path, monkeypatch, by):
     (tmp_path / "none.txt").write_text("refnorm-no-such-package==0.0.0\n")
     monkeypatch.setattr(environments, "REQUIREMENTS", tmp_path)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("UV_OFFLINE", "1")
-    if not uv:
+    if by != "uv":
         monkeypatch.setattr(environments.shutil, "which", lambda _: None)
+    if by == "nothing":  # there is no interpreter that makes an environment
+        monkeypatch.setattr(environments, "interpreter", lambda _: "false")
     results = measuring.matrix([Entry("torch", "none")], tmp_path / "environments")
     assert results["torch"]["error"].startswith("could not be installed:")
     assert "could not be installed" in markdown_page(results)

@@ -22,7 +22,7 @@ import refnorm
 from refnorm.oracle.report import Report
 from refnorm.oracle.vocabulary import vocabulary
 
-SAMPLED = True  # see conftest.py
+SAMPLED = 20  # one in so many; see conftest.py
 
 BUGS = 41  # in the project's list of real bugs
 
@@ -70,7 +70,7 @@ FRAGILE = {
 }
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", [*VARIANTS][::-1])  # so that what is sampled are fragile ones, too, and quick ones
 def test_a_correct_algorithm_conforms_in_every_format_and_a_fragile_one_is_called_by_its_name(name):
     report = judged(name)
     assert report.conforms, str(report)

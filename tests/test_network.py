@@ -9,11 +9,11 @@ from functools import partial
 
 import numpy as np
 import pytest
-from scipy.signal import correlate
-from scipy.special import log_softmax
 
 from refnorm import Statistics, batch_norm_training_backward, gradcheck
 from tutorials import network
+
+SAMPLED = 4  # one in so many; see conftest.py
 
 
 def normal(*shape, seed=0):
@@ -101,6 +101,8 @@ def test_a_network_is_differentiated_as_a_whole():
 
 @pytest.mark.parametrize(("stride", "padding"), [(1, 0), (1, 1), (2, 0), (3, 2)])
 def test_convolution_is_scipys_correlation(stride, padding):
+    from scipy.signal import correlate  # which takes a second to be imported
+
     x, weight, bias = normal(2, 3, 7, 6), normal(4, 3, 3, 2), normal(4)
     y, _ = network.convolution(x, weight, bias, stride=stride, padding=padding)
     padded = np.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)))
@@ -110,6 +112,8 @@ def test_convolution_is_scipys_correlation(stride, padding):
 
 
 def test_cross_entropy_is_scipys():
+    from scipy.special import log_softmax
+
     layer, logits = CASES["softmax cross-entropy"]
     loss, (_, labels) = layer.forward(1000 * logits)  # exp would overflow
     assert loss == pytest.approx(-log_softmax(1000 * logits, axis=1)[np.arange(6), labels].mean(), rel=1e-12)

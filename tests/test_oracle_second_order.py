@@ -114,7 +114,7 @@ class Ours(Reference):
 
 
 def test_refnorm_conforms():
-    report = refnorm.check("refnorm", dtypes=("float32",))
+    report = refnorm.check("refnorm", dtypes=("float64",))
     assert report.conforms, str(report)
     judged_rows = {cell.quantity for cell in report.paths[0].cells}
     assert set(FURTHER) <= judged_rows
@@ -229,9 +229,10 @@ def test_every_mutant_is_caught_where_it_is(mutant, expected):
 # Causes by name.
 
 
+@pytest.mark.parametrize("dtypes", [("float64",), None], ids=["float64", "all"])
 @pytest.mark.parametrize("name", by_name.CORRECT)
-def test_either_road_to_the_double_backward_conforms(name):
-    report = refnorm.check(by_name.CORRECT[name]())
+def test_either_road_to_the_double_backward_conforms(name, dtypes):
+    report = refnorm.check(by_name.CORRECT[name](), dtypes=dtypes)
     assert report.conforms, str(report)
     assert report.paths[0].not_judged == {}
 
@@ -393,7 +394,7 @@ def test_flax_as_recorded():
 # gradcheck of implementations
 
 
-@pytest.mark.slow  # the doctest of check_gradients runs the same trial
+@pytest.mark.slow  # by default tests/test_cli.py and tests/test_homework.py check all gradients of others
 def test_gradcheck_covers_jvp_and_double_backward():
     report = check_gradients(load_target("refnorm"))
     assert report.passed, str(report)
@@ -406,7 +407,7 @@ def test_gradcheck_covers_jvp_and_double_backward():
 @pytest.mark.parametrize(
     "name",
     [
-        "jvp-without-dgamma",
+        pytest.param("jvp-without-dgamma", marks=pytest.mark.slow),  # by default their causes are asked for, below
         pytest.param("double-backward-dx-of-ddgamma-alone", marks=pytest.mark.slow),
         pytest.param("double-backward-not-summed", marks=pytest.mark.slow),
     ],

@@ -19,6 +19,8 @@ from refnorm.oracle.measure.read_dx import read_dx
 from refnorm.oracle.measure.region import Region
 from refnorm.oracle.worlds import world
 
+SAMPLED = True  # see conftest.py
+
 TORCH = ROWS["torch"]
 
 

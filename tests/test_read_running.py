@@ -17,6 +17,8 @@ from refnorm.golden import cases
 from refnorm.oracle.measure.read_running import defined_update, read_update
 from refnorm.oracle.worlds import world
 
+SAMPLED = True  # see conftest.py
+
 TORCH, KERAS = ROWS["torch"], ROWS["keras"]
 U = 2.0**-53
 ROOT = np.sqrt

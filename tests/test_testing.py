@@ -13,6 +13,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from causes import FORMATS
 from command import called
 from mutants import INVENTED, REAL, Correct
 
@@ -61,10 +62,10 @@ def test_the_page_taken_literally_passes(tmp_path, blocks):
 
 def test_the_page_in_one_format_passes(tmp_path, blocks):
     implementation, per_case, _ = blocks
-    per_case = per_case.replace('"torch")', '"torch", dtypes=["float32"])')
+    per_case = per_case.replace('"torch")', '"torch", dtypes=["float64"])')
     status, printed = suite(tmp_path, my_bn=implementation, test_batch_norm=per_case)
     assert status == 0, printed
-    assert counts(printed) == {"passed": _asked("float32") + 1}, printed
+    assert counts(printed) == {"passed": _asked("float64") + 1}, printed
 
 
 def _asked(*kinds):
@@ -97,10 +98,10 @@ def written(folder, source):
 def test_a_mistake_in_it_fails_where_it_shows_and_says_why(tmp_path, blocks):
     wrong = blocks[0].replace("var * m / (m - 1)", "var")
     assert wrong != blocks[0]
-    found = outcomes(written(tmp_path, wrong), convention="torch", dtypes=["float32"])
+    found = outcomes(written(tmp_path, wrong), convention="torch", dtypes=["float64"])
     failed = having("failed", found)
     assert all("cause: running-variance-biased" in said for said in failed.values())
-    finding = refnorm.check(INVENTED["run_variance_biased"](), "torch", dtypes=["float32"]).findings[0]
+    finding = refnorm.check(INVENTED["run_variance_biased"](), "torch", dtypes=["float64"]).findings[0]
     assert set(failed) == set(finding.cases)
     snippet = re.search(r'python -c "(.*)"', next(iter(failed.values()))).group(1)
     shown = subprocess.run([sys.executable, "-c", snippet], cwd=tmp_path, capture_output=True, text=True, check=True)
@@ -110,10 +111,10 @@ def test_a_mistake_in_it_fails_where_it_shows_and_says_why(tmp_path, blocks):
 def test_a_baseline_makes_known_findings_expected_and_no_others(tmp_path, blocks):
     wrong = blocks[0].replace("var * m / (m - 1)", "var")
     target, known = written(tmp_path, wrong), tmp_path / "known.json"
-    asked = ["--convention", "torch", "--dtypes", "float32", "--format", "json", "--output", str(known)]
+    asked = ["--convention", "torch", "--dtypes", "float64", "--format", "json", "--output", str(known)]
     assert called("check", target, *asked).returncode == 1
     jsonschema.validate(json.loads(known.read_text()), SCHEMA)
-    options = {"convention": "torch", "dtypes": ["float32"], "baseline": known}
+    options = {"convention": "torch", "dtypes": ["float64"], "baseline": known}
     found = outcomes(target, **options)
     assert having("failed", found) == {}
     assert len(having("xfailed", found)) > 40
@@ -131,25 +132,25 @@ class Only:
 
 
 def test_what_is_not_offered_is_skipped():
-    skipped = having("skipped", outcomes(Only(), dtypes=["float32"]))
+    skipped = having("skipped", outcomes(Only(), dtypes=["float64"]))
     for name in ("train", "backward", "frozen"):
         assert skipped[f"no-{name}"] == f"there is no function {name}: not judged"
 
 
 def test_assert_conforms_raises_the_report():
-    assert isinstance(assert_conforms(Correct(), dtypes=["float32"]), Report)
+    assert isinstance(assert_conforms(Correct(), dtypes=["float64"]), Report)
     with pytest.raises(AssertionError, match="cause: momentum-sense") as caught:
-        assert_conforms(REAL["run_momentum_sense_swapped"](), "torch", dtypes=["float32"])
+        assert_conforms(REAL["run_momentum_sense_swapped"](), "torch", dtypes=["float64"])
     assert str(caught.value).startswith("refnorm ")
 
 
 def test_a_baseline_of_assert_conforms(tmp_path):
     mutant = REAL["run_momentum_sense_swapped"]()
-    report = refnorm.check(mutant, "torch", dtypes=["float32"])
+    report = refnorm.check(mutant, "torch", dtypes=["float64"])
     (tmp_path / "known.json").write_text(json.dumps(report.to_dict()))
-    assert not assert_conforms(mutant, "torch", dtypes=["float32"], baseline=tmp_path / "known.json").conforms
+    assert not assert_conforms(mutant, "torch", dtypes=["float64"], baseline=tmp_path / "known.json").conforms
     with pytest.raises(AssertionError):
-        assert_conforms(REAL["bwd_gamma_missing_in_dx"](), dtypes=["float32"], baseline=tmp_path / "known.json")
+        assert_conforms(REAL["bwd_gamma_missing_in_dx"](), dtypes=["float64"], baseline=tmp_path / "known.json")
     (tmp_path / "known.json").write_text("{}")
     with pytest.raises(ValueError, match="is no report; make one with"):
         assert_conforms(mutant, baseline=tmp_path / "known.json")
@@ -164,11 +165,11 @@ def test_what_cannot_be_judged_says_so_when_tests_are_collected():
 
 @pytest.mark.parametrize("name", ["run_momentum_sense_swapped", "num_half_count_overflows", "edge_null_affine_crashes"])
 def test_reports_follow_their_schema(name):
-    jsonschema.validate(refnorm.check(REAL[name]()).to_dict(), SCHEMA)
+    jsonschema.validate(refnorm.check(REAL[name](), dtypes=FORMATS.get(name, ("float64",))).to_dict(), SCHEMA)
 
 
 def test_the_schema_can_refuse():
-    data = refnorm.check(REAL["run_momentum_sense_swapped"](), "torch", dtypes=["float32"]).to_dict()
+    data = refnorm.check(REAL["run_momentum_sense_swapped"](), "torch", dtypes=["float64"]).to_dict()
     for change in ({"schema": 2}, {"verdict": "fine"}, {"conforms": 0}):
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(data | change, SCHEMA)

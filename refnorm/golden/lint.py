@@ -37,8 +37,8 @@ def lint(directory: Path = DATA) -> list[str]:
 
     Examples
     --------
-    >>> lint()
-    []
+    >>> lint(Path("nowhere"))
+    ['MANIFEST.json cannot be read: No such file or directory']
     """
     try:
         raw = plain(directory / MANIFEST, LARGEST)

@@ -115,10 +115,16 @@ def check_gradients(
 
     Examples
     --------
-    >>> from refnorm.oracle.ask.target import load_target
-    >>> report = check_gradients(load_target("refnorm"))
-    >>> report.status, len(report.verdicts)
-    ('right', 25)
+    >>> from types import SimpleNamespace
+    >>> from refnorm.oracle.ask.target import Target
+    >>> square = SimpleNamespace(
+    ...     names=("x",),
+    ...     inputs=(np.array([1.0, 2.0]),),
+    ...     forward=lambda x: (x**2, x),
+    ...     backward=lambda dy, x: (2 * x * dy,),
+    ... )
+    >>> check_gradients(Target("square", "torch", "", {"": square})).status
+    'right'
     """
     verdicts, declined = dict[str, Verdict](), dict[str, str]()
     for path, implementation in target.paths.items():

@@ -155,10 +155,9 @@ def compared(case: Case, row: Convention, quantity: str, result: Result, limit: 
         expected, values, difference = _of_pairs(repeats, exact, kind, whole)
 
     def allowed(tier: Tier) -> Floats:
-        given = bound_of(case, row, quantity, tier) if repeats is None else bounds(case, row, tier)[quantity]
-        return np.broadcast_to(given, values.shape)
+        return bound_of(case, row, quantity, tier) if repeats is None else bounds(case, row, tier)[quantity]
 
-    bound = allowed(limit)
+    bound = np.broadcast_to(allowed(limit), values.shape)
     if trouble is not None and array.dtype.name in FORMATS:  # another format: noted, not charged as an error as well
         bound = bound + unit_roundoff(array.dtype.name) * np.abs(expected)
     with np.errstate(all="ignore"):
@@ -173,7 +172,8 @@ def compared(case: Case, row: Convention, quantity: str, result: Result, limit: 
         worst = np.unravel_index(int(np.argmax(ratio)), values.shape)
 
         def within(tier: Tier) -> bool:
-            return bool(np.all((error <= allowed(tier)) | np.isinf(allowed(tier)) | (ratio == 0)))
+            given = allowed(tier)
+            return bool(np.all((error <= given) | np.isinf(given) | (ratio == 0)))
 
         finest = PAIRWISE if case.table is None else SUMMED
         narrow = case.kind != WORST.sums_in(case.kind)

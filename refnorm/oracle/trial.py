@@ -72,7 +72,7 @@ def check(
 
     Examples
     --------
-    >>> check("refnorm", dtypes=["float32"]).conforms
+    >>> check("refnorm", dtypes=["float64"]).conforms
     True
     """
     target = load_target(implementation) if isinstance(implementation, str) else as_target(implementation)

@@ -51,12 +51,12 @@ class World:
         """Statistics that were taken of this world's x before."""
         return {}
 
-    @property
+    @cached_property
     def axes(self) -> tuple[int, ...]:
         """Axes that are averaged over."""
         return tuple(a for a in range(self.x.ndim) if a != 1)
 
-    @property
+    @cached_property
     def m(self) -> int:
         """Values per channel."""
         return self.case.count

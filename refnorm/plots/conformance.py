@@ -70,8 +70,8 @@ def collected(report: Report) -> dict[str, Any]:
     Examples
     --------
     >>> import refnorm
-    >>> found = collected(refnorm.check("refnorm", dtypes=["float16"]))
-    >>> found["conforms"], found["paths"][0]["cells"]["running mean"]["float16"]["state"]
+    >>> found = collected(refnorm.check("refnorm", dtypes=["float64"]))
+    >>> found["conforms"], found["paths"][0]["cells"]["running mean"]["float64"]["state"]
     (True, 'ok')
     """
     paths = []

@@ -124,14 +124,19 @@ class Table:
         return self._known[ratio]
 
     def _stacked(self, value: Value) -> Rows:
-        parts = []
+        row = np.empty(sum(map(math.prod, self._shapes)))
+        start = 0
         for w, shape in zip(self._worlds, self._shapes, strict=True):
+            end = start + math.prod(shape)
             try:
                 own = np.asarray(value(w))
-                parts.append((own if own.shape == shape else np.broadcast_to(own, shape)).ravel())
+                if own.ndim > len(shape):  # which an assignment would let pass, where the first axes are 1
+                    raise ValueError
+                row[start:end].reshape(shape)[...] = own
             except ValueError:
-                return np.full(sum(map(math.prod, self._shapes)), np.nan)
-        return np.concatenate(parts).astype(np.float64)
+                return np.full(len(row), np.nan)
+            start = end
+        return row
 
 
 COUNTED: dict[str, Value] = {

@@ -110,7 +110,7 @@ class Selection:
 
     def count(self, w: World) -> Values:
         """Return how many values count, zeros included, for each channel."""
-        return self.total(w, np.ones_like(w.x)) + self._zeros(w)
+        return once(w, ("count", self), lambda: self.total(w, np.ones_like(w.x)) + self._zeros(w))
 
     def average(self, w: World, values: Values) -> Values:
         """Return the mean of what counts."""

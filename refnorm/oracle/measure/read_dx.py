@@ -25,7 +25,7 @@ from refnorm.oracle.measure.products import (
 )
 from refnorm.oracle.measure.read_forward import Seen, noise_in
 from refnorm.oracle.measure.region import STANDARD, Region, shards
-from refnorm.oracle.measure.terms import REGIONS
+from refnorm.oracle.measure.terms import REGIONS, once
 from refnorm.oracle.worlds import Values, World
 
 MEANS: dict[str, Value] = {  # what the steps of a chain may be made of
@@ -207,7 +207,7 @@ def _parts_of(times: str, region: Region) -> dict[str, Value]:
 
 def _of_part(part: Selection, times: str, of_all: bool) -> Value:
     def value(w: World) -> Values:
-        total = part.total(w, w.upstream * centred(w) if times else w.upstream)
+        total = once(w, ("total", part, times), lambda: part.total(w, w.upstream * centred(w) if times else w.upstream))
         return total / (w.m if of_all else part.count(w))
 
     return value
