@@ -25,6 +25,7 @@ import argparse
 import collections
 import contextlib
 import json
+import math
 import os
 import random
 import resource
@@ -71,6 +72,7 @@ INSTRUMENT = {  # file of tests: files of oracle/measure that it tries first
 for first, files in INSTRUMENT.items():
     FILES |= dict.fromkeys(files, ("oracle/measure", (first, "formulas", "unseen_bugs", "mutants")))
 WAIT, CPU, MEMORY = 900.0, 300, 8 << 30  # seconds, seconds of the processor, and bytes that a trial may take
+SLOWER = 5  # times as long as without a mutant its tests may take, and as many seconds more
 BITS = ("BitAnd", "BitOr", "BitXor", "LShift", "RShift")  # no floats have these: every such mutant raises TypeError
 
 # file, what stands there, what the mutant makes of it: why nothing changes
@@ -500,7 +502,7 @@ def conforms(folder: Path) -> bool:
     return True
 
 
-def apart(folder: Path, judge: Callable[..., bool], *arguments: object) -> str:
+def apart(folder: Path, judge: Callable[..., bool], *arguments: object, cpu: int = CPU) -> str:
     """Ask in a process of its own, which need not import NumPy and pytest again: passed, failed, or no end."""
     import flint  # noqa: F401
     import hypothesis
@@ -525,7 +527,7 @@ def apart(folder: Path, judge: Callable[..., bool], *arguments: object) -> str:
     status = 1
     try:
         os.setsid()
-        resource.setrlimit(resource.RLIMIT_CPU, (CPU, CPU))
+        resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu))
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         hidden = os.open(os.devnull, os.O_RDWR)
         for fd in (0, 1, 2):
@@ -544,7 +546,10 @@ def trial(folder: Path, name: str, times: dict[str, float], first: bool = False)
     """Judge the mutant of a file in the copy; say what came of it."""
     if name in REFERENCE and not first and (found := apart(folder, conforms)) != "passed":
         return "caught by check" if found == "failed" else found
-    found = apart(folder, tested, tests_of(name, first), Quickest(times))
+    tests = tests_of(name, first)
+    usual = sum(seconds for test, seconds in times.items() if test.split("::")[0] in tests)
+    cpu = min(CPU, SLOWER + math.ceil(SLOWER * usual))
+    found = apart(folder, tested, tests, Quickest(times), cpu=cpu)
     return {"passed": "survived", "failed": "caught by tests"}.get(found, found)
 
 

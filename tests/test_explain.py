@@ -15,6 +15,7 @@ import pytest
 
 from refnorm.conventions import ROWS
 from refnorm.golden import cases
+from refnorm.golden.directions import directions
 from refnorm.golden.inputs import built
 from refnorm.oracle.circumstances import Circumstance
 from refnorm.oracle.measure.explain import explanations
@@ -62,8 +63,8 @@ def inputs_of(case):
     return Inputs(case.x, case.dy, *wide, case.momentum, case.eps)
 
 
-def small(operation):
-    every = [c for c in cases(operation, "float64", convention="torch") if c.finite and not c.undefined]
+def small(operation, kind="float64"):
+    every = [c for c in cases(operation, kind, convention="torch") if c.finite and not c.undefined]
     plain = [c for c in every if c.situation.content not in ("constant", "integers") and c.eps > 0 and c.count > 3]
     usual = [c for c in plain if c.x.size <= 200 and c.situation.gamma in ("signed", "absent")]
     return [c for c in usual if abs(c.situation.centre) < 100 and 0.1 < c.situation.spread < 10]
@@ -347,6 +348,27 @@ def test_frozen_gradients_follow_from_the_map_of_inference():
     assert names(explained("frozen dgamma", gradient(y, "gamma"), given)) == ["eps-twice"]
     trained = [found_map("eps-twice")]
     assert "eps-twice" not in names(explained("frozen dx", lambda s: 2 * gradient(y, "x")(s), trained))
+
+
+def test_frozen_gradients_do_not_follow_from_the_map_of_training():
+    scaled = y_of(lambda s: (s.mean, s.var + s.eps), shift=lambda s: s.gamma * s.beta)
+    given = [explained("y, training", scaled)]
+    assert names(given[0]) == ["beta-scaled"]
+    assert names(explained("frozen dbeta", gradient(scaled, "beta"), given)) == ["dbeta-times-gamma"]
+
+
+@pytest.mark.parametrize("kind", ["float32", "float16"])
+def test_products_of_the_double_backward_that_are_rounded_before_they_are_summed_are_named(kind):
+    chosen = [c for c in small("inference", kind) if c.parameters == kind]
+    assert len(chosen) > 4
+    seen = []
+    for c in chosen:
+        products = np.asarray(directions(c).dx).astype(kind) * c.dy.astype(kind)
+        seen.append((c, inputs_of(c).total(products.astype(float)) / np.sqrt(c.running_var + c.eps)))
+    quantity = "frozen double backward dgamma"
+    offered = explanations(quantity, [(world(c, TORCH), value) for c, value in seen], TORCH, [])
+    found = [names(e) for e in offered if all(meets(e, *pair) for pair in seen)]
+    assert found == [["double-backward-products-rounded"]]
 
 
 def test_what_is_wrong_in_dx_is_read_in_the_world_of_the_map():

@@ -107,6 +107,7 @@ def test_of_sums_as_long_the_simplest_is_believed_and_of_these_the_first():
     assert summed(a, tight(a), [[b, a, a.copy()]]).terms == ((1, 1.0),)
     assert summed(-a, tight(a), [[2 * a], [a]]).terms == ((1, -1.0),)
     assert summed(a + c, tight(a), [[b, a, a.copy()], [b, c, c.copy()]]).terms == ((1, 1.0), (4, 1.0))
+    assert summed(a, np.full(len(a), 1e-6), [[b, a + 3e-7 * b, a]]).terms == ((1, 1.0),)
 
 
 def test_what_a_sum_costs_is_how_far_its_constants_are_from_none():
@@ -270,6 +271,11 @@ def test_coarse_products_are_found_with_plain_constants():
     a, b = signed(2)
     rounded = a * b * np.where(np.arange(60) % 2, 1.0009, 0.9991)
     assert multiplied(rounded, 1e-3 * np.abs(rounded), [[a], [b]]).terms == ((0, 1.0), (0, 1.0))
+    for size in (1e-6, 1e6):
+        assert multiplied(size * rounded, 1e-3 * np.abs(size * rounded), [[size * a], [b]]).terms == (
+            (0, 1.0),
+            (0, 1.0),
+        )
     assert multiplied(rounded / 3, 1e-3 * np.abs(rounded), [[a], [b]]).terms == ((0, 1 / 3), (0, 1.0))
 
 

@@ -20,7 +20,8 @@ from test_exact import KINDS, differences, examples, fractions_of, middles
 from refnorm import exact
 from refnorm.exact import Number, rational
 from refnorm.exact import nearest as by_integers
-from refnorm.exact.nearest import roundings
+from refnorm.exact.nearest import _enclosed, roundings
+from refnorm.formats import FORMATS
 
 M = 400
 SCALES = {"near 1": (-1, 1), "near 1e-290": (-300, -280), "wide": (-300, 300)}
@@ -115,6 +116,22 @@ def test_the_hostile_inputs_do_reach_the_integers(name, kind, monkeypatch):
     monkeypatch.setattr("refnorm.exact.affine.roundings", lambda *line: [math.pi] * line[-2][0].size)
     seen = hostile_exact(M)[name].rounded(kind) == math.pi
     assert np.mean(seen) > 1 / 3
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("v", [fmpq(2), fmpq(1, 3), fmpq(7) ** 60])
+def test_few_bits_decide_some_numbers_and_none_wrongly(kind, v):
+    """With so few bits most enclosures hold a tie, or 0: what is decided in spite of it must be so for a reason."""
+    rng, bits = np.random.default_rng(4), FORMATS[kind][0]
+    unit = math.isqrt(int(v * 10**6)) * 2**bits  # of q: whatever v and the format
+    integers = [int(q * unit) >> k for q, k in zip(rng.uniform(-1, 1, 300), [*range(bits)] * 300, strict=False)]
+    for constant in (fmpq(0), fmpq(2) ** bits / 7, fmpq(-5, 2)):
+        numbers = [fractions_of(Number(constant, fmpq(q, 3000), v)) for q in integers]
+        for more in (2, 4, 8):
+            decided = dict(_enclosed(integers, range(300), 3000, constant, v, bits + more, kind))
+            assert not differences([*decided.values()], [road.rounded(*numbers[i], kind) for i in decided], kind)
+            assert more == 2 or len(decided) > 150
+            assert more == 8 or len(decided) < 300
 
 
 def test_a_wrong_enclosure_is_noticed(monkeypatch):

@@ -202,6 +202,14 @@ def test_an_error_is_taken_from_both_floats():
     assert near.error_of([3.5, 3.0]).tolist() == [2.5 - 2.0**-50, -1.0 + 2.0**-50]
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_zero_takes_the_sign_of_a_number_that_no_bound_tells(sign):
+    near = held(0.0, 0.0, 2.0**-1074, number(Fraction(sign, 2**2000)))
+    for kind in KINDS:
+        assert near.rounded(kind)[0] == 0
+        assert np.signbit(near.rounded(kind)[0]) == (sign < 0)
+
+
 def test_values_of_another_shape_have_no_error():
     near = Exact((2,), np.ones(2), np.zeros(2), np.zeros(2), asked)
     for shape in ((1,), (3,), (2, 1), (1, 2), ()):

@@ -223,13 +223,48 @@ def test_another_divisor_of_the_backward_is_read():
     assert missing.words() == "1 " + f"{DY} - {MEAN} - {X_HAT}".replace("gamma ", "")
 
 
-def test_another_variance_within_x_hat_is_read():
-    def rule(s):
-        return s.gamma * s.inv * (s.g - s.average(s.g) - s.d * s.average(s.g * s.d) / (s.var + 3 * s.eps))
+def level(w):
+    """Return the world in whose first channel dy does not go with x: mean dy (x - mean) is a rounding away from 0."""
+    d = w.x - w.mean
+    upstream = w.upstream - d * w.average(w.upstream * d) / w.average(d * d)
+    return replace(w, upstream=np.where(np.arange(w.gamma.size).reshape(w.gamma.shape) == 0, upstream, w.upstream))
 
+
+WITHIN = {
+    "/ std / (var + 3 eps)": lambda s: s.var + 3 * s.eps,
+    "/ std / (sqrt(var) + eps)^2": lambda s: (np.sqrt(s.var) + s.eps) ** 2,
+}
+
+
+@pytest.mark.parametrize("words", WITHIN)
+@pytest.mark.parametrize("sign", [1, -1])
+def test_another_variance_within_x_hat_is_read(words, sign):
+    def rule(s):
+        return s.gamma * s.inv * (s.g - s.average(s.g) - sign * s.d * s.average(s.g * s.d) / WITHIN[words](s))
+
+    expected = f"{DY} - {MEAN} {'-' if sign > 0 else '+'} {X_HAT}".replace("/ std^3", words)
     found = read(rule)
-    assert found.words() == f"{DY} - {MEAN} - {X_HAT}".replace("/ std^3", "/ std / (var + 3 eps)")
+    assert found.words() == expected
     assert found.divisor is None
+    assert read(rule, change=level).words() == expected
+
+
+SECOND = {  # beside the mean of dy, or beside x - mean: what it is, and a program of it
+    f"{DY} - {MEAN} + 0.5 mean dy (x - mean) mean gamma / std^3 - {X_HAT}": lambda s: (
+        usual(s) + 0.5 * s.mean * s.gamma * s.inv**3 * s.average(s.g * s.d)
+    ),
+    f"{DY} - {MEAN.replace('gamma', 'gamma 1/m')} - 2 mean dy x gamma / std^3 - {X_HAT}": lambda s: (
+        usual(s, first=1 / s.m) - 2 * s.gamma * s.inv**3 * s.average(s.g * s.x)
+    ),
+    f"{DY} - {MEAN} - {X_HAT} + mean dy gamma / std^2 (x - mean)": lambda s: (
+        usual(s) + s.d * s.gamma * s.inv**2 * s.average(s.g)
+    ),
+}
+
+
+@pytest.mark.parametrize("words", SECOND)
+def test_a_second_product_is_read(words):
+    assert read(SECOND[words]).words() == words
 
 
 def test_sums_of_some_values_are_read():
