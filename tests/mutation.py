@@ -63,7 +63,7 @@ INSTRUMENT = {  # file of tests: files of oracle/measure that it tries first
     "read_dx": ("read_dx", "products", "counts", "region"),
     "explain": (
         "explain", "read_forward", "divisors", "formula", "terms", "parts", "read_parts", "read_parameters", "clipped",
-        "naming_gradients", "known_gradients",
+        "naming_gradients", "known_gradients", "activated",
     ),
     "oracle_second_order": ("second_terms", "read_second", "known_second"),
     "identify": ("probes", "weights", "measurement", "numerics", "formulas"),
@@ -93,7 +93,7 @@ SMALL = "equal integers as small as the levels of a merge are the same object"
 ONE_PART = "of one part the first is the last"
 NARROW = "narrow = lo == 0 or math.frexp(hi)[1] - math.frexp(lo)[1] > bits - 56"
 MORE_BITS = "more bits than are needed do no harm"
-SLOW_WAY = "the second float is computed anew more often, with the same result"
+SLOW_WAY = "what is computed anew, or exactly, more often has the same result"
 FORMATS_FIRST = 'of the names of formats "bfloat16" comes first'
 ROWS_MEAN = 'of the three, "new" comes first, before "old" and "sums"'
 PARTS = "SOME = 4096  # elements at a time, as integers of thousands of digits"
@@ -128,6 +128,12 @@ WIDER = 'batch += [mean(r) for r in REGIONS if set("NSL") < set(r.axes)]'
 STORED = 'batch = MEAN if which == "mean" else UNBIASED if row.correction else VAR'
 SLOPE = "slope = np.where(clear, target / np.where(clear, size, 1), 0)"
 INNER = "slope = np.where(clear, target / np.where(clear, usual, 1), 0)"
+LEAST = "least = np.argsort(noise / np.abs(target))[:TESTED]"
+SLACK = "slack = self.bound + np.abs(self.hi) * 2.0**-105 + 2.0**-1070  # the last two: rounding of lo +- slack"
+PASSED = 'passed = "1 - f" if b.momentum == "new" else "f"'
+NOT_NEGATIVE = "a norm is not negative"
+SMALL_OR_LITERAL = "small integers, and words that are literals, are the same object if they are equal"
+SUMS_LAST = 'of the three, "sums" comes last'
 AS_LONG = "both are made with as many"
 EQUIVALENT: dict[tuple[str, str, str], str] = {
     (
@@ -438,7 +444,25 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("read_running", STORED, STORED.replace("==", "<=")): '"mean" comes before "variance"',
     ("read_dx", SLOPE, SLOPE.replace("size, 1)", "size, 0)")): "what is not clear is replaced behind it",
     ("read_dx", INNER, INNER.replace(" 0)", " -1)")): "the noise of what is not clear is infinite",
-    ("conversion", 'elif b.momentum == "sums":', 'elif b.momentum >= "sums":'): 'of the three, "sums" comes last',
+    ("number", "masked = self.bound == 0", "masked = self.bound <= 0"): "a bound is not negative",
+    ("number", NARROW, NARROW.replace("> bits", "is not bits")): SLOW_WAY,
+    ("fit", "usable = np.isfinite(norms) & (norms > 0)", "usable = np.isfinite(norms) & (norms != 0)"): NOT_NEGATIVE,
+    **{
+        ("fit", LEAST, LEAST.replace("/", operator)): "whichever equations refute first, all are looked at"
+        for operator in ("+", "-", "*", "//", "%", "**")
+    },
+    ("number", SLACK, SLACK.replace("105", " 104")): SLOW_WAY,
+    ("conversion", PASSED, PASSED.replace("==", "<=")): ROWS_MEAN,
+    **{
+        ("conversion", text, text.replace("!=", "is not")): SMALL_OR_LITERAL
+        for text in (
+            "if a.correction != b.correction:",
+            "if count is not None and a.correction != b.correction:",
+            "if a.momentum != b.momentum:",
+        )
+    },
+    ("conversion", 'if a.momentum == "sums":', 'if a.momentum >= "sums":'): SUMS_LAST,
+    ("conversion", 'elif b.momentum == "sums":', 'elif b.momentum >= "sums":'): SUMS_LAST,
     ("conversion", 'if b.momentum == "new":', 'if b.momentum <= "new":'): ROWS_MEAN,
 }
 

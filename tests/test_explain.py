@@ -487,6 +487,46 @@ def test_x_hat_within_bounds_is_a_map_that_gradients_follow():
         assert names(follows) == names(found)
 
 
+@pytest.mark.parametrize("below", [0.1, -1.0])
+def test_an_activation_is_read_off_y_and_off_gradients_that_went_through_one(below):
+    for quantity, of, frozen in (
+        ("y, training", lambda s: (s.mean, s.var + s.eps), False),
+        ("frozen y", of_running, True),
+    ):
+
+        def y(s, of=of):
+            plain = y_of(of)(s)
+            return np.where(plain.real > 0, plain, below * plain)
+
+        found = explained(quantity, y)
+        assert names(found) == ["activation-applied"]
+        assert found.causes[0].measured == f"y = max(y, 0) + {below:g} min(y, 0)"
+        for name, parameter in (("dx", "x"), ("dgamma", "gamma"), ("dbeta", "beta")):
+            through = explained("frozen " * frozen + name, gradient(y, parameter))
+            assert names(through) == ["gradient-through-activation"]
+            assert through.causes[0].measured == f"dy weighs 1 where y > 0 and {below:g} elsewhere"
+            assert through.frozen == frozen
+
+
+def test_an_update_is_read():
+    def swapped(s):
+        return s.momentum * s.running_mean + (1 - s.momentum) * s.mean, s.running_var
+
+    for i, (quantity, cause) in enumerate(
+        (("running mean", "momentum-sense"), ("running variance", "running-not-updated"))
+    ):
+        found = explained(quantity, swapped, result=lambda c, rule, i=i: stepped(c, rule)[i])
+        assert names(found) == [cause]
+
+
+def test_one_case_of_many_channels_is_enough():
+    (case,) = cases("training", "float64", "many-channels", "torch")
+    seen = [(world(case, TORCH), returned(case, y_of(twice)))]
+    with np.errstate(all="ignore"):
+        found = next(explanations("y, training", seen, TORCH, []))
+    assert names(found) == ["eps-twice"]
+
+
 def test_what_has_no_formula_is_not_explained():
     assert explained("y, training", lambda s: np.tanh(s.x)) is None
     assert explained("dgamma", lambda s: np.median(s.dy) * s.gamma.reshape(-1)) is None

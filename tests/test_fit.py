@@ -132,6 +132,11 @@ def test_terms_that_cannot_be_told_apart_make_no_sum():
     assert summed(a + 2 * b, tight(a), [[a], [a * (1 + 1e-9)], [b]]).terms == ((0, 1.0), (2, 2.0))
 
 
+def test_terms_may_be_negative():
+    a, b = rows(2)
+    assert summed(a + b, tight(a), [[-a], [-b]]).terms == ((0, -1.0), (1, -1.0))
+
+
 def test_terms_of_very_different_size_are_weighed_alike():
     a, b = rows(2)
     (first, c), (second, d) = summed(3 * a + 5 * b, tight(a), [[1e-90 * a], [1e90 * b]]).terms
@@ -152,8 +157,10 @@ def test_every_equation_is_met_within_its_own_noise():
 def test_coarse_numbers_have_formulas_as_well(level):
     a, b = rows(2)
     rounding = level * np.where(np.arange(30) % 2, 0.6, -0.6)
-    ((first, c), (second, d)) = summed(a + 0.5 * b + rounding, np.full(30, level), [[b, a], [b]]).terms
-    assert (first, second, c, d) == (1, 2, pytest.approx(1, abs=level), pytest.approx(0.5, abs=level))
+    for sign in (1, -1):
+        found = summed(sign * (a + 0.5 * b + rounding), np.full(30, level), [[b, a], [b]]).terms
+        assert [i for i, _ in found] == [1, 2]
+        assert [sign * c for _, c in found] == pytest.approx([1, 0.5], abs=level)
 
 
 def test_sums_that_miss_do_not_crowd_out_the_one_that_meets():

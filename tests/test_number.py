@@ -165,6 +165,16 @@ def test_a_bound_too_small_to_be_added_to_the_second_float_still_counts():
     assert held(-1.0 - 2.0**-52, -(2.0**-53), 2.0**-200, below).rounded()[0] == -1 - 2.0**-52
 
 
+@pytest.mark.parametrize("kind", KINDS[1:])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_beside_a_tie_of_a_narrow_format_the_exact_number_decides(kind, sign):
+    place = Fraction(2) ** (1 - road.FORMATS[kind][0])
+    for units, hair in ((1, Fraction(1, 2**150)), (2, -Fraction(1, 2**150))):  # to odd: the tie itself goes to even
+        tie, nearest = 1 + (units - Fraction(1, 2)) * place, 1 + place
+        near = held(sign * float(tie), sign * float(hair), 2.0**-250, number(sign * (tie + hair)))
+        assert near.rounded(kind)[0] == sign * float(nearest)
+
+
 @pytest.mark.parametrize("sign", [1, -1])
 @pytest.mark.parametrize("bound", [2.0**-105, 2.0**-107, 2.0**-200])
 @pytest.mark.parametrize("hair", [Fraction(1, 2**210), -Fraction(1, 2**210)])

@@ -170,7 +170,7 @@ def nearest_ratio(numerator: int, d: int, kind: str) -> float:
         place = max(place - 1, smallest - (bits - 1))
     quotient, rest = divmod(n << max(0, -place), d << max(0, place))
     divisor = d << max(0, place)
-    quotient += 2 * rest > divisor or (2 * rest == divisor and quotient % 2 == 1)
+    quotient += 2 * rest + quotient % 2 > divisor  # ties to even
     magnitude = math.inf if quotient.bit_length() + place > 2 - smallest else math.ldexp(quotient, place)
     return -magnitude if numerator < 0 else magnitude
 
@@ -180,7 +180,7 @@ def _nearest(r: fmpq, kind: str) -> float:
 
 
 def rational_root(v: fmpq) -> fmpq | None:
-    """Return the root of v where it is rational and not 0."""
-    if v <= 0 or not (v.p.is_square() and v.q.is_square()):
+    """Return the root of v where it is rational."""
+    if not (v.p.is_square() and v.q.is_square()):
         return None
     return fmpq(v.p.isqrt(), v.q.isqrt())
