@@ -128,8 +128,11 @@ WIDER = 'batch += [mean(r) for r in REGIONS if set("NSL") < set(r.axes)]'
 STORED = 'batch = MEAN if which == "mean" else UNBIASED if row.correction else VAR'
 SLOPE = "slope = np.where(clear, target / np.where(clear, size, 1), 0)"
 INNER = "slope = np.where(clear, target / np.where(clear, usual, 1), 0)"
+NEAR = "if near and abs(near - c) < 1e-3 * abs(c):"
 LEAST = "least = np.argsort(noise / np.abs(target))[:TESTED]"
 SLACK = "slack = self.bound + np.abs(self.hi) * 2.0**-105 + 2.0**-1070  # the last two: rounding of lo +- slack"
+OWN_STATISTICS = 'statistics = forward.centre if which == "mean" else forward.variance()'
+MEAN_FIRST = '"mean" comes before "variance"'
 PASSED = 'passed = "1 - f" if b.momentum == "new" else "f"'
 NOT_NEGATIVE = "a norm is not negative"
 SMALL_OR_LITERAL = "small integers, and words that are literals, are the same object if they are equal"
@@ -441,17 +444,19 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         WIDER,
         WIDER.replace(" < ", " is not "),
     ): "means over fewer axes are no value of each channel, and are passed over",
-    ("read_running", STORED, STORED.replace("==", "<=")): '"mean" comes before "variance"',
+    ("read_running", STORED, STORED.replace("==", "<=")): MEAN_FIRST,
     ("read_dx", SLOPE, SLOPE.replace("size, 1)", "size, 0)")): "what is not clear is replaced behind it",
     ("read_dx", INNER, INNER.replace(" 0)", " -1)")): "the noise of what is not clear is infinite",
     ("number", "masked = self.bound == 0", "masked = self.bound <= 0"): "a bound is not negative",
     ("number", NARROW, NARROW.replace("> bits", "is not bits")): SLOW_WAY,
     ("fit", "usable = np.isfinite(norms) & (norms > 0)", "usable = np.isfinite(norms) & (norms != 0)"): NOT_NEGATIVE,
+    ("fit", NEAR, NEAR.replace("<", "<=")): "no float lies exactly on this limit",
     **{
         ("fit", LEAST, LEAST.replace("/", operator)): "whichever equations refute first, all are looked at"
         for operator in ("+", "-", "*", "//", "%", "**")
     },
     ("number", SLACK, SLACK.replace("105", " 104")): SLOW_WAY,
+    ("explain", OWN_STATISTICS, OWN_STATISTICS.replace("==", "<=")): MEAN_FIRST,
     ("conversion", PASSED, PASSED.replace("==", "<=")): ROWS_MEAN,
     **{
         ("conversion", text, text.replace("!=", "is not")): SMALL_OR_LITERAL

@@ -266,6 +266,14 @@ def test_every_clear_equation_counts_the_most_uncertain_ones_too():
     assert multiplied(a * b - 2e-3 * off, noise, [[a], [b]]) is None
 
 
+def test_an_equation_is_met_that_leaves_its_noise_and_no_more():
+    a, b = np.ones(60), np.exp2(np.arange(60) % 5)
+    noise = np.full(60, 2.0**-20)
+    for times, expected in ((1.0, ((0, 1.0), (0, 1.0))), (1.0 + 2.0**-20, None)):
+        found = multiplied(a * b + np.where(np.arange(60) == 7, times * noise, 0), noise, [[a], [b]])
+        assert (found and found.terms) == expected
+
+
 def test_factors_that_are_zero_or_not_finite_are_passed_over():
     a, b = signed(2)
     for spoilt in (0.0, np.nan, np.inf):
