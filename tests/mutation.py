@@ -133,9 +133,9 @@ LEAST = "least = np.argsort(noise / np.abs(target))[:TESTED]"
 SLACK = "slack = self.bound + np.abs(self.hi) * 2.0**-105 + 2.0**-1070  # the last two: rounding of lo +- slack"
 OWN_STATISTICS = 'statistics = forward.centre if which == "mean" else forward.variance()'
 MEAN_FIRST = '"mean" comes before "variance"'
+NEW_WEIGHT = 'return state.momentum if row.momentum == "new" else 1 - state.momentum'
 PASSED = 'passed = "1 - f" if b.momentum == "new" else "f"'
 NOT_NEGATIVE = "a norm is not negative"
-SMALL_OR_LITERAL = "small integers, and words that are literals, are the same object if they are equal"
 SUMS_LAST = 'of the three, "sums" comes last'
 AS_LONG = "both are made with as many"
 EQUIVALENT: dict[tuple[str, str, str], str] = {
@@ -457,13 +457,22 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     },
     ("number", SLACK, SLACK.replace("105", " 104")): SLOW_WAY,
     ("explain", OWN_STATISTICS, OWN_STATISTICS.replace("==", "<=")): MEAN_FIRST,
+    (
+        "number",
+        "if n << max(0, -(place + bits - 1)) < d << max(0, place + bits - 1):",
+        "if n << max(0, -(place + bits - 1)) <= d << max(0, place + bits - 1):",
+    ): "a power of two is the same with one digit more",
+    ("conversion", NEW_WEIGHT, NEW_WEIGHT.replace("==", "<=")): ROWS_MEAN,
     ("conversion", PASSED, PASSED.replace("==", "<=")): ROWS_MEAN,
     **{
-        ("conversion", text, text.replace("!=", "is not")): SMALL_OR_LITERAL
+        (
+            "conversion",
+            text,
+            text.replace("!=", "is not"),
+        ): "equal integers as small as a correction are the same object"
         for text in (
             "if a.correction != b.correction:",
             "if count is not None and a.correction != b.correction:",
-            "if a.momentum != b.momentum:",
         )
     },
     ("conversion", 'if a.momentum == "sums":', 'if a.momentum >= "sums":'): SUMS_LAST,

@@ -5,7 +5,7 @@ have stored itself. Real frameworks: torch, onnx and onnxruntime, where installe
 required). Not verified here: frameworks that cannot share an environment.
 """
 
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 from fractions import Fraction
 
 import numpy as np
@@ -204,6 +204,17 @@ def test_the_text_says_every_difference():
         for b in ROWS.values():
             said = [line.split(":")[0] for line in differences(a, b)]
             assert said == [words for words, field in SAID.items() if getattr(a, field) != getattr(b, field)]
+
+
+def test_rows_that_are_equal_do_not_differ():
+    for row in ROWS.values():
+        fields = {field: getattr(row, field) for field in SAID.values()}
+        words = {field: "".join([*value]) for field, value in fields.items() if isinstance(value, str)}
+        several = {field: (*value,) for field, value in fields.items() if isinstance(value, tuple)}
+        same = replace(row, **words, **several)
+        assert same.ranks is not row.ranks
+        assert same.momentum is not row.momentum
+        assert differences(row, same) == []
 
 
 WORDS = {
