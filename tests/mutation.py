@@ -134,6 +134,8 @@ SLACK = "slack = self.bound + np.abs(self.hi) * 2.0**-105 + 2.0**-1070  # the la
 OWN_STATISTICS = 'statistics = forward.centre if which == "mean" else forward.variance()'
 MEAN_FIRST = '"mean" comes before "variance"'
 NEW_WEIGHT = 'return state.momentum if row.momentum == "new" else 1 - state.momentum'
+ROUNDING = 'rounding = a if a.attributes == "float32" else b'
+SIGNED = "undecided |= np.signbit(lower) != np.signbit(upper)  # a zero takes the sign of the number; 0 itself has +"
 PASSED = 'passed = "1 - f" if b.momentum == "new" else "f"'
 NOT_NEGATIVE = "a norm is not negative"
 SUMS_LAST = 'of the three, "sums" comes last'
@@ -455,6 +457,7 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         ("fit", LEAST, LEAST.replace("/", operator)): "whichever equations refute first, all are looked at"
         for operator in ("+", "-", "*", "//", "%", "**")
     },
+    ("number", SIGNED, SIGNED.replace("!=", ">")): "the lower is not above the upper",
     ("number", SLACK, SLACK.replace("105", " 104")): SLOW_WAY,
     ("explain", OWN_STATISTICS, OWN_STATISTICS.replace("==", "<=")): MEAN_FIRST,
     (
@@ -463,6 +466,7 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "if n << max(0, -(place + bits - 1)) <= d << max(0, place + bits - 1):",
     ): "a power of two is the same with one digit more",
     ("conversion", NEW_WEIGHT, NEW_WEIGHT.replace("==", "<=")): ROWS_MEAN,
+    ("conversion", ROUNDING, ROUNDING.replace("==", "<=")): 'there are two, and "float32" comes before "float64"',
     ("conversion", PASSED, PASSED.replace("==", "<=")): ROWS_MEAN,
     **{
         (
