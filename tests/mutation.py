@@ -136,6 +136,11 @@ MEAN_FIRST = '"mean" comes before "variance"'
 NEW_WEIGHT = 'return state.momentum if row.momentum == "new" else 1 - state.momentum'
 ROUNDING = 'rounding = a if a.attributes == "float32" else b'
 SIGNED = "undecided |= np.signbit(lower) != np.signbit(upper)  # a zero takes the sign of the number; 0 itself has +"
+FIRST_BITS = (
+    "FIRST = 160  # bits of the first enclosure; enough but for numbers nearer to a tie than 2^-100 of themselves"
+)
+LATER = "what these bits leave open more bits decide, with the same result"
+OWN_SQUARE = "slope = np.where(np.abs(target) > CLEAR * noise, target / usual, 0)"
 PASSED = 'passed = "1 - f" if b.momentum == "new" else "f"'
 NOT_NEGATIVE = "a norm is not negative"
 SUMS_LAST = 'of the three, "sums" comes last'
@@ -403,6 +408,21 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("series", NO_ROOT, NO_ROOT.replace("None, 2", "None, 3")): ONE_MORE,
     ("series", A_LINE, A_LINE.replace("None, 2", "None, 3")): ONE_MORE,
     ("nearest", "if drop > 0:", "if drop == 0:"): "an integer that is not cut off is enclosed as well, only longer",
+    **{
+        ("nearest", text, text.replace(number, other)): ANY_GROWING
+        for text, number, others in (
+            (FIRST_BITS, "160", ("161", "159")),
+            ("bits *= 8", "8", ("9", "7")),
+        )
+        for other in others
+    },
+    ("nearest", "if lower < 0:", "if lower <= 0:"): LATER,
+    ("nearest", "if upper > 0:", "if upper >= 0:"): LATER,
+    (
+        "read_dx",
+        OWN_SQUARE,
+        OWN_SQUARE.replace(">", ">="),
+    ): "0 is passed over, and nothing else has just so much noise",
     (
         "nearest",
         "return value << by if by > 0 else value >> -by",

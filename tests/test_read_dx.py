@@ -249,6 +249,13 @@ def test_another_variance_within_x_hat_is_read(words, sign):
     assert read(rule, change=level).words() == expected
 
 
+def test_a_variance_within_x_hat_of_three_terms_is_not_read():
+    def rule(s):
+        return s.gamma * s.inv * (s.g - s.average(s.g) - s.d * s.average(s.g * s.d) / (s.var + 3 * s.eps + 0.5))
+
+    assert read(rule) is None
+
+
 SECOND = {  # beside the mean of dy, or beside x - mean: what it is, and a program of it
     f"{DY} - {MEAN} + 0.5 mean dy (x - mean) mean gamma / std^3 - {X_HAT}": lambda s: (
         usual(s) + 0.5 * s.mean * s.gamma * s.inv**3 * s.average(s.g * s.d)

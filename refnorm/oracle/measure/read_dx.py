@@ -180,7 +180,7 @@ def _own_square(target: Rows, noise: Rows, worlds: Sequence[World], region: Regi
     usual = table(lambda w: w.gamma * w.inv * region.average(w.upstream * centred(w)))
     slope = np.where(np.abs(target) > CLEAR * noise, target / usual, 0)
     size = np.sqrt(np.abs(slope))  # 1 / std
-    found = next(divisors(np.sign(slope) * size, noise / np.abs(usual) / (2 * size), table, 2), None)
+    found = next(divisors(np.sign(slope) * size, noise / np.abs(usual) / (2 * size), table), None)
     if found is None:
         return None
     _, power, (sign, formula) = found
@@ -216,7 +216,7 @@ def _own_divisor(
     families = {"inverse": INVERSES, "gamma": GAMMAS, "count": COUNTS}
     for number, gamma in enumerate(list(GAMMAS.values())[:3]):
         size = table(gamma)
-        for _, power, (sign, formula) in divisors(target / size, noise / np.abs(size), table, 2):
+        for _, power, (sign, formula) in divisors(target / size, noise / np.abs(size), table):
             return product_of(((0, sign), (number, 1.0), (0, 1.0)), families), Divisor(power, formula)
     return None, None
 
