@@ -141,6 +141,10 @@ FIRST_BITS = (
 )
 LATER = "what these bits leave open more bits decide, with the same result"
 OWN_SQUARE = "slope = np.where(np.abs(target) > CLEAR * noise, target / usual, 0)"
+IN_ORDER = "the lower is not above the upper, nor is what it is rounded to"
+UNDECIDED = "undecided = ~((result == to_format(upper, kind)) & np.isfinite(lower))"
+DECIDED = "if (nearest := _nearest(lower, kind)) == _nearest(upper, kind) and (lower > 0) == (upper > 0):"
+FRACTION = 'fraction = "1 - momentum" if a.momentum == "new" else "momentum"'
 PASSED = 'passed = "1 - f" if b.momentum == "new" else "f"'
 NOT_NEGATIVE = "a norm is not negative"
 SUMS_LAST = 'of the three, "sums" comes last'
@@ -477,7 +481,15 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         ("fit", LEAST, LEAST.replace("/", operator)): "whichever equations refute first, all are looked at"
         for operator in ("+", "-", "*", "//", "%", "**")
     },
-    ("number", SIGNED, SIGNED.replace("!=", ">")): "the lower is not above the upper",
+    ("number", SIGNED, SIGNED.replace("!=", ">")): IN_ORDER,
+    ("number", UNDECIDED, UNDECIDED.replace("==", ">=")): IN_ORDER,
+    ("number", DECIDED, DECIDED.replace(") == (", ") is (")): "there is one True and one False",
+    (
+        "nearest",
+        "return [math.nan] * columns[0].size",
+        "return [math.nan] * columns[ -1].size",
+    ): "all columns are as long",
+    ("conversion", 'if b.momentum == "old":', 'if b.momentum <= "old":'): SUMS_LAST,
     ("number", SLACK, SLACK.replace("105", " 104")): SLOW_WAY,
     ("explain", OWN_STATISTICS, OWN_STATISTICS.replace("==", "<=")): MEAN_FIRST,
     (
@@ -487,6 +499,7 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ): "a power of two is the same with one digit more",
     ("conversion", NEW_WEIGHT, NEW_WEIGHT.replace("==", "<=")): ROWS_MEAN,
     ("conversion", ROUNDING, ROUNDING.replace("==", "<=")): 'there are two, and "float32" comes before "float64"',
+    ("conversion", FRACTION, FRACTION.replace("==", "<=")): ROWS_MEAN,
     ("conversion", PASSED, PASSED.replace("==", "<=")): ROWS_MEAN,
     **{
         (

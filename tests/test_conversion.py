@@ -273,7 +273,8 @@ def test_what_can_just_be_carried_is_carried():
     for momentum in (0.0, 1.0):
         moved = convert(State(np.ones(1), np.ones(1), momentum, 0.5), "torch", "keras")
         assert moved.momentum == 1 - momentum
-    assert convert(State(np.ones(1), np.ones(1), 1.0, 0.5), "torch", "caffe").weight == 1
+    for momentum in (1.0, 0.4):
+        assert convert(State(np.ones(1), np.ones(1), momentum, 0.5), "torch", "caffe").weight == 1 / momentum
     assert convert(State(np.ones(1), np.ones(1), 0.0, 0.5, weight=1e-3), "caffe", "torch").momentum == 1
     with pytest.raises(ValueError, match="there is no convention"):
         convert(layer, "nowhere", "torch")

@@ -83,6 +83,7 @@ def test_two_floats_tell_numbers_that_cancel():
         hi, lo = number(p, 1, 2).double_double()
         assert hi == road.rounded(p, Fraction(1), Fraction(2), "float64")
         assert lo == road.rounded(p - Fraction(hi), Fraction(1), Fraction(2), "float64")
+        assert number(-p, -1, 2).double_double() == (-hi, -lo)
 
 
 def test_two_floats_tell_what_is_left_of_parts_that_no_float_holds():
