@@ -13,8 +13,8 @@ arrays alone. A mutant of what judges is tried by its own tests, the quickest fi
     python tests/mutation.py --report SESSION     # the table of an earlier run
 
 With `--sample N` N mutants of each file are drawn (`--seed`, 0 if not given); with `--first` they are tried by the
-first file of their tests alone, in a fraction of the time, and what survives these is tried by all with `--again`. A
-run that was stopped goes on where it was with `--resume SESSION`.
+first file of their tests alone, in a fraction of the time, and what survives these is tried by all with `--again`, or
+by the first once more with `--again --first`. A run that was stopped goes on where it was with `--resume SESSION`.
 
 Not covered: mistakes of more than one place; `_layout`, `_channels`, `_blocks` (their tests have their own mutants).
 """
@@ -692,8 +692,8 @@ def prepare(session: Path, names: Sequence[str], sample: int | None, seed: int) 
                 database.set_result(job, WorkResult(output="not drawn", worker_outcome=WorkerOutcome.SKIPPED))
 
 
-def again(session: Path) -> None:
-    """Try each survivor of a session once more, by all tests of what is committed now, and keep the new outcome."""
+def again(session: Path, first: bool) -> None:
+    """Try each survivor of a session once more, by the tests of what is committed now, and keep the new outcome."""
     from cosmic_ray.work_db import WorkDB, use_db
     from cosmic_ray.work_item import WorkResult
 
@@ -703,12 +703,12 @@ def again(session: Path) -> None:
             name = item.mutations[0].module_path.stem
             if result.output.strip().endswith("survived") and (name, *changed(result.diff)) not in EQUIVALENT:
                 survivors.append((item.job_id, name, result))
-        with copy(sorted({name for _, name, _ in survivors})) as (folder, times):
+        with copy(sorted({name for _, name, _ in survivors}), first) as (folder, times):
             for job, name, result in survivors:
                 applied = subprocess.run(
                     ["git", "apply", "--unidiff-zero", "-"], cwd=folder, input=result.diff, text=True, check=False
                 )
-                outcome = "no longer there" if applied.returncode else trial(folder, name, times)
+                outcome = "no longer there" if applied.returncode else trial(folder, name, times, first)
                 database.set_result(
                     job, WorkResult(output=outcome, worker_outcome=result.worker_outcome, diff=result.diff)
                 )
@@ -763,7 +763,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     session = options.session.resolve()
     if options.again:
-        again(session)
+        again(session, options.first)
     elif not options.report:
         if session.exists() != options.resume:
             state = "exists: --report or --resume it, or remove it" if session.exists() else "is not there"
