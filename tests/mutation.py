@@ -139,6 +139,7 @@ SIGNED = "undecided |= np.signbit(lower) != np.signbit(upper)  # a zero takes th
 FIRST_BITS = (
     "FIRST = 160  # bits of the first enclosure; enough but for numbers nearer to a tie than 2^-100 of themselves"
 )
+WORTH = "if len(decided) > len(left[:PROBES]) // 2:  # otherwise so many bits are too few for the others as well"
 LATER = "what these bits leave open more bits decide, with the same result"
 OWN_SQUARE = "slope = np.where(np.abs(target) > CLEAR * noise, target / usual, 0)"
 IN_ORDER = "the lower is not above the upper, nor is what it is rounded to"
@@ -420,6 +421,7 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         )
         for other in others
     },
+    ("nearest", WORTH, WORTH.replace(">", ">=")): LATER,
     ("nearest", "if lower < 0:", "if lower <= 0:"): LATER,
     ("nearest", "if upper > 0:", "if upper >= 0:"): LATER,
     (

@@ -15,8 +15,9 @@ import pytest
 from refnorm.conventions import ROWS
 from refnorm.golden import cases
 from refnorm.golden.inputs import built
-from refnorm.oracle.measure.read_dx import read_dx
-from refnorm.oracle.measure.region import Region
+from refnorm.oracle.measure.read_dx import _solved, read_dx
+from refnorm.oracle.measure.read_forward import noise_in
+from refnorm.oracle.measure.region import STANDARD, Region
 from refnorm.oracle.worlds import world
 
 TORCH = ROWS["torch"]
@@ -369,3 +370,22 @@ def test_results_may_be_off_by_roundings_but_no_further():
         off = [(w, dx + ulps * 2.0**-53 * np.abs(dx).max() * rng.uniform(-1, 1, dx.shape)) for w, dx in right]
         found = [f.words() for f in read_dx(off)]
         assert found == [f"{DY} - {MEAN} - {X_HAT}"] * expected
+
+
+@pytest.mark.parametrize("times", [7.8, 8.2])
+def test_what_is_left_in_a_channel_may_be_eight_times_its_noise(times):
+    rng = np.random.default_rng(1)
+    for w in [world(c, TORCH) for c in CASES if c.count > 7]:
+        dx, others = program(usual, w), tuple(a for a in range(w.x.ndim) if a != 1)
+        g, d = (np.moveaxis(np.asarray(a, float), 1, 0).reshape(len(dx[0]), -1) for a in (w.upstream, w.x - w.mean))
+        columns = np.stack([g, np.ones_like(g), d], axis=-1)
+        rest = rng.standard_normal(g.shape)
+        rest -= np.stack([c @ np.linalg.lstsq(c, r)[0] for c, r in zip(columns, rest, strict=True)])
+        front = np.abs(np.asarray(w.gamma * w.inv, float).reshape(-1))
+        x_hat = np.abs(np.asarray(w.inv**2, float).reshape(-1) * np.mean(g * d, axis=1)) * np.abs(d).max(axis=1)
+        largest = front * np.max([np.abs(g).max(axis=1), np.abs(g.mean(axis=1)), x_hat], axis=0)
+        far = np.abs(np.asarray(w.x, float)).max(others) / np.abs(d).max(axis=1)
+        noise = noise_in("float64") * (1 + far / 64) * (np.abs(dx).max(others) + largest)
+        off = rest / np.abs(rest).max(axis=1, keepdims=True) * times * noise[:, None]
+        moved = np.moveaxis(off.reshape(np.moveaxis(dx, 1, 0).shape), 0, 1)
+        assert (_solved(w, np.asarray(dx + moved, np.longdouble), STANDARD) is not None) == (times < 8)
