@@ -126,8 +126,6 @@ LEFT = "left = [replace(p, common=text) for p, text in zip(divided, plain, stric
 UPDATED_WEIGHT = 'own["(1 - a) a^2" if old == "a" else "(1 - a)^2 a"] = "o^2 n"'
 WIDER = 'batch += [mean(r) for r in REGIONS if set("NSL") < set(r.axes)]'
 STORED = 'batch = MEAN if which == "mean" else UNBIASED if row.correction else VAR'
-SLOPE = "slope = np.where(clear, target / np.where(clear, size, 1), 0)"
-INNER = "slope = np.where(clear, target / np.where(clear, usual, 1), 0)"
 NEAR = "if near and abs(near - c) < 1e-3 * abs(c):"
 LEAST = "least = np.argsort(noise / np.abs(target))[:TESTED]"
 SLACK = "slack = self.bound + np.abs(self.hi) * 2.0**-105 + 2.0**-1070  # the last two: rounding of lo +- slack"
@@ -413,14 +411,8 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("series", NO_ROOT, NO_ROOT.replace("None, 2", "None, 3")): ONE_MORE,
     ("series", A_LINE, A_LINE.replace("None, 2", "None, 3")): ONE_MORE,
     ("nearest", "if drop > 0:", "if drop == 0:"): "an integer that is not cut off is enclosed as well, only longer",
-    **{
-        ("nearest", text, text.replace(number, other)): ANY_GROWING
-        for text, number, others in (
-            (FIRST_BITS, "160", ("161", "159")),
-            ("bits *= 8", "8", ("9", "7")),
-        )
-        for other in others
-    },
+    **{("nearest", FIRST_BITS, FIRST_BITS.replace("160", other)): ANY_GROWING for other in ("161", "159")},
+    **{("nearest", "bits *= 8", f"bits *= {other}"): ANY_GROWING for other in (7, 9)},
     ("nearest", WORTH, WORTH.replace(">", ">=")): LATER,
     ("nearest", "if lower < 0:", "if lower <= 0:"): LATER,
     ("nearest", "if upper > 0:", "if upper >= 0:"): LATER,
@@ -473,8 +465,6 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         WIDER.replace(" < ", " is not "),
     ): "means over fewer axes are no value of each channel, and are passed over",
     ("read_running", STORED, STORED.replace("==", "<=")): MEAN_FIRST,
-    ("read_dx", SLOPE, SLOPE.replace("size, 1)", "size, 0)")): "what is not clear is replaced behind it",
-    ("read_dx", INNER, INNER.replace(" 0)", " -1)")): "the noise of what is not clear is infinite",
     ("number", "masked = self.bound == 0", "masked = self.bound <= 0"): "a bound is not negative",
     ("number", NARROW, NARROW.replace("> bits", "is not bits")): SLOW_WAY,
     ("fit", "usable = np.isfinite(norms) & (norms > 0)", "usable = np.isfinite(norms) & (norms != 0)"): NOT_NEGATIVE,
@@ -504,15 +494,8 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("conversion", FRACTION, FRACTION.replace("==", "<=")): ROWS_MEAN,
     ("conversion", PASSED, PASSED.replace("==", "<=")): ROWS_MEAN,
     **{
-        (
-            "conversion",
-            text,
-            text.replace("!=", "is not"),
-        ): "equal integers as small as a correction are the same object"
-        for text in (
-            "if a.correction != b.correction:",
-            "if count is not None and a.correction != b.correction:",
-        )
+        ("conversion", text, text.replace("!=", "is not")): "equal corrections, 0 or 1, are the same object"
+        for text in ("if a.correction != b.correction:", "if count is not None and a.correction != b.correction:")
     },
     ("conversion", 'if a.momentum == "sums":', 'if a.momentum >= "sums":'): SUMS_LAST,
     ("conversion", 'elif b.momentum == "sums":', 'elif b.momentum >= "sums":'): SUMS_LAST,
