@@ -255,6 +255,13 @@ WORDS = {
         "momentum travels: mxnet as float32; keras as float64",
     ],
     ("keras", "cs231n"): ["ranks of x: keras 2, 3, 4, 5; cs231n 2"],
+    ("torch", "keras"): [
+        "momentum: torch weighs the new batch, keras the old value: pass 1 - momentum",
+        "running variance: torch stores m/(m - 1) times the biased one: carry it as it is for the same inference, or "
+        "times (m - 1)/m, 0.96875 at m = 32, to train on without a jump",
+        "one value per channel: torch raises; keras biased",
+        "empty batch: torch raises or statistics left; keras raises or statistics left or non-finite",
+    ],
     ("keras", "keras"): [],
 }
 
