@@ -13,8 +13,8 @@ arrays alone. A mutant of what judges is tried by its own tests, the quickest fi
     python tests/mutation.py --report SESSION     # the table of an earlier run
 
 With `--sample N` N mutants of each file are drawn (`--seed`, 0 if not given); with `--first` they are tried by the
-first file of their tests alone, in a fraction of the time, and what survives these is tried by all with `--again`. A
-run that was stopped goes on where it was with `--resume SESSION`.
+first file of their tests alone, in a fraction of the time, and what survives these is tried by all with `--again`, or
+by the first once more with `--again --first`. A run that was stopped goes on where it was with `--resume SESSION`.
 
 Not covered: mistakes of more than one place; `_layout`, `_channels`, `_blocks` (their tests have their own mutants).
 """
@@ -25,6 +25,7 @@ import argparse
 import collections
 import contextlib
 import json
+import math
 import os
 import random
 import resource
@@ -62,7 +63,7 @@ INSTRUMENT = {  # file of tests: files of oracle/measure that it tries first
     "read_dx": ("read_dx", "products", "counts", "region"),
     "explain": (
         "explain", "read_forward", "divisors", "formula", "terms", "parts", "read_parts", "read_parameters", "clipped",
-        "naming_gradients", "known_gradients",
+        "naming_gradients", "known_gradients", "activated",
     ),
     "oracle_second_order": ("second_terms", "read_second", "known_second"),
     "identify": ("probes", "weights", "measurement", "numerics", "formulas"),
@@ -71,6 +72,7 @@ INSTRUMENT = {  # file of tests: files of oracle/measure that it tries first
 for first, files in INSTRUMENT.items():
     FILES |= dict.fromkeys(files, ("oracle/measure", (first, "formulas", "unseen_bugs", "mutants")))
 WAIT, CPU, MEMORY = 900.0, 300, 8 << 30  # seconds, seconds of the processor, and bytes that a trial may take
+SLOWER = 5  # times as long as without a mutant its tests may take, and as many seconds more
 BITS = ("BitAnd", "BitOr", "BitXor", "LShift", "RShift")  # no floats have these: every such mutant raises TypeError
 
 # file, what stands there, what the mutant makes of it: why nothing changes
@@ -91,7 +93,7 @@ SMALL = "equal integers as small as the levels of a merge are the same object"
 ONE_PART = "of one part the first is the last"
 NARROW = "narrow = lo == 0 or math.frexp(hi)[1] - math.frexp(lo)[1] > bits - 56"
 MORE_BITS = "more bits than are needed do no harm"
-SLOW_WAY = "the second float is computed anew more often, with the same result"
+SLOW_WAY = "what is computed anew, or exactly, more often has the same result"
 FORMATS_FIRST = 'of the names of formats "bfloat16" comes first'
 ROWS_MEAN = 'of the three, "new" comes first, before "old" and "sums"'
 PARTS = "SOME = 4096  # elements at a time, as integers of thousands of digits"
@@ -124,8 +126,27 @@ LEFT = "left = [replace(p, common=text) for p, text in zip(divided, plain, stric
 UPDATED_WEIGHT = 'own["(1 - a) a^2" if old == "a" else "(1 - a)^2 a"] = "o^2 n"'
 WIDER = 'batch += [mean(r) for r in REGIONS if set("NSL") < set(r.axes)]'
 STORED = 'batch = MEAN if which == "mean" else UNBIASED if row.correction else VAR'
-SLOPE = "slope = np.where(clear, target / np.where(clear, size, 1), 0)"
-INNER = "slope = np.where(clear, target / np.where(clear, usual, 1), 0)"
+NEAR = "if near and abs(near - c) < 1e-3 * abs(c):"
+LEAST = "least = np.argsort(noise / np.abs(target))[:TESTED]"
+SLACK = "slack = self.bound + np.abs(self.hi) * 2.0**-105 + 2.0**-1070  # the last two: rounding of lo +- slack"
+OWN_STATISTICS = 'statistics = forward.centre if which == "mean" else forward.variance()'
+MEAN_FIRST = '"mean" comes before "variance"'
+NEW_WEIGHT = 'return state.momentum if row.momentum == "new" else 1 - state.momentum'
+ROUNDING = 'rounding = a if a.attributes == "float32" else b'
+SIGNED = "undecided |= np.signbit(lower) != np.signbit(upper)  # a zero takes the sign of the number; 0 itself has +"
+FIRST_BITS = (
+    "FIRST = 160  # bits of the first enclosure; enough but for numbers nearer to a tie than 2^-100 of themselves"
+)
+WORTH = "if len(decided) > len(left[:PROBES]) // 2:  # otherwise so many bits are too few for the others as well"
+LATER = "what these bits leave open more bits decide, with the same result"
+OWN_SQUARE = "slope = np.where(np.abs(target) > CLEAR * noise, target / usual, 0)"
+IN_ORDER = "the lower is not above the upper, nor is what it is rounded to"
+UNDECIDED = "undecided = ~((result == to_format(upper, kind)) & np.isfinite(lower))"
+DECIDED = "if (nearest := _nearest(lower, kind)) == _nearest(upper, kind) and (lower > 0) == (upper > 0):"
+FRACTION = 'fraction = "1 - momentum" if a.momentum == "new" else "momentum"'
+PASSED = 'passed = "1 - f" if b.momentum == "new" else "f"'
+NOT_NEGATIVE = "a norm is not negative"
+SUMS_LAST = 'of the three, "sums" comes last'
 AS_LONG = "both are made with as many"
 EQUIVALENT: dict[tuple[str, str, str], str] = {
     (
@@ -390,6 +411,16 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("series", NO_ROOT, NO_ROOT.replace("None, 2", "None, 3")): ONE_MORE,
     ("series", A_LINE, A_LINE.replace("None, 2", "None, 3")): ONE_MORE,
     ("nearest", "if drop > 0:", "if drop == 0:"): "an integer that is not cut off is enclosed as well, only longer",
+    **{("nearest", FIRST_BITS, FIRST_BITS.replace("160", other)): ANY_GROWING for other in ("161", "159")},
+    **{("nearest", "bits *= 8", f"bits *= {other}"): ANY_GROWING for other in (7, 9)},
+    ("nearest", WORTH, WORTH.replace(">", ">=")): LATER,
+    ("nearest", "if lower < 0:", "if lower <= 0:"): LATER,
+    ("nearest", "if upper > 0:", "if upper >= 0:"): LATER,
+    (
+        "read_dx",
+        OWN_SQUARE,
+        OWN_SQUARE.replace(">", ">="),
+    ): "0 is passed over, and nothing else has just so much noise",
     (
         "nearest",
         "return value << by if by > 0 else value >> -by",
@@ -433,10 +464,41 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         WIDER,
         WIDER.replace(" < ", " is not "),
     ): "means over fewer axes are no value of each channel, and are passed over",
-    ("read_running", STORED, STORED.replace("==", "<=")): '"mean" comes before "variance"',
-    ("read_dx", SLOPE, SLOPE.replace("size, 1)", "size, 0)")): "what is not clear is replaced behind it",
-    ("read_dx", INNER, INNER.replace(" 0)", " -1)")): "the noise of what is not clear is infinite",
-    ("conversion", 'elif b.momentum == "sums":', 'elif b.momentum >= "sums":'): 'of the three, "sums" comes last',
+    ("read_running", STORED, STORED.replace("==", "<=")): MEAN_FIRST,
+    ("number", "masked = self.bound == 0", "masked = self.bound <= 0"): "a bound is not negative",
+    ("number", NARROW, NARROW.replace("> bits", "is not bits")): SLOW_WAY,
+    ("fit", "usable = np.isfinite(norms) & (norms > 0)", "usable = np.isfinite(norms) & (norms != 0)"): NOT_NEGATIVE,
+    ("fit", NEAR, NEAR.replace("<", "<=")): "no float lies exactly on this limit",
+    **{
+        ("fit", LEAST, LEAST.replace("/", operator)): "whichever equations refute first, all are looked at"
+        for operator in ("+", "-", "*", "//", "%", "**")
+    },
+    ("number", SIGNED, SIGNED.replace("!=", ">")): IN_ORDER,
+    ("number", UNDECIDED, UNDECIDED.replace("==", ">=")): IN_ORDER,
+    ("number", DECIDED, DECIDED.replace(") == (", ") is (")): "there is one True and one False",
+    (
+        "nearest",
+        "return [math.nan] * columns[0].size",
+        "return [math.nan] * columns[ -1].size",
+    ): "all columns are as long",
+    ("conversion", 'if b.momentum == "old":', 'if b.momentum <= "old":'): SUMS_LAST,
+    ("number", SLACK, SLACK.replace("105", " 104")): SLOW_WAY,
+    ("explain", OWN_STATISTICS, OWN_STATISTICS.replace("==", "<=")): MEAN_FIRST,
+    (
+        "number",
+        "if n << max(0, -(place + bits - 1)) < d << max(0, place + bits - 1):",
+        "if n << max(0, -(place + bits - 1)) <= d << max(0, place + bits - 1):",
+    ): "a power of two is the same with one digit more",
+    ("conversion", NEW_WEIGHT, NEW_WEIGHT.replace("==", "<=")): ROWS_MEAN,
+    ("conversion", ROUNDING, ROUNDING.replace("==", "<=")): 'there are two, and "float32" comes before "float64"',
+    ("conversion", FRACTION, FRACTION.replace("==", "<=")): ROWS_MEAN,
+    ("conversion", PASSED, PASSED.replace("==", "<=")): ROWS_MEAN,
+    **{
+        ("conversion", text, text.replace("!=", "is not")): "equal corrections, 0 or 1, are the same object"
+        for text in ("if a.correction != b.correction:", "if count is not None and a.correction != b.correction:")
+    },
+    ("conversion", 'if a.momentum == "sums":', 'if a.momentum >= "sums":'): SUMS_LAST,
+    ("conversion", 'elif b.momentum == "sums":', 'elif b.momentum >= "sums":'): SUMS_LAST,
     ("conversion", 'if b.momentum == "new":', 'if b.momentum <= "new":'): ROWS_MEAN,
 }
 
@@ -500,7 +562,7 @@ def conforms(folder: Path) -> bool:
     return True
 
 
-def apart(folder: Path, judge: Callable[..., bool], *arguments: object) -> str:
+def apart(folder: Path, judge: Callable[..., bool], *arguments: object, cpu: int = CPU) -> str:
     """Ask in a process of its own, which need not import NumPy and pytest again: passed, failed, or no end."""
     import flint  # noqa: F401
     import hypothesis
@@ -525,7 +587,7 @@ def apart(folder: Path, judge: Callable[..., bool], *arguments: object) -> str:
     status = 1
     try:
         os.setsid()
-        resource.setrlimit(resource.RLIMIT_CPU, (CPU, CPU))
+        resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu))
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         hidden = os.open(os.devnull, os.O_RDWR)
         for fd in (0, 1, 2):
@@ -544,7 +606,10 @@ def trial(folder: Path, name: str, times: dict[str, float], first: bool = False)
     """Judge the mutant of a file in the copy; say what came of it."""
     if name in REFERENCE and not first and (found := apart(folder, conforms)) != "passed":
         return "caught by check" if found == "failed" else found
-    found = apart(folder, tested, tests_of(name, first), Quickest(times))
+    tests = tests_of(name, first)
+    usual = sum(seconds for test, seconds in times.items() if test.split("::")[0] in tests)
+    cpu = min(CPU, SLOWER + math.ceil(SLOWER * usual))
+    found = apart(folder, tested, tests, Quickest(times), cpu=cpu)
     return {"passed": "survived", "failed": "caught by tests"}.get(found, found)
 
 
@@ -612,8 +677,8 @@ def prepare(session: Path, names: Sequence[str], sample: int | None, seed: int) 
                 database.set_result(job, WorkResult(output="not drawn", worker_outcome=WorkerOutcome.SKIPPED))
 
 
-def again(session: Path) -> None:
-    """Try each survivor of a session once more, by all tests of what is committed now, and keep the new outcome."""
+def again(session: Path, first: bool) -> None:
+    """Try each survivor of a session once more, by the tests of what is committed now, and keep the new outcome."""
     from cosmic_ray.work_db import WorkDB, use_db
     from cosmic_ray.work_item import WorkResult
 
@@ -623,12 +688,12 @@ def again(session: Path) -> None:
             name = item.mutations[0].module_path.stem
             if result.output.strip().endswith("survived") and (name, *changed(result.diff)) not in EQUIVALENT:
                 survivors.append((item.job_id, name, result))
-        with copy(sorted({name for _, name, _ in survivors})) as (folder, times):
+        with copy(sorted({name for _, name, _ in survivors}), first) as (folder, times):
             for job, name, result in survivors:
                 applied = subprocess.run(
                     ["git", "apply", "--unidiff-zero", "-"], cwd=folder, input=result.diff, text=True, check=False
                 )
-                outcome = "no longer there" if applied.returncode else trial(folder, name, times)
+                outcome = "no longer there" if applied.returncode else trial(folder, name, times, first)
                 database.set_result(
                     job, WorkResult(output=outcome, worker_outcome=result.worker_outcome, diff=result.diff)
                 )
@@ -683,7 +748,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     session = options.session.resolve()
     if options.again:
-        again(session)
+        again(session, options.first)
     elif not options.report:
         if session.exists() != options.resume:
             state = "exists: --report or --resume it, or remove it" if session.exists() else "is not there"

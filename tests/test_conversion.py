@@ -5,7 +5,7 @@ have stored itself. Real frameworks: torch, onnx and onnxruntime, where installe
 required). Not verified here: frameworks that cannot share an environment.
 """
 
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 from fractions import Fraction
 
 import numpy as np
@@ -109,6 +109,13 @@ def test_a_smaller_eps_goes_into_the_variance():
     np.testing.assert_allclose(infer(after, "torch", x), infer(before, "keras", x), rtol=1e-13)
 
 
+@pytest.mark.parametrize("weight", [0.125, 0.75, 1.0])
+def test_the_weight_of_the_new_batch_is_the_same_in_the_targets_own_terms(weight):
+    for source, target in PAIRS:
+        expected = state(target, weight).momentum
+        assert convert(state(source, weight), source, target).momentum == expected
+
+
 def test_caffe_blobs_exactly():
     layer = State(np.array([0.5]), np.array([2.0]), 0.25, 2.0**-10)
     blobs = convert(layer, "torch", "caffe")
@@ -132,6 +139,7 @@ def test_nothing_is_written_to():
     [
         ({}, "torch", "nowhere", {}, "there is no convention 'nowhere'"),
         ({"momentum": 1.5}, "torch", "keras", {}, "momentum=1.5"),
+        ({"momentum": -0.5}, "torch", "keras", {}, "momentum=-0.5"),
         ({"momentum": float("nan")}, "torch", "keras", {}, "momentum=nan"),
         ({"momentum": 0.0}, "torch", "caffe", {}, "no weight"),
         ({"momentum": 1.0}, "caffe", "torch", {}, "fraction 1"),
@@ -140,6 +148,7 @@ def test_nothing_is_written_to():
         ({"weight": 2.0}, "torch", "keras", {}, "keeps averages and no sums"),
         ({"weight": 0.5}, "torch", "keras", {}, "keeps averages and no sums"),
         ({}, "torch", "keras", {"count": 1}, "count=1"),
+        ({}, "torch", "keras", {"eps": 1.5}, "negative variance, smallest -0.4999.*; use eps below 1$"),
         ({}, "torch", "keras", {"eps": 10.0}, "negative variance, smallest -8.99999; use eps below 1$"),
     ],
 )
@@ -179,13 +188,33 @@ def test_real_frameworks_infer_the_same_and_store_what_the_other_would(source, t
     assert np.max(np.abs(var / var_b - 1)) > 0.1  # m/(m - 1) = 1.2: what an unconverted variance would be off by
 
 
-def test_the_text_says_every_difference_that_convert_acts_on():
-    for source, target in PAIRS:
-        lines = differences(ROWS[source], ROWS[target])
-        a, b = ROWS[source], ROWS[target]
-        assert any(line.startswith("momentum:") for line in lines) == (a.momentum != b.momentum)
-        assert any(line.startswith("running variance:") for line in lines) == (a.correction != b.correction)
-        assert any(line.startswith("eps and momentum:") for line in lines) == (a.attributes != b.attributes)
+SAID = {
+    "momentum": "momentum",
+    "running variance": "correction",
+    "one value per channel": "one_value",
+    "empty batch": "empty",
+    "momentum travels": "momentum_as",
+    "eps and momentum": "attributes",
+    "ranks of x": "ranks",
+}
+
+
+def test_the_text_says_every_difference():
+    for a in ROWS.values():
+        for b in ROWS.values():
+            said = [line.split(":")[0] for line in differences(a, b)]
+            assert said == [words for words, field in SAID.items() if getattr(a, field) != getattr(b, field)]
+
+
+def test_rows_that_are_equal_do_not_differ():
+    for row in ROWS.values():
+        fields = {field: getattr(row, field) for field in SAID.values()}
+        words = {field: "".join([*value]) for field, value in fields.items() if isinstance(value, str)}
+        several = {field: (*value,) for field, value in fields.items() if isinstance(value, tuple)}
+        same = replace(row, **words, **several)
+        assert same.ranks is not row.ranks
+        assert same.momentum is not row.momentum
+        assert differences(row, same) == []
 
 
 WORDS = {
@@ -226,6 +255,13 @@ WORDS = {
         "momentum travels: mxnet as float32; keras as float64",
     ],
     ("keras", "cs231n"): ["ranks of x: keras 2, 3, 4, 5; cs231n 2"],
+    ("torch", "keras"): [
+        "momentum: torch weighs the new batch, keras the old value: pass 1 - momentum",
+        "running variance: torch stores m/(m - 1) times the biased one: carry it as it is for the same inference, or "
+        "times (m - 1)/m, 0.96875 at m = 32, to train on without a jump",
+        "one value per channel: torch raises; keras biased",
+        "empty batch: torch raises or statistics left; keras raises or statistics left or non-finite",
+    ],
     ("keras", "keras"): [],
 }
 
@@ -244,10 +280,18 @@ def test_what_can_just_be_carried_is_carried():
     for momentum in (0.0, 1.0):
         moved = convert(State(np.ones(1), np.ones(1), momentum, 0.5), "torch", "keras")
         assert moved.momentum == 1 - momentum
-    assert convert(State(np.ones(1), np.ones(1), 1.0, 0.5), "torch", "caffe").weight == 1
+    for momentum in (1.0, 0.4):
+        assert convert(State(np.ones(1), np.ones(1), momentum, 0.5), "torch", "caffe").weight == 1 / momentum
     assert convert(State(np.ones(1), np.ones(1), 0.0, 0.5, weight=1e-3), "caffe", "torch").momentum == 1
     with pytest.raises(ValueError, match="there is no convention"):
         convert(layer, "nowhere", "torch")
+
+
+def test_count_and_eps_are_named_where_a_layer_is_carried():
+    layer = State(np.ones(2), np.ones(2), 0.5, 1e-5)
+    assert convert(layer, source="torch", target="keras", eps=0.5).eps == 0.5
+    with pytest.raises(TypeError, match="positional"):
+        convert(layer, "torch", "keras", 4)
 
 
 def test_a_layers_state_is_not_changed_afterwards():

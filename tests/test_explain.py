@@ -15,6 +15,7 @@ import pytest
 
 from refnorm.conventions import ROWS
 from refnorm.golden import cases
+from refnorm.golden.directions import directions
 from refnorm.golden.inputs import built
 from refnorm.oracle.circumstances import Circumstance
 from refnorm.oracle.measure.explain import explanations
@@ -64,8 +65,8 @@ def inputs_of(case):
     return Inputs(case.x, case.dy, *wide, case.momentum, case.eps)
 
 
-def small(operation):
-    every = [c for c in cases(operation, "float64", convention="torch") if c.finite and not c.undefined]
+def small(operation, kind="float64"):
+    every = [c for c in cases(operation, kind, convention="torch") if c.finite and not c.undefined]
     plain = [c for c in every if c.situation.content not in ("constant", "integers") and c.eps > 0 and c.count > 3]
     usual = [c for c in plain if c.x.size <= 200 and c.situation.gamma in ("signed", "absent")]
     return [c for c in usual if abs(c.situation.centre) < 100 and 0.1 < c.situation.spread < 10]
@@ -351,6 +352,27 @@ def test_frozen_gradients_follow_from_the_map_of_inference():
     assert "eps-twice" not in names(explained("frozen dx", lambda s: 2 * gradient(y, "x")(s), trained))
 
 
+def test_frozen_gradients_do_not_follow_from_the_map_of_training():
+    scaled = y_of(lambda s: (s.mean, s.var + s.eps), shift=lambda s: s.gamma * s.beta)
+    given = [explained("y, training", scaled)]
+    assert names(given[0]) == ["beta-scaled"]
+    assert names(explained("frozen dbeta", gradient(scaled, "beta"), given)) == ["dbeta-times-gamma"]
+
+
+@pytest.mark.parametrize("kind", ["float32", "float16"])
+def test_products_of_the_double_backward_that_are_rounded_before_they_are_summed_are_named(kind):
+    chosen = [c for c in small("inference", kind) if c.parameters == kind]
+    assert len(chosen) > 4
+    seen = []
+    for c in chosen:
+        products = np.asarray(directions(c).dx).astype(kind) * c.dy.astype(kind)
+        seen.append((c, inputs_of(c).total(products.astype(float)) / np.sqrt(c.running_var + c.eps)))
+    quantity = "frozen double backward dgamma"
+    offered = explanations(quantity, [(world(c, TORCH), value) for c, value in seen], TORCH, [])
+    found = [names(e) for e in offered if all(meets(e, *pair) for pair in seen)]
+    assert found == [["double-backward-products-rounded"]]
+
+
 def test_what_is_wrong_in_dx_is_read_in_the_world_of_the_map():
     def dx(s):
         centre, square = layer(s)
@@ -465,6 +487,56 @@ def test_x_hat_within_bounds_is_a_map_that_gradients_follow():
 
         follows = explained("frozen dgamma" if frozen else "dgamma", dgamma, [found])
         assert names(follows) == names(found)
+
+
+@pytest.mark.parametrize("below", [0.1, -1.0])
+def test_an_activation_is_read_off_y_and_off_gradients_that_went_through_one(below):
+    for quantity, of, frozen in (
+        ("y, training", lambda s: (s.mean, s.var + s.eps), False),
+        ("frozen y", of_running, True),
+    ):
+
+        def y(s, of=of):
+            plain = y_of(of)(s)
+            return np.where(plain.real > 0, plain, below * plain)
+
+        found = explained(quantity, y)
+        assert names(found) == ["activation-applied"]
+        assert found.causes[0].measured == f"y = max(y, 0) + {below:g} min(y, 0)"
+        for name, parameter in (("dx", "x"), ("dgamma", "gamma"), ("dbeta", "beta")):
+            through = explained("frozen " * frozen + name, gradient(y, parameter))
+            assert names(through) == ["gradient-through-activation"]
+            assert through.causes[0].measured == f"dy weighs 1 where y > 0 and {below:g} elsewhere"
+            assert through.frozen == frozen
+
+
+def test_where_nothing_comes_back_nothing_speaks_against_an_activation():
+    y = y_of(lambda s: (s.mean, s.var + s.eps))
+    dx = gradient(lambda s: np.where(y(s).real > 0, y(s), 0), "x")
+    seen = [(world(c, TORCH), returned(c, dx)) for c in TRAINING]
+    still = [(replace(w, upstream=0 * w.upstream), 0 * value) for w, value in seen[:2]]
+    with np.errstate(all="ignore"):
+        offered = [names(e) for e in explanations("dx", [*still, *seen], TORCH, [])]
+    assert ["gradient-through-activation"] in offered
+
+
+def test_an_update_is_read():
+    def swapped(s):
+        return s.momentum * s.running_mean + (1 - s.momentum) * s.mean, s.running_var
+
+    for i, (quantity, cause) in enumerate(
+        (("running mean", "momentum-sense"), ("running variance", "running-not-updated"))
+    ):
+        found = explained(quantity, swapped, result=lambda c, rule, i=i: stepped(c, rule)[i])
+        assert names(found) == [cause]
+
+
+def test_one_case_of_many_channels_is_enough():
+    (case,) = cases("training", "float64", "many-channels", "torch")
+    seen = [(world(case, TORCH), returned(case, y_of(twice)))]
+    with np.errstate(all="ignore"):
+        found = next(explanations("y, training", seen, TORCH, []))
+    assert names(found) == ["eps-twice"]
 
 
 def test_what_has_no_formula_is_not_explained():

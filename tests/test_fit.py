@@ -107,6 +107,7 @@ def test_of_sums_as_long_the_simplest_is_believed_and_of_these_the_first():
     assert summed(a, tight(a), [[b, a, a.copy()]]).terms == ((1, 1.0),)
     assert summed(-a, tight(a), [[2 * a], [a]]).terms == ((1, -1.0),)
     assert summed(a + c, tight(a), [[b, a, a.copy()], [b, c, c.copy()]]).terms == ((1, 1.0), (4, 1.0))
+    assert summed(a, np.full(len(a), 1e-6), [[b, a + 3e-7 * b, a]]).terms == ((1, 1.0),)
 
 
 def test_what_a_sum_costs_is_how_far_its_constants_are_from_none():
@@ -131,6 +132,11 @@ def test_terms_that_cannot_be_told_apart_make_no_sum():
     assert summed(a + 2 * b, tight(a), [[a], [a * (1 + 1e-9)], [b]]).terms == ((0, 1.0), (2, 2.0))
 
 
+def test_terms_may_be_negative():
+    a, b = rows(2)
+    assert summed(a + b, tight(a), [[-a], [-b]]).terms == ((0, -1.0), (1, -1.0))
+
+
 def test_terms_of_very_different_size_are_weighed_alike():
     a, b = rows(2)
     (first, c), (second, d) = summed(3 * a + 5 * b, tight(a), [[1e-90 * a], [1e90 * b]]).terms
@@ -151,8 +157,10 @@ def test_every_equation_is_met_within_its_own_noise():
 def test_coarse_numbers_have_formulas_as_well(level):
     a, b = rows(2)
     rounding = level * np.where(np.arange(30) % 2, 0.6, -0.6)
-    ((first, c), (second, d)) = summed(a + 0.5 * b + rounding, np.full(30, level), [[b, a], [b]]).terms
-    assert (first, second, c, d) == (1, 2, pytest.approx(1, abs=level), pytest.approx(0.5, abs=level))
+    for sign in (1, -1):
+        found = summed(sign * (a + 0.5 * b + rounding), np.full(30, level), [[b, a], [b]]).terms
+        assert [i for i, _ in found] == [1, 2]
+        assert [sign * c for _, c in found] == pytest.approx([1, 0.5], abs=level)
 
 
 def test_sums_that_miss_do_not_crowd_out_the_one_that_meets():
@@ -258,6 +266,14 @@ def test_every_clear_equation_counts_the_most_uncertain_ones_too():
     assert multiplied(a * b - 2e-3 * off, noise, [[a], [b]]) is None
 
 
+def test_an_equation_is_met_that_leaves_its_noise_and_no_more():
+    a, b = np.ones(60), np.exp2(np.arange(60) % 5)
+    noise = np.full(60, 2.0**-20)
+    for times, expected in ((1.0, ((0, 1.0), (0, 1.0))), (1.0 + 2.0**-20, None)):
+        found = multiplied(a * b + np.where(np.arange(60) == 7, times * noise, 0), noise, [[a], [b]])
+        assert (found and found.terms) == expected
+
+
 def test_factors_that_are_zero_or_not_finite_are_passed_over():
     a, b = signed(2)
     for spoilt in (0.0, np.nan, np.inf):
@@ -270,6 +286,11 @@ def test_coarse_products_are_found_with_plain_constants():
     a, b = signed(2)
     rounded = a * b * np.where(np.arange(60) % 2, 1.0009, 0.9991)
     assert multiplied(rounded, 1e-3 * np.abs(rounded), [[a], [b]]).terms == ((0, 1.0), (0, 1.0))
+    for size in (1e-6, 1e6):
+        assert multiplied(size * rounded, 1e-3 * np.abs(size * rounded), [[size * a], [b]]).terms == (
+            (0, 1.0),
+            (0, 1.0),
+        )
     assert multiplied(rounded / 3, 1e-3 * np.abs(rounded), [[a], [b]]).terms == ((0, 1 / 3), (0, 1.0))
 
 

@@ -20,7 +20,8 @@ from test_exact import KINDS, differences, examples, fractions_of, middles
 from refnorm import exact
 from refnorm.exact import Number, rational
 from refnorm.exact import nearest as by_integers
-from refnorm.exact.nearest import roundings
+from refnorm.exact.nearest import _enclosed, roundings
+from refnorm.formats import FORMATS
 
 M = 400
 SCALES = {"near 1": (-1, 1), "near 1e-290": (-300, -280), "wide": (-300, 300)}
@@ -115,6 +116,40 @@ def test_the_hostile_inputs_do_reach_the_integers(name, kind, monkeypatch):
     monkeypatch.setattr("refnorm.exact.affine.roundings", lambda *line: [math.pi] * line[-2][0].size)
     seen = hostile_exact(M)[name].rounded(kind) == math.pi
     assert np.mean(seen) > 1 / 3
+
+
+def share_decided(integers, denominator, constant, v, bits, kind):
+    """Return how many of the numbers an enclosure of so many bits decides; each is what the number rounds to."""
+    decided = dict(_enclosed(integers, range(len(integers)), denominator, constant, v, bits, kind))
+    numbers = {i: Number(constant, fmpq(integers[i], denominator), v) for i in decided}
+    expected = [road.rounded(*fractions_of(number), kind) for number in numbers.values()]
+    assert not differences([*decided.values()], expected, kind)
+    return len(decided) / len(integers)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("v", [fmpq(2), fmpq(1, 3), fmpq(7) ** 60])
+def test_few_bits_decide_some_numbers_and_none_wrongly(kind, v):
+    """With so few bits most enclosures hold a tie, or 0: what is decided in spite of it must be so for a reason."""
+    rng, bits = np.random.default_rng(4), FORMATS[kind][0]
+    unit = math.isqrt(int(v * 10**6)) * 2**bits  # of q: whatever v and the format
+    integers = [int(q * unit) >> k for q, k in zip(rng.uniform(-1, 1, 200), [*range(bits)] * 200, strict=False)]
+    for constant in (fmpq(0), fmpq(2) ** bits / 7, fmpq(-5, 2)):
+        shares = [share_decided(integers, 3000, constant, v, bits + more, kind) for more in (0, 2, 4, 8)]
+        assert shares[1] < 1
+        assert shares[2] > 1 / 2
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("v", [fmpq(2), fmpq(1, 3), fmpq(7)])
+def test_few_bits_decide_nothing_wrongly_below_a_power_of_two_or_where_two_terms_are_alike(kind, v):
+    bits = FORMATS[kind][0]
+    one = math.isqrt(int(v * 9 * 4 ** (2 * bits)))  # divided by 3 * 2^(2 bits) sqrt(v): 1, or a little less
+    below = [sign * (one - (one * t >> (bits + 4))) for t in range(50) for sign in (1, -1)]
+    for more in range(6):
+        share_decided(below, 3 << (2 * bits), fmpq(0), v, bits + more, kind)
+        for constant in (fmpq(1, 7), fmpq(-1, 3), fmpq(9, 7), fmpq(-20, 7)):
+            share_decided(range(-12, 13), 2, constant, v, bits + more, kind)
 
 
 def test_a_wrong_enclosure_is_noticed(monkeypatch):

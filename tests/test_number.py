@@ -83,6 +83,7 @@ def test_two_floats_tell_numbers_that_cancel():
         hi, lo = number(p, 1, 2).double_double()
         assert hi == road.rounded(p, Fraction(1), Fraction(2), "float64")
         assert lo == road.rounded(p - Fraction(hi), Fraction(1), Fraction(2), "float64")
+        assert number(-p, -1, 2).double_double() == (-hi, -lo)
 
 
 def test_two_floats_tell_what_is_left_of_parts_that_no_float_holds():
@@ -165,6 +166,16 @@ def test_a_bound_too_small_to_be_added_to_the_second_float_still_counts():
     assert held(-1.0 - 2.0**-52, -(2.0**-53), 2.0**-200, below).rounded()[0] == -1 - 2.0**-52
 
 
+@pytest.mark.parametrize("kind", KINDS[1:])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_beside_a_tie_of_a_narrow_format_the_exact_number_decides(kind, sign):
+    place = Fraction(2) ** (1 - road.FORMATS[kind][0])
+    for units, hair in ((1, Fraction(1, 2**150)), (2, -Fraction(1, 2**150))):  # to odd: the tie itself goes to even
+        tie, nearest = 1 + (units - Fraction(1, 2)) * place, 1 + place
+        near = held(sign * float(tie), sign * float(hair), 2.0**-250, number(sign * (tie + hair)))
+        assert near.rounded(kind)[0] == sign * float(nearest)
+
+
 @pytest.mark.parametrize("sign", [1, -1])
 @pytest.mark.parametrize("bound", [2.0**-105, 2.0**-107, 2.0**-200])
 @pytest.mark.parametrize("hair", [Fraction(1, 2**210), -Fraction(1, 2**210)])
@@ -200,6 +211,14 @@ def test_a_bound_of_zero_says_that_the_number_is_zero():
 def test_an_error_is_taken_from_both_floats():
     near = Exact((2,), np.array([1.0, 4.0]), np.array([2.0**-50, -(2.0**-50)]), np.zeros(2), asked)
     assert near.error_of([3.5, 3.0]).tolist() == [2.5 - 2.0**-50, -1.0 + 2.0**-50]
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_zero_takes_the_sign_of_a_number_that_no_bound_tells(sign):
+    near = held(0.0, 0.0, 2.0**-1074, number(Fraction(sign, 2**2000)))
+    for kind in KINDS:
+        assert near.rounded(kind)[0] == 0
+        assert np.signbit(near.rounded(kind)[0]) == (sign < 0)
 
 
 def test_values_of_another_shape_have_no_error():

@@ -15,8 +15,9 @@ import pytest
 from refnorm.conventions import ROWS
 from refnorm.golden import cases
 from refnorm.golden.inputs import built
-from refnorm.oracle.measure.read_dx import read_dx
-from refnorm.oracle.measure.region import Region
+from refnorm.oracle.measure.read_dx import _solved, read_dx
+from refnorm.oracle.measure.read_forward import noise_in
+from refnorm.oracle.measure.region import STANDARD, Region
 from refnorm.oracle.worlds import world
 
 SAMPLED = True  # see conftest.py
@@ -225,13 +226,55 @@ def test_another_divisor_of_the_backward_is_read():
     assert missing.words() == "1 " + f"{DY} - {MEAN} - {X_HAT}".replace("gamma ", "")
 
 
-def test_another_variance_within_x_hat_is_read():
-    def rule(s):
-        return s.gamma * s.inv * (s.g - s.average(s.g) - s.d * s.average(s.g * s.d) / (s.var + 3 * s.eps))
+def level(w):
+    """Return the world in whose first channel dy does not go with x: mean dy (x - mean) is a rounding away from 0."""
+    d = w.x - w.mean
+    upstream = w.upstream - d * w.average(w.upstream * d) / w.average(d * d)
+    return replace(w, upstream=np.where(np.arange(w.gamma.size).reshape(w.gamma.shape) == 0, upstream, w.upstream))
 
+
+WITHIN = {
+    "/ std / (var + 3 eps)": lambda s: s.var + 3 * s.eps,
+    "/ std / (sqrt(var) + eps)^2": lambda s: (np.sqrt(s.var) + s.eps) ** 2,
+}
+
+
+@pytest.mark.parametrize("words", WITHIN)
+@pytest.mark.parametrize("sign", [1, -1])
+def test_another_variance_within_x_hat_is_read(words, sign):
+    def rule(s):
+        return s.gamma * s.inv * (s.g - s.average(s.g) - sign * s.d * s.average(s.g * s.d) / WITHIN[words](s))
+
+    expected = f"{DY} - {MEAN} {'-' if sign > 0 else '+'} {X_HAT}".replace("/ std^3", words)
     found = read(rule)
-    assert found.words() == f"{DY} - {MEAN} - {X_HAT}".replace("/ std^3", "/ std / (var + 3 eps)")
+    assert found.words() == expected
     assert found.divisor is None
+    assert read(rule, change=level).words() == expected
+
+
+def test_a_variance_within_x_hat_of_three_terms_is_not_read():
+    def rule(s):
+        return s.gamma * s.inv * (s.g - s.average(s.g) - s.d * s.average(s.g * s.d) / (s.var + 3 * s.eps + 0.5))
+
+    assert read(rule) is None
+
+
+SECOND = {  # beside the mean of dy, or beside x - mean: what it is, and a program of it
+    f"{DY} - {MEAN} + 0.5 mean dy (x - mean) mean gamma / std^3 - {X_HAT}": lambda s: (
+        usual(s) + 0.5 * s.mean * s.gamma * s.inv**3 * s.average(s.g * s.d)
+    ),
+    f"{DY} - {MEAN.replace('gamma', 'gamma 1/m')} - 2 mean dy x gamma / std^3 - {X_HAT}": lambda s: (
+        usual(s, first=1 / s.m) - 2 * s.gamma * s.inv**3 * s.average(s.g * s.x)
+    ),
+    f"{DY} - {MEAN} - {X_HAT} + mean dy gamma / std^2 (x - mean)": lambda s: (
+        usual(s) + s.d * s.gamma * s.inv**2 * s.average(s.g)
+    ),
+}
+
+
+@pytest.mark.parametrize("words", SECOND)
+def test_a_second_product_is_read(words):
+    assert read(SECOND[words]).words() == words
 
 
 def test_sums_of_some_values_are_read():
@@ -329,3 +372,22 @@ def test_results_may_be_off_by_roundings_but_no_further():
         off = [(w, dx + ulps * 2.0**-53 * np.abs(dx).max() * rng.uniform(-1, 1, dx.shape)) for w, dx in right]
         found = [f.words() for f in read_dx(off)]
         assert found == [f"{DY} - {MEAN} - {X_HAT}"] * expected
+
+
+@pytest.mark.parametrize("times", [7.8, 8.2])
+def test_what_is_left_in_a_channel_may_be_eight_times_its_noise(times):
+    rng = np.random.default_rng(1)
+    for w in [world(c, TORCH) for c in CASES if c.count > 7]:
+        dx, others = program(usual, w), tuple(a for a in range(w.x.ndim) if a != 1)
+        g, d = (np.moveaxis(np.asarray(a, float), 1, 0).reshape(len(dx[0]), -1) for a in (w.upstream, w.x - w.mean))
+        columns = np.stack([g, np.ones_like(g), d], axis=-1)
+        rest = rng.standard_normal(g.shape)
+        rest -= np.stack([c @ np.linalg.lstsq(c, r)[0] for c, r in zip(columns, rest, strict=True)])
+        front = np.abs(np.asarray(w.gamma * w.inv, float).reshape(-1))
+        x_hat = np.abs(np.asarray(w.inv**2, float).reshape(-1) * np.mean(g * d, axis=1)) * np.abs(d).max(axis=1)
+        largest = front * np.max([np.abs(g).max(axis=1), np.abs(g.mean(axis=1)), x_hat], axis=0)
+        far = np.abs(np.asarray(w.x, float)).max(others) / np.abs(d).max(axis=1)
+        noise = noise_in("float64") * (1 + far / 64) * (np.abs(dx).max(others) + largest)
+        off = rest / np.abs(rest).max(axis=1, keepdims=True) * times * noise[:, None]
+        moved = np.moveaxis(off.reshape(np.moveaxis(dx, 1, 0).shape), 0, 1)
+        assert (_solved(w, np.asarray(dx + moved, np.longdouble), STANDARD) is not None) == (times < 8)

@@ -71,8 +71,8 @@ def _integers(terms: Sequence[tuple[fmpq, fmpq]], columns: Sequence[Floats]) -> 
     factors, parts = [], []
     for (factor, _), values in zip(terms, columns, strict=True):
         fraction, exponent = np.frexp(values)
-        lowest = int(exponent.min(initial=2000, where=fraction != 0)) if np.any(fraction) else 0
-        parts.append((np.ldexp(fraction, 53).astype(np.int64), np.where(fraction != 0, exponent - lowest, 0)))
+        lowest = int(exponent.min())
+        parts.append((np.ldexp(fraction, 53).astype(np.int64), exponent - lowest))
         factors.append(factor * fmpq(2) ** (lowest - 53))
     middle = -sum((factor * centre for factor, centre in terms), fmpq(0))
     denominator = math.lcm(*(int(number.q) for number in (middle, *factors)))

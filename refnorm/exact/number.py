@@ -27,11 +27,9 @@ class Number(NamedTuple):
 
     def rounded(self, kind: str = "float64") -> float:
         """Return the nearest number of a format, ties to even; as in IEEE q/0 is infinite, 0/0 and v < 0 are NaN."""
+        if self.v <= 0:
+            return math.nan if self.v < 0 or self.q == 0 else math.inf if self.q > 0 else -math.inf
         root = rational_root(self.v)
-        if self.v < 0 or (self.v == 0 and self.q == 0):
-            return math.nan
-        if self.v == 0:
-            return math.inf if self.q > 0 else -math.inf
         if root is not None or self.q == 0:
             return _nearest(self.p if root is None else self.p + self.q / root, kind)
         for bits in (64 << k for k in range(24)):
@@ -107,7 +105,7 @@ class Exact(NamedTuple):
     @classmethod
     def of(cls, shape: tuple[int, ...], numbers: Sequence[Number]) -> Exact:
         """Collect numbers, row-major."""
-        pairs = np.array([n.double_double() for n in numbers]).reshape(-1, 2)
+        pairs = np.array([n.double_double() for n in numbers]).reshape(len(numbers), 2)
         hi, lo = pairs[:, 0].copy(), np.where(np.isfinite(pairs[:, 0]), pairs[:, 1], 0.0)
         return cls(shape, hi, lo, np.abs(lo) * 2.0**-52 + 2.0**-1074, numbers.__getitem__)
 
@@ -166,11 +164,11 @@ def nearest_ratio(numerator: int, d: int, kind: str) -> float:
     bits, smallest = FORMATS[kind]
     n = abs(numerator)
     place = max(n.bit_length() - d.bit_length(), smallest) - (bits - 1)  # of the last bit, at most one too high
-    if n and n << max(0, -(place + bits - 1)) < d << max(0, place + bits - 1):
+    if n << max(0, -(place + bits - 1)) < d << max(0, place + bits - 1):
         place = max(place - 1, smallest - (bits - 1))
     quotient, rest = divmod(n << max(0, -place), d << max(0, place))
     divisor = d << max(0, place)
-    quotient += 2 * rest > divisor or (2 * rest == divisor and quotient % 2 == 1)
+    quotient += 2 * rest + quotient % 2 > divisor  # ties to even
     magnitude = math.inf if quotient.bit_length() + place > 2 - smallest else math.ldexp(quotient, place)
     return -magnitude if numerator < 0 else magnitude
 
@@ -180,7 +178,7 @@ def _nearest(r: fmpq, kind: str) -> float:
 
 
 def rational_root(v: fmpq) -> fmpq | None:
-    """Return the root of v where it is rational and not 0."""
-    if v <= 0 or not (v.p.is_square() and v.q.is_square()):
+    """Return the root of v where it is rational."""
+    if not (v.p.is_square() and v.q.is_square()):
         return None
     return fmpq(v.p.isqrt(), v.q.isqrt())

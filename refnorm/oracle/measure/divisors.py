@@ -37,7 +37,7 @@ TELLING = 1e-8  # of 1/std: where it is known to so much its power tells
 Row = Callable[[Term | Formula], Rows]
 
 
-def divisors(slope: Rows, noise: Rows, row: Row, most: int) -> Iterator[tuple[float, float, tuple[float, Formula]]]:
+def divisors(slope: Rows, noise: Rows, row: Row, most: int = 2) -> Iterator[tuple[float, float, tuple[float, Formula]]]:
     """Yield cost, power and formula of what x - centre is divided by, and the sign of the scale."""
     known = np.isfinite(slope) & (slope != 0)
     signs = np.sign(slope[known])

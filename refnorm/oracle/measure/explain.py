@@ -289,7 +289,7 @@ def _cycling(w: World) -> Values:
     """Return y where what is per channel is applied along the last axis, over and over: as memory is read."""
 
     def spread(values: Values) -> Values:
-        per_channel = np.broadcast_to(values, (1, w.x.shape[1]) + (1,) * (w.x.ndim - 2)).reshape(-1)
+        per_channel = np.broadcast_to(values, (1, w.x.shape[1]) + (1,) * (w.x.ndim - 2)).ravel()
         return np.resize(per_channel, w.x.size).reshape(w.x.shape)
 
     return spread(w.gamma * w.inv) * (w.x - spread(w.mean)) + spread(w.beta)

@@ -197,7 +197,7 @@ REGIONS: dict[str, Known] = {  # what stands behind a statistic
     ),
 }
 REGION = re.compile(
-    "( over [NCSL ]*[NCSL]| over nothing| over all| of each sample and channel| of each sample| of each of [24] shards)"
+    " over [NCSL ]*[NCSL]| over nothing| over all| of each sample and channel| of each sample| of each of [24] shards"
 )
 
 TOGETHER: dict[tuple[tuple[str, str], ...], Known] = {  # centre, divisor, scale, shift: those that deviate

@@ -121,8 +121,7 @@ TITLES = {
 def written(f: ForwardMap) -> str:
     """Return y as a formula."""
     scale, shift, centre = _bracketed(str(f.scale)), str(f.shift), str(f.centre)
-    above = "x" if centre == "0" else f"x + {centre[1:]}" if centre.startswith("-") else f"x - {_bracketed(centre)}"
-    above = above if above == "x" else f"({above})"
+    above = "x" if centre == "0" else f"(x + {centre[1:]})" if centre[0] == "-" else f"(x - {_bracketed(centre)})"
     y = "0" if scale == "0" else f"{'' if scale == '1' else scale + ' '}{above} / std"
     y = y if shift == "0" else f"{y} - {shift[1:]}" if shift.startswith("-") else f"{y} + {shift}"
     return f"y = {y}, {power_words(f.power)} = {f.divisor}" if scale != "0" else f"y = {shift}"
@@ -144,7 +143,7 @@ def _common(words: str, training: bool) -> str:
 def _by_region(parts: list[Part], measured: str, right: str, numbers: dict[str, float]) -> Iterator[Cause]:
     """Name the regions that statistics are taken over."""
     found = [maps.REGION.search(p.common) for p in parts if p.name in ("centre", "divisor")]
-    for words in dict.fromkeys(m.group(1) for m in found if m):
+    for words in dict.fromkeys(m.group() for m in found if m):
         about = any(" about " in p.common for p in parts)
         if words in maps.REGIONS and not about:
             yield cause(maps.REGIONS[words], measured, right, "", numbers)

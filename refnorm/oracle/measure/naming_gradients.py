@@ -89,7 +89,7 @@ def _dx_words(found: Dx) -> str:
     for p, text in terms:
         summed = p.words().get("sum", "")
         region = maps.REGION.search(summed)
-        over = region.group(1) + " " if region else " of the shards' means " if "shards" in summed else ""
+        over = region.group() + " " if region else " of the shards' means " if "shards" in summed else ""
         count = p.words().get("count", "1")
         size = abs(p.constant)
         factors = [f"{size:.7g}" if size != 1 else "", count if count != "1" else "", text.format(over)]
@@ -136,7 +136,7 @@ def _coefficient(p: Product) -> str:
     text = count if size == 1 else f"{size:.7g}" if count == "1" else f"{size:.7g} {count}"
     summed = words.get("sum", "")
     region = maps.REGION.search(summed)
-    over = f"{region.group(1)}" if region else " by shards" if "shards" in summed else ""
+    over = region.group() if region else " by shards" if "shards" in summed else ""
     return ("-" if p.constant < 0 else "") + text + over
 
 

@@ -177,23 +177,18 @@ def _two_products(target: Rows, noise: Rows, usual: str, worlds: Sequence[World]
 def _own_square(target: Rows, noise: Rows, worlds: Sequence[World], region: Region) -> Product | None:
     """Return what x_hat mean(dy x_hat) is multiplied by, where its variance is not the one in front."""
     table = _table(worlds, region)
-    usual = table(lambda w: -w.gamma * w.inv * region.average(w.upstream * centred(w)))
-    clear = (usual != 0) & (np.abs(target) > CLEAR * noise)
-    slope = np.where(clear, target / np.where(clear, usual, 1), 0)
-    signs = np.sign(slope[clear])
-    if clear.sum() < 3 or np.any(signs != signs[0]):
-        return None
-    rough = np.where(clear, noise / np.where(clear, np.abs(usual), 1), np.inf)
+    usual = table(lambda w: w.gamma * w.inv * region.average(w.upstream * centred(w)))
+    slope = np.where(np.abs(target) > CLEAR * noise, target / usual, 0)
     size = np.sqrt(np.abs(slope))  # 1 / std
-    found = next(divisors(size, rough / np.where(clear, 2 * size, 1), table, 2), None)
+    found = next(divisors(np.sign(slope) * size, noise / np.abs(usual) / (2 * size), table), None)
     if found is None:
         return None
-    _, power, (_, formula) = found
+    _, power, (sign, formula) = found
     inner = Divisor(power, formula)
     mean = ("sum", "mean dy (x - mean)", _mean_of(region, True))
     words = f"/ std / ({formula})" + (f"^{2 / power:g}" if power != 2 else "")
     square = ("squares", words, lambda w: w.inv * inner.change(w).inv ** 2)
-    return Product(-float(signs[0]), (mean, square, ("gamma", "gamma", GAMMAS["gamma"])))
+    return Product(sign, (mean, square, ("gamma", "gamma", GAMMAS["gamma"])))
 
 
 def _parts_of(times: str, region: Region) -> dict[str, Value]:
@@ -221,9 +216,7 @@ def _own_divisor(
     families = {"inverse": INVERSES, "gamma": GAMMAS, "count": COUNTS}
     for number, gamma in enumerate(list(GAMMAS.values())[:3]):
         size = table(gamma)
-        clear = (size != 0) & (np.abs(target) > CLEAR * noise)
-        slope = np.where(clear, target / np.where(clear, size, 1), 0)
-        for _, power, (sign, formula) in divisors(slope, noise / np.where(clear, np.abs(size), 1), table, 2):
+        for _, power, (sign, formula) in divisors(target / size, noise / np.abs(size), table):
             return product_of(((0, sign), (number, 1.0), (0, 1.0)), families), Divisor(power, formula)
     return None, None
 

@@ -128,10 +128,8 @@ def read_parameter(seen: Sequence[Seen]) -> Iterator[Summed]:
             yield Summed(Product(c, (("sum", *list(OWN.items())[i]),)), added=added)
             return
         size = rows[0][0]
-        clear = np.abs(size) > 1e-300
-        slope = np.where(clear, target / np.where(clear, size, 1), 0)
-        slope[np.abs(target) < CLEAR * noise] = 0
-        for _, power, (sign, formula) in divisors(slope, np.where(clear, noise / np.abs(size), np.inf), table, 2):
+        slope = np.where(np.abs(target) > CLEAR * noise, target / size, 0)
+        for _, power, (sign, formula) in divisors(slope, noise / np.abs(size), table):
             usual = ((0, sign), (0, 1.0), (1, 1.0), (0, 1.0))
             yield Summed(product_of(usual, families), Divisor(power, formula))
             return
