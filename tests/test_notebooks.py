@@ -55,7 +55,8 @@ def test_examples_become_cells_without_what_was_expected():
 
 def test_a_notebook_links_to_notebooks_and_to_pages_where_there_is_none():
     text = ALL["normalise-by-hand"][0]
-    assert "](two-variances.ipynb)" in text and "](solutions.ipynb#normalise" in text and "](glossary.md)" in text
+    for link in ("](two-variances.ipynb)", "](solutions.ipynb#normalise", "](glossary.md)"):
+        assert link in text
 
 
 def test_the_same_bytes_come_again_and_the_archive_has_what_pages_need(tmp_path):
