@@ -166,9 +166,10 @@ def label_ends(
     centres = [sum(tall[:k]) + tall[k] / 2 for k in range(len(tall))]
     fitted = importlib.import_module("scipy.optimize").isotonic_regression
     moved = fitted([min(max(places[k], 0), 1) - centre for k, centre in zip(order, centres, strict=True)]).x
+    room = max(1 - sum(tall), 0)  # all stay within the axis
     for k, start, centre in zip(order, moved, centres, strict=True):
         _, words, colour = ends[k]
-        label(axes, x, start + centre, words, colour, right, xycoords=("data", "axes fraction"))
+        label(axes, x, min(max(start, 0), room) + centre, words, colour, right, xycoords=("data", "axes fraction"))
 
 
 def significant(value: Any, digits: int = 6) -> Any:
