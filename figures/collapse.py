@@ -14,6 +14,7 @@ import numpy as np
 
 from figures import within_the_seeds
 from refnorm import update_running
+from refnorm.plots import label, label_ends
 from tutorials import network
 
 PIXELS, HIDDEN, BATCH, SEEDS, STEPS, EVERY = 16, 16, 8, range(4), 12000, 500
@@ -21,11 +22,11 @@ BRIGHTNESS = 14.0  # of all pixels, where the spot adds 1: what nobody subtracte
 START = 16.0  # times the usual first weights: room to shrink, as in a network that comes trained
 DECAYS = {0: 0.997, 6000: 0.9, 9000: 0.5}  # by step
 RUNS = {
-    "adam": ("Adam, rate 1e-3, decay switched", network.adam, 1e-3, 1e-3, DECAYS),
-    "slower": ("Adam, rate 1e-4", network.adam, 1e-4, 1e-3, {0: 0.997}),
-    "sgd": ("momentum SGD, rate 3e-3", network.sgd, 3e-3, 1e-3, {0: 0.997}),
-    "sgd, more l2": ("momentum SGD, rate 1e-2, ten times the L2", network.sgd, 1e-2, 1e-2, {0: 0.997}),
-    "no l2": ("Adam, rate 1e-3, no L2", network.adam, 1e-3, 0.0, {0: 0.997}),
+    "adam": ("Adam 1e-3, decay switched", network.adam, 1e-3, 1e-3, DECAYS),
+    "slower": ("Adam 1e-4", network.adam, 1e-4, 1e-3, {0: 0.997}),
+    "sgd": ("SGD 3e-3", network.sgd, 3e-3, 1e-3, {0: 0.997}),
+    "sgd, more l2": ("SGD 1e-2, ten times the L2", network.sgd, 1e-2, 1e-2, {0: 0.997}),
+    "no l2": ("Adam 1e-3, no L2", network.adam, 1e-3, 0.0, {0: 0.997}),
 }  # label, optimizer, rate, L2, decays
 COLOURS = dict(zip(RUNS, ("#D55E00", "#0072B2", "#009E73", "#000000", "#CC79A7"), strict=True))
 KEPT = (0, 2)  # of arrays (seed, sample, channel)
@@ -164,12 +165,8 @@ def draw(data: dict[str, Any]) -> Any:
     (losses, cures), (gaps, freeze) = figure.subplots(2, 2)
     adam = data["adam"]
     step, mean = adam["step"], {key: np.array(adam[key]).mean(axis=1) for key in MEASURED}
-    for key, label, colour in (
-        ("inference", "inference, running averages", "#D55E00"),
-        ("training", "training mode, batches of 8", "#CC79A7"),
-        ("population", "inference, population statistics", "#000000"),
-    ):
-        losses.plot(step, mean[key], color=colour, label=label)
+    for key, colour in (("inference", "#D55E00"), ("training", "#CC79A7"), ("population", "#000000")):
+        losses.plot(step, mean[key], color=colour)
         losses.fill_between(step, *np.quantile(adam[key], [0, 1], axis=1), color=colour, alpha=0.15, lw=0)
     at = step.index(6000)
     losses.set_title(
@@ -179,17 +176,27 @@ def draw(data: dict[str, Any]) -> Any:
         fontsize=9,
         pad=14,
     )
-    for name, (label, *_) in RUNS.items():
-        cures.plot(data[name]["step"], np.array(data[name]["inference"]).mean(axis=1), color=COLOURS[name], label=label)
+    ends = []
+    for name, (words, *_) in RUNS.items():
+        path = np.array(data[name]["inference"]).mean(axis=1)
+        cures.plot(data[name]["step"], path, color=COLOURS[name])
+        ends.append((path[-1], words, COLOURS[name]))
     cures.set_title("inference: what cures it, and what does not", loc="left", fontsize=9)
     for axes in (losses, cures):
-        axes.set(ylabel="loss", ylim=(0, None if axes is losses else 4.2))  # room for the legend
+        axes.set(ylabel="loss", ylim=(0, None))
+    label_ends(cures, step[-1], ends, gap=0.06)
+    on_white = {"bbox": {"facecolor": "white", "edgecolor": "none", "pad": 0.6}}
+    label(losses, 6400, 0.6, "inference, running averages", "#D55E00", **on_white)
+    label(losses, 1500, mean["training"][3], "training mode", "#CC79A7", 0, 9)
+    label(losses, 6400, 0.25, "inference, population statistics", "#000000", **on_white)
     decay = np.array([DECAYS[max(start for start in DECAYS if start < max(k, 1))] for k in step])
     lag, noise = decay / (1 - decay), np.sqrt((1 - decay) / (1 + decay) / BATCH)
     expected = np.hypot(mean["moved"] * lag, noise)
-    gaps.plot(step[1:], mean["gap"][1:], color="#D55E00", label="measured")
-    gaps.plot(step[1:], expected[1:], "--", color="#000000", label="movement x lag, and noise")
+    gaps.plot(step[1:], mean["gap"][1:], color="#D55E00")
+    gaps.plot(step[1:], expected[1:], "--", color="#000000")
     gaps.set(ylabel="standard deviations", ylim=(0, None))
+    label(gaps, step[8], mean["gap"][8], "measured", "#D55E00", 0, 12, ha="right")
+    label(gaps, 6400, 1.6, "dashed: its movement\nin a step x lag, and noise", "#000000", **on_white)
     gaps.set_title(
         f"the running mean is {mean['gap'][at]:.1f} standard deviations behind", loc="left", fontsize=9, pad=14
     )
@@ -199,18 +206,13 @@ def draw(data: dict[str, Any]) -> Any:
             axes.text(start, axes.get_ylim()[1], f" decay {DECAYS[start]}", fontsize=7, va="bottom")
     waited = adam["frozen"]
     caught = np.array(waited["gap"]).mean(axis=1)
-    freeze.plot(waited["step"], caught, "o", color="#D55E00", label="running mean")
+    freeze.plot(waited["step"], caught, "o", color="#D55E00")
     expected = np.hypot(caught[0] * DECAYS[0] ** np.array(waited["step"]), noise[0])
-    freeze.plot(waited["step"], expected, "--", color="#000000", label="0.997^k, and noise")
+    freeze.plot(waited["step"], expected, "--", color="#000000")
+    label(freeze, waited["step"][2], caught[2], "running mean", "#D55E00", 8, 6)
+    label(freeze, waited["step"][5], expected[5], "0.997^k, and noise", "#000000", -8, -6)
     freeze.set(ylabel="standard deviations", yscale="log")
     freeze.set_title("parameters frozen at step 6000: the averages catch up", loc="left", fontsize=9)
     for axes in (losses, cures, gaps, freeze):
         axes.set_xlabel("step")
-    for axes, place in (
-        (losses, "center right"),
-        (cures, "upper right"),
-        (gaps, "center right"),
-        (freeze, "upper right"),
-    ):
-        axes.legend(facecolor="white", edgecolor="white", framealpha=1, fontsize=7, loc=place, borderpad=0.1)
     return figure

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from refnorm.conventions import ROWS, Convention
-from refnorm.plots import COLOURS, significant
+from refnorm.plots import BLUE, COLOURS, GREEN, PURPLE, RED, label, significant
 from refnorm.reference.running import update_sums
 from refnorm.reference.statistics import Statistics
 
@@ -66,11 +66,16 @@ def draw(data: dict[str, Any]) -> Any:
         axes.axhline(VARIANCE, color="0.6", lw=0.8, ls=":")
         for colour, dash, group in zip(COLOURS, ("-", "--", "-", "--", "-.", ":"), data["groups"], strict=False):
             stored = "unbiased" if group["correction"] else "biased"
-            rows = ", ".join(group["names"])
-            label = f"{meant[group['momentum']]}, {stored}: {rows}"
-            axes.plot([1, *range(2, STEPS + 1)], group[which], dash, color=colour, lw=1.4, label=label)
+            words = f"{meant[group['momentum']]}, {stored}: {', '.join(group['names'])}"
+            axes.plot([1, *range(2, STEPS + 1)], group[which], dash, color=colour, lw=1.4, label=words)
         axes.set(xlabel="training steps", ylim=(0.9, 4.6))
-    panels[0].set(title="momentum = 0.1 passed to each", ylabel="running variance, mean of 20,000 channels")
-    panels[1].set(title="the number that gives the new batch the weight 0.1")
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower left", frameon=False, fontsize=7)
+    number, meaning = panels
+    number.set(title="momentum = 0.1 passed to each; it weighs ...", ylabel="running variance, mean of 20,000 channels")
+    meaning.set(title="the number that gives the new batch the weight 0.1")
+    for axes, flat, rising in ((number, "old value or sums", "new batch"), (meaning, "sums", "new or old")):
+        label(axes, 1, VARIANCE, f"{flat}, unbiased", GREEN, 0, 9)
+        label(axes, 1, VARIANCE * (COUNT - 1) / COUNT, f"{flat}, biased", RED, 0, 8)
+        label(axes, 29, VARIANCE, f"{rising}, unbiased", BLUE, 0, -15)
+        label(axes, 12, 2.7, f"{rising}, biased", PURPLE)
+    figure.legend(*number.get_legend_handles_labels(), loc="outside lower left", frameon=False, fontsize=7)
     return figure

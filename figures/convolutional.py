@@ -16,6 +16,7 @@ import numpy as np
 
 from figures import small_batch, within_the_seeds
 from refnorm import Statistics, update_running
+from refnorm.plots import label_ends
 from tutorials import network
 
 SIZES, SEEDS, EPOCHS, CHANNELS = (1, 2, 4, 8, 16, 32, 64, 128), range(5), 8, (8, 16)
@@ -27,9 +28,9 @@ WHOLE, HALVED = (
     for stride in (1, 2)
 )
 CURVES = {
-    "batch statistics": ("batch norm, the test batch's statistics", "#CC79A7", "v"),
+    "batch statistics": ("batch norm, test batch", "#CC79A7", "v"),
     "running average": ("batch norm, running average", "#D55E00", "o"),
-    "population": ("batch norm, population statistics", "#E69F00", "s"),
+    "population": ("batch norm, population", "#E69F00", "s"),
     "group norm": ("group norm", "#0072B2", "^"),
 }
 ALT = (
@@ -118,9 +119,11 @@ def draw(data: dict[str, Any]) -> Any:
         (panels[0], data, "two convolutions: m = 64 N and 16 N values per channel"),
         (panels[1], linear, "linear layers: m = N"),
     ):
-        for name, (label, colour, marker) in CURVES.items():
+        ends = []
+        for name, (words, colour, marker) in CURVES.items():
             errors = np.array(run["error"][name])
-            axes.plot(run["batch"], errors.mean(axis=1), marker=marker, markersize=4, color=colour, label=label)
+            axes.plot(run["batch"], errors.mean(axis=1), marker=marker, markersize=4, color=colour)
+            ends.append((errors[-1].mean(), words, colour))
             axes.fill_between(run["batch"], errors.min(axis=1), errors.max(axis=1), color=colour, alpha=0.15, lw=0)
         axes.set_title(title, loc="left", fontsize=9)
         axes.set(xlabel="batch size N", ylim=(1.5, 100))
@@ -129,6 +132,6 @@ def draw(data: dict[str, Any]) -> Any:
         axes.set_xticks(run["batch"], [str(n) for n in run["batch"]])
         axes.set_yticks((2, 5, 10, 20, 50, 100), ["2", "5", "10", "20", "50", "100"])
         axes.minorticks_off()
+        label_ends(axes, run["batch"][-1], ends)
     panels[0].set_ylabel("test error, %")
-    panels[1].legend(frameon=False, fontsize=7)
     return figure

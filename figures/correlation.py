@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from refnorm import population_statistics
-from refnorm.plots import BLUE, GREEN, ORANGE, RED, significant
+from refnorm.plots import BLUE, GREEN, ORANGE, RED, label, significant
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tutorials"))
 
@@ -179,32 +179,38 @@ def draw(data: dict[str, Any]) -> Any:
     near.axhspan(0.05, 0.1, color="0.85", lw=0)
     near.annotate("0.05 to 0.1, remembered in 2015", (0, 0.11), fontsize=7, color="0.4")
     for colour, which in ((BLUE, "random"), (ORANGE, "trained")):
-        runs, label = data[which], f"{which} weights"
-        _spread(near, places, across(runs, lambda row: row["neighbours"]), "o-", colour, label)
+        runs = data[which]
+        beside = across(runs, lambda row: row["neighbours"])
+        _spread(near, places, beside, "o-", colour)
         after = across([rows[1:] for rows in runs], lambda row: row["after ReLU"])
-        _spread(near, places[1:], after, "s:", colour, f"{label}, after ReLU")
-        _spread(free, places, across(runs, lambda row: 1 / row["rho"]), "o-", colour, label)
-    free.plot(places, pixels, "--", color="0.4", label="pixels, H W")
+        _spread(near, places[1:], after, "s:", colour)
+        independent = across(runs, lambda row: 1 / row["rho"])
+        _spread(free, places, independent, "o-", colour)
+        label(near, places[1], beside[:, 1].mean(), f"{which} weights", colour, 14, 12 if which == "trained" else 4)
+        label(free, places[4], independent[:, 4].mean(), f"{which} weights", colour, right=-10, up=12)
+    label(near, places[3], 0.52, "dotted: after ReLU", "0.4", right=-4)
+    free.plot(places, pixels, "--", color="0.4")
+    label(free, places[2], pixels[2], "pixels, H W", "0.4", up=8)
     free.set(yscale="log", title="independent values per image, 1/rho")
-    near.set(ylim=(-0.05, 1), title="correlation of neighbouring units")
-    for colour, mark, name, value in (
-        (RED, "^", f"m = N = {n}", lambda row: corrected(row, n)),
-        (GREEN, "D", "m = N H W", lambda row: corrected(row, n * row["pixels"])),
-        (BLUE, ".", "biased", lambda row: row["biased"]),
+    near.set(ylim=(-0.05, 1.05), title="correlation of neighbouring units")
+    for colour, mark, value in (
+        (RED, "^", lambda row: corrected(row, n)),
+        (GREEN, "D", lambda row: corrected(row, n * row["pixels"])),
+        (BLUE, ".", lambda row: row["biased"]),
     ):
-        _spread(bias, places, 100 * across(data["trained"], value), mark, colour, name)
+        _spread(bias, places, 100 * across(data["trained"], value), mark, colour)
+    label(bias, 0, 4.5, f"corrected with m = N = {n}", RED, 0)
+    label(bias, 0, -3.4, "corrected with m = N H W; dots: biased; line: -rho/N", GREEN, 0)
     rho = across(data["trained"], lambda row: row["rho"]).mean(axis=0)
-    bias.plot(places, -100 * rho / n, "-", color="0.6", lw=0.9, label="-rho/N")
+    bias.plot(places, -100 * rho / n, "-", color="0.6", lw=0.9)
     bias.axhline(0, color="0.4", lw=0.8)
     bias.set(title=f"bias of {n} images' variance, %, trained")
     for axes in (near, free, bias):
         axes.set_xticks(places, ["photo", *(f"conv{k}" for k in places[1:])], fontsize=7, rotation=45)
-    for axes, place in ((near, (0.02, 0.24)), (free, "upper right"), (bias, (0.02, 0.53))):
-        axes.legend(frameon=False, fontsize=7, loc=place)
     return figure
 
 
-def _spread(axes: Any, places: Any, values: Any, style: str, colour: str, label: str) -> None:
+def _spread(axes: Any, places: Any, values: Any, style: str, colour: str) -> None:
     """Draw the mean over seeds, and a band from the least to the largest."""
-    axes.plot(places, values.mean(axis=0), style, color=colour, markersize=4, lw=1.2, label=label)
+    axes.plot(places, values.mean(axis=0), style, color=colour, markersize=4, lw=1.2)
     axes.fill_between(places, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.2, lw=0)

@@ -13,6 +13,7 @@ import numpy as np
 
 from figures import within_the_seeds
 from refnorm import update_running
+from refnorm.plots import label, label_ends
 from tutorials import network
 
 SIZES, SEEDS, EPOCHS, TRAIN, WIDTH = (1, 2, 4, 8, 16, 32, 64, 128), range(5), 8, 1000, 64
@@ -28,9 +29,9 @@ METHODS = (*NORMS, "SELU")
 # Wu & He 2018, "Group Normalization": ResNet-50, ImageNet, validation error in % by images per GPU
 PUBLISHED = {"batch": [2, 4, 8, 16, 32], "BN": [34.7, 27.3, 24.8, 23.7, 23.6], "GN": [24.1, 24.2, 24.0, 24.2, 24.1]}
 CURVES = {
-    "batch statistics": ("batch norm, the test batch's statistics", "#CC79A7", "v"),
+    "batch statistics": ("batch norm, test batch", "#CC79A7", "v"),
     "running average": ("batch norm, running average", "#D55E00", "o"),
-    "population": ("batch norm, population statistics", "#E69F00", "s"),
+    "population": ("batch norm, population", "#E69F00", "s"),
     "frozen": ("frozen batch norm", "#000000", "D"),
     "group norm": ("group norm, 8 groups", "#0072B2", "^"),
     "layer norm": ("layer norm", "#56B4E9", "<"),
@@ -133,10 +134,12 @@ def draw(data: dict[str, Any]) -> Any:
 
     figure = Figure(figsize=(9, 4.2), layout="constrained")
     ours, theirs = figure.subplots(1, 2, width_ratios=(1.6, 1))
-    for name, (label, colour, marker) in CURVES.items():
+    ends = []
+    for name, (words, colour, marker) in CURVES.items():
         errors = np.array(data["error"][name])
-        ours.plot(data["batch"], errors.mean(axis=1), marker=marker, markersize=4, color=colour, label=label)
+        ours.plot(data["batch"], errors.mean(axis=1), marker=marker, markersize=4, color=colour)
         ours.fill_between(data["batch"], errors.min(axis=1), errors.max(axis=1), color=colour, alpha=0.15, lw=0)
+        ends.append((errors[-1].mean(), words, colour))
     at = data["batch"].index
     running, group = (np.array(data["error"][name]).mean(axis=1) for name in ("running average", "group norm"))
     ours.set_title(
@@ -147,10 +150,10 @@ def draw(data: dict[str, Any]) -> Any:
     )
     ours.set(ylabel="test error, %", ylim=(1.5, 100))
     published = data["published"]
-    for name, label, colour, marker in (("BN", "batch norm", "#D55E00", "o"), ("GN", "group norm", "#0072B2", "^")):
-        theirs.plot(published["batch"], published[name], marker=marker, markersize=4, color=colour, label=label)
+    for name, colour, marker in (("BN", "#D55E00", "o"), ("GN", "#0072B2", "^")):
+        theirs.plot(published["batch"], published[name], marker=marker, markersize=4, color=colour)
     theirs.set_title(
-        f"Wu & He 2018, ResNet-50, ImageNet: {published['BN'][-1]} to {published['BN'][0]} %,\n"
+        f"Wu & He 2018, ResNet-50, ImageNet:\n{published['BN'][-1]} to {published['BN'][0]} %, "
         f"{published['GN'][-1]} to {published['GN'][0]} %",
         loc="left",
         fontsize=9,
@@ -166,5 +169,7 @@ def draw(data: dict[str, Any]) -> Any:
         axes.set_yticks(ticks, [str(tick) for tick in ticks])
         axes.minorticks_off()
         axes.set_xlabel("batch size" if axes is ours else "images per GPU")
-        axes.legend(frameon=False, fontsize=7)
+    label_ends(ours, data["batch"][-1], ends)
+    label(theirs, 4, published["BN"][1], "batch norm", "#D55E00", right=8, up=6)
+    label(theirs, 4, published["GN"][1], "group norm", "#0072B2", right=0, up=-9)
     return figure

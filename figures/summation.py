@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from refnorm.plots import COLOURS, significant
+from refnorm.plots import COLOURS, label_ends, significant
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
@@ -61,23 +61,26 @@ def bounds(m: int, dtype: str) -> dict[str, float]:
 
 
 def draw(data: dict[str, Any]) -> Any:
-    """Draw a panel for each format: lines are seen, dots the bounds."""
+    """Draw a panel for each format: lines are seen, dotted ones the bounds."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 4.2), layout="constrained")
     for axes, (dtype, found) in zip(figure.subplots(1, 2, sharey=True), data.items(), strict=True):
         counts = found["counts"]
+        ends = []
         for colour, mark, (name, errors) in zip(COLOURS, "osD^", found["errors"].items(), strict=False):
-            axes.plot(counts, np.maximum(errors, 0.05), color=colour, marker=mark, markersize=3, lw=1.4, label=name)
-        for k, name in enumerate(("row by row", "by halves", "wide")):
+            axes.plot(counts, np.maximum(errors, 0.05), color=colour, marker=mark, markersize=3, lw=1.4)
+            ends.append((errors[-1], name.split(",")[0], colour))
+        for name in ("row by row", "by halves", "wide"):
             limits = [bounds(m, dtype)[name] for m in counts]
-            axes.plot(counts, limits, ":", color="0.5", lw=0.9, label="" if k else "their bounds")
-        axes.axhline(1 / found["u"], color="0.8", lw=0.8)
-        axes.annotate("all digits lost", (counts[0], 1 / found["u"]), va="bottom", fontsize=7, color="0.4")
+            axes.plot(counts, limits, ":", color="0.5", lw=0.9)
+            ends.append((limits[-1], f"bound, {name}", "0.5"))
+        axes.hlines(1 / found["u"], counts[0], counts[-1], color="0.8", lw=0.8)
+        axes.annotate("all digits lost", (counts[0], 1 / found["u"]), va="bottom", fontsize=7.5, color="0.4")
         axes.set(
             xscale="log", yscale="log", xlabel="number of terms", title=f"{dtype}, u = 2^{math.log2(found['u']):.0f}"
         )
         axes.set_ylim(0.04, 5e7)
-        axes.legend(frameon=False, fontsize=7)
+        label_ends(axes, counts[-1], ends)
     figure.axes[0].set_ylabel("largest relative error of eight sums, in u")
     return figure

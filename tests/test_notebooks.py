@@ -53,6 +53,12 @@ def test_examples_become_cells_without_what_was_expected():
     assert not any(">>>" in source or "(458, 99)" in source for source in sources)
 
 
+def test_a_notebook_links_to_notebooks_and_to_pages_where_there_is_none():
+    text = ALL["normalise-by-hand"][0]
+    for link in ("](two-variances.ipynb)", "](solutions.ipynb#normalise", "](glossary.md)"):
+        assert link in text
+
+
 def test_the_same_bytes_come_again_and_the_archive_has_what_pages_need(tmp_path):
     for folder in ("once", "again"):
         notebooks.write_book(tmp_path / folder)
@@ -60,6 +66,8 @@ def test_the_same_bytes_come_again_and_the_archive_has_what_pages_need(tmp_path)
         assert (tmp_path / "once" / file).read_bytes() == (tmp_path / "again" / file).read_bytes(), name
     with zipfile.ZipFile(tmp_path / "once" / "small-batches.zip") as packed:
         inside = {name.removeprefix("refnorm-lessons/") for name in packed.namelist()}
+    with zipfile.ZipFile(tmp_path / "once" / "backward-twice.zip") as packed:
+        assert "refnorm-lessons/tutorials/my_homework.py" in packed.namelist()  # to which the page links
     pictures = {"figures/small_batch.json", "figures/small_batch.svg"}
     assert inside >= {"tutorials/small-batches.ipynb", "tutorials/network.py"} | pictures
 

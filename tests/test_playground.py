@@ -387,6 +387,18 @@ def test_a_link_carries_the_code_and_waits_to_be_read(book):
     second.close()
 
 
+@slow
+def test_a_lesson_leads_to_the_empty_skeleton(book):
+    visit = Visit(book, 390, "#skeleton")
+    assert visit.page.input_value("textarea") == EXAMPLES[1][1]
+    assert "Write what is None" in visit.page.inner_text("#verdict")
+    visit.page.wait_for_function("document.getElementById('said').textContent === 'Python is ready.'")
+    assert visit.page.get_attribute("body", "data-verdict") is None
+    visit.judge(EXAMPLES[0][1].replace(", ddof=1", ""))
+    assert "It conforms to cs231n" in visit.verdict("conforms")
+    visit.close()
+
+
 WRITTEN = """
 import hashlib, refnorm.golden
 from refnorm.golden.sized import sized_case
@@ -594,8 +606,17 @@ def test_a_cell_is_changed_and_run_again_where_it_stands(lessons, width):
     outputs = page.locator(".cell_output")
     assert [text.strip() for text in outputs.all_inner_texts()] == ["", "21", "40"]
     cell = page.locator("pre[contenteditable]").nth(0)
-    cell.fill("a = 30")
+    page.evaluate("void (document.onkeydown = (event) => (document.title += event.key))")  # as its shortcuts hear
+    cell.click()
+    page.keyboard.press("Control+A")
+    for line in ("def thirty():", "return 60 // 2", "", "a = thirty()"):
+        page.keyboard.type(line)
+        page.keyboard.press("Enter")
+        if not line:
+            for _ in range(4):
+                page.keyboard.press("Backspace")  # a new line is as deep as the last one, deeper after a colon
     cell.press("Control+Enter")
+    assert page.title() == ""
     page.wait_for_function("/Every cell has run/.test(document.querySelector('.run-page + span').textContent)")
     page.locator(".run-cell").nth(2).click()
     page.wait_for_function("document.querySelectorAll('.cell_output')[2].textContent.includes('60')")

@@ -15,6 +15,7 @@ import sys
 import numpy as np
 import pytest
 from algorithms import ALGORITHMS
+from matplotlib.figure import Figure
 from scipy import integrate, stats
 from test_cli import GOOD, altered, refnorm
 
@@ -27,6 +28,7 @@ from refnorm.plots import (
     conditioning,
     conformance,
     file_content,
+    label_ends,
     lag,
     module,
     rendered,
@@ -235,6 +237,16 @@ def test_ticks_are_at_the_asked_counts_and_their_numbers_do_not_meet():
         assert axes.get_xticks().tolist() == counts
         labels = [label.get_text() for label in axes.get_xticklabels()]
         assert [label for label in labels if label] == ["2", "3", "4", "5", "100", "1000"]
+
+
+def test_names_at_the_ends_of_curves_stand_where_these_end_and_apart_where_they_meet():
+    axes = Figure().add_subplot(xlim=(0, 1), ylim=(0, 10))
+    ends = [(9.0, "far", "blue"), (4.0, "one", "red"), (4.0, "two\nlines", "green"), (-5.0, "below", "black")]
+    label_ends(axes, 1, ends, gap=0.1)
+    places = {text.get_text(): text.xy[1] for text in axes.texts}
+    assert (places["far"], places["below"]) == pytest.approx((0.9, 0.05))  # the second within the axis
+    assert places["two\nlines"] - places["one"] == pytest.approx(0.15)  # a line and a half of 0.1
+    assert (places["two\nlines"] + places["one"]) / 2 == pytest.approx(0.4)
 
 
 # A user's own activations.

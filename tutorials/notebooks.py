@@ -30,6 +30,7 @@ kernelspec:
 """
 EXAMPLES = re.compile(r"^```python\n(>>> (?:.*\n)*?)```$", re.MULTILINE)
 CELLS = re.compile(r"^```\{code-cell\}[^\n]*\n(?::[^\n]*\n)*(.*?)^```", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\(([\w-]+)\.md")
 ALL = "lessons.zip"
 
 
@@ -59,18 +60,25 @@ def as_cells(page: str) -> str:
     return EXAMPLES.sub(cells, page)
 
 
+def runs(name: str) -> bool:
+    """Whether there is a page of this name of which something runs, so that there is a notebook of it."""
+    file = FOLDER / f"{name}.md"
+    return file.is_file() and "{code-cell}" in as_cells(file.read_text(encoding="utf-8"))
+
+
 def notebook(page: str) -> Any:
-    """Return a page as a notebook without outputs; None if nothing in it runs."""
+    """Return a page as a notebook without outputs, linked to other notebooks; None if nothing in it runs."""
     import jupytext
 
-    text = as_cells(page)
+    text = LINK.sub(lambda link: f"]({link[1]}.ipynb" if runs(link[1]) else link[0], as_cells(page))
     found = jupytext.reads(text if text.startswith("---\n") else HEADER + text, fmt="md:myst")
     return found if any(cell.cell_type == "code" for cell in found.cells) else None
 
 
 def needs(page: str) -> list[Path]:
-    """Return the files of this repository that a page reads, shows or imports."""
+    """Return the files of this repository that a page reads, shows, imports or links to as modules of this folder."""
     found = {ROOT / match.rstrip("./") for match in re.findall(r"\.\./(figures/[\w./-]+)", page)}
+    found |= {FOLDER / name for name in re.findall(r"\]\((\w+\.py)\)", page)}
     files = {file for path in found for file in (path.glob("*.json") if path.is_dir() else [path]) if file.is_file()}
     return sorted(files | modules(page)[0])
 

@@ -130,6 +130,48 @@ def set_ticks(axes: Any, counts: Sequence[int] | Any, digit: float = 0.022) -> N
     axes.minorticks_off()
 
 
+def label(axes: Any, x: float, y: float, words: str, colour: str, right: float = 4, up: float = 0, **how: Any) -> None:
+    """Write at a point what its curve is, in the curve's colour, darker, as letters need more contrast than lines.
+
+    Parameters
+    ----------
+    axes : what the curve is drawn in.
+    x, y : the point, in data, or in ``xycoords``.
+    words : what to write.
+    colour : of the curve.
+    right, up : where the words begin, in points from there.
+    how : further arguments of matplotlib's ``annotate``.
+    """
+    shade = [0.68 * part for part in importlib.import_module("matplotlib.colors").to_rgb(colour)]
+    how = {"fontsize": 7.5, "va": "center", "ha": "left" if right >= 0 else "right"} | how
+    axes.annotate(words, (x, y), (right, up), textcoords="offset points", color=shade, annotation_clip=False, **how)
+
+
+def label_ends(
+    axes: Any, x: float, ends: Sequence[tuple[float, str, str]], right: float = 6, gap: float = 0.05
+) -> None:
+    """Write at the ends of curves what they are, and move apart what would meet.
+
+    Parameters
+    ----------
+    axes : whose limits are final.
+    x : where the curves end.
+    ends : of each curve the last value, its name and its colour.
+    right : of ``x``, in points; negative: to its left.
+    gap : share of the axis that a line of words takes.
+    """
+    places = axes.transAxes.inverted().transform(axes.transData.transform([(x, value) for value, _, _ in ends]))[:, 1]
+    order = sorted(range(len(ends)), key=lambda k: places[k])
+    tall = [gap * (1 + ends[k][1].count("\n")) for k in order]
+    centres = [sum(tall[:k]) + tall[k] / 2 for k in range(len(tall))]
+    fitted = importlib.import_module("scipy.optimize").isotonic_regression
+    moved = fitted([min(max(places[k], 0), 1) - centre for k, centre in zip(order, centres, strict=True)]).x
+    room = max(1 - sum(tall), 0)  # all stay within the axis
+    for k, start, centre in zip(order, moved, centres, strict=True):
+        _, words, colour = ends[k]
+        label(axes, x, min(max(start, 0), room) + centre, words, colour, right, xycoords=("data", "axes fraction"))
+
+
 def significant(value: Any, digits: int = 6) -> Any:
     """Return plain data, numbers rounded so that machines agree on them; None where they are not finite.
 

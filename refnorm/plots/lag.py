@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from refnorm.plots import COLOURS, significant
+from refnorm.plots import COLOURS, label, label_ends, significant
 from refnorm.reference.running import update_running
 from refnorm.reference.statistics import Statistics
 
@@ -151,26 +151,30 @@ def draw(data: dict[str, Any]) -> Any:
     figure = Figure(figsize=(10, 3.6), layout="constrained")
     follow, forget, trade = figure.subplots(1, 3)
     end = data["averages"][0]["steps"][-1]
-    follow.plot([0, end], [0, data["drift"] * end], color="0.4", lw=1, label="mean of the data")
+    follow.plot([0, end], [0, data["drift"] * end], color="0.4", lw=1)
+    ends = [(data["drift"] * end, "mean of the data", "0.4")]
     for colour, b in zip(COLOURS * len(data["averages"]), data["averages"], strict=False):
-        a, label = b["momentum"], f"momentum {b['momentum']:g}"
+        a = b["momentum"]
         t, path, deviation = (np.array(b[name]) for name in ("steps", "path", "deviation"))
-        follow.plot(t, path, color=colour, lw=1, label=f"{label}: {lag(a):.3g} behind")
+        follow.plot(t, path, color=colour, lw=1)
+        ends.append((path[-1], f"momentum {a:g}:\n{lag(a):.3g} behind", colour))
         centre = data["drift"] * (t - lag(a) * (1 - (1 - a) ** t))
         follow.fill_between(t, centre - 2 * deviation, centre + 2 * deviation, color=colour, alpha=0.25, lw=0)
         steps = np.unique(np.geomspace(1, 2 * memory(a), 60).round())
         forget.plot(steps, (1 - a) ** steps, color=colour)
         forget.plot(b["memory"], 0.01, "o", color=colour, markersize=4)
-        forget.annotate(f" {b['memory']}", (b["memory"], 0.01), va="bottom", color=colour)
+        label(forget, b["memory"], 0.01, f"{b['memory']}", colour, up=6)
         trade.plot(a, b["lag"], "o", color=colour, markersize=4)
         trade.plot(a, 1 / (data["count"] * b["mean_noise"]), "s", color=colour, markersize=4)
     follow.set(xlabel="batches", title=f"a mean that drifts by {data['drift']} sigma a batch", xlim=(0, end))
+    label_ends(follow, end, ends)
     forget.axhline(0.01, color="0.6", lw=0.8, ls=":")
     forget.set(xscale="log", yscale="log", ylim=(1e-3, 1.2), xlabel="batches", title="initial value left")
     a = np.geomspace(min(SMALLEST * 5, *(b["momentum"] for b in data["averages"])), 0.9, 100)
-    trade.plot(a, effective(a), "--", color="0.4", lw=1, label="(2 - a)/a, effective batches (squares: seen)")
-    trade.plot(a, lag(a), color="0.4", lw=1, label="(1 - a)/a, lag in batches (dots: seen)")
-    trade.set(xscale="log", yscale="log", xlabel="momentum, weight a of the new batch", title="steady or prompt")
-    for axes in (follow, trade):
-        axes.legend(frameon=False, fontsize=7)
+    trade.plot(a, effective(a), "--", color="0.4", lw=1)
+    trade.plot(a, lag(a), color="0.4", lw=1)
+    label(trade, a[40], effective(a[40]), "effective batches, (2 - a)/a", "0.4", up=5)
+    label(trade, a[40], lag(a[40]), "lag, (1 - a)/a", "0.4", right=-4, up=-5)
+    trade.set(xscale="log", yscale="log", xlabel="momentum, weight a of the new batch")
+    trade.set_title("steady or prompt (squares, dots: seen)")
     return figure

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from refnorm.plots import BLUE, GREEN, ORANGE, SKY, set_ticks, significant
+from refnorm.plots import BLUE, GREEN, ORANGE, SKY, label, label_ends, set_ticks, significant
 from refnorm.plots.activations import correlations, drawn, read_activations
 from refnorm.plots.gaussian import bound, energy, inverse_deviation, inverse_mean, inverse_quantile, kurtosis
 from refnorm.reference.batch_norm import batch_norm_training, batch_norm_training_backward
@@ -215,31 +215,37 @@ def draw(data: dict[str, Any]) -> Any:
     dots = {"marker": "o", "linestyle": "", "color": ORANGE, "markersize": 4, "zorder": 3}
 
     quantiles = [inverse_quantile(level, m) for level in LEVELS]
-    inverse.fill_between(n, quantiles[0], quantiles[-1], color=SKY, alpha=0.35, lw=0, label="98 % of batches")
-    inverse.fill_between(n, quantiles[1], quantiles[-2], color=SKY, lw=0, label="half of them")
-    inverse.plot(n, quantiles[2], color=BLUE, label="median")
-    inverse.plot(n[m > 2], inverse_mean(m[m > 2]), "--", color=BLUE, label="mean, infinite at m = 2")
+    inverse.fill_between(n, quantiles[0], quantiles[-1], color=SKY, alpha=0.35, lw=0)
+    inverse.fill_between(n, quantiles[1], quantiles[-2], color=SKY, lw=0)
+    inverse.plot(n, quantiles[2], color=BLUE)
+    inverse.plot(n[m > 2], inverse_mean(m[m > 2]), "--", color=BLUE)
+    label(inverse, n[9], inverse_mean(m[9]), "mean", BLUE, up=4)
     means = np.array([b["inverse"] for b in batches], dtype=float)
     if per == 1:
         means[counts == 2] = np.nan
     inverse.plot(counts, means, "+", color=BLUE, markersize=7)
     for k in range(len(LEVELS)):
         inverse.plot(counts, np.array([b["quantiles"][k] for b in batches], dtype=float), **dots)
-    inverse.set(yscale="log", title="sigma/s, by which a batch is stretched")
-    if source is None:
-        inverse.set_ylim(0.4, 200)
+    inverse.set(yscale="log", title="sigma/s, by which a batch is stretched: quantiles and mean")
+    inverse.set(xscale="log", xlim=(n[0] / 2, 1.2 * n[-1]), ylim=None if source else (0.4, 200))
+    names = [f"{100 * level:g} %" if level != 0.5 else "median" for level in LEVELS]
+    label_ends(inverse, n[0], [(q[0], name, BLUE) for q, name in zip(quantiles, names, strict=True)], right=-4)
 
-    fourth.plot(n, kurtosis(m), color=BLUE, label="3 (m - 1)/(m + 1)")
+    fourth.plot(n, kurtosis(m), color=BLUE)
+    label(fourth, n[60], kurtosis(m[60]), "3 (m - 1)/(m + 1)", BLUE, right=8, up=-8)
     fourth.plot(counts, np.array([b["kurtosis"] for b in batches], dtype=float), **dots)
     fourth.axhline(3, color="0.6", lw=0.8, ls=":")
     fourth.set(ylim=(0, None if source else 3.3), title="kurtosis of x_hat (Gaussian: 3)")
 
     most = max(b.get("drawn", data["samples"]) for b in batches)
-    largest.plot(n, bound(m), color=BLUE, label="bound sqrt(m - 1)")
-    largest.plot(counts, [b["largest"] for b in batches], **dots, label=f"largest of {most:,} batches")
+    largest.plot(n, bound(m), color=BLUE)
+    largest.plot(counts, [b["largest"] for b in batches], **dots)
+    label(largest, n[150], bound(m[150]), "bound sqrt(m - 1)", BLUE, right=-6, up=4)
+    label(largest, counts[-1], batches[-1]["largest"], f"largest of {most:,} batches", ORANGE, up=-22, ha="right")
     largest.set(ylim=(0, None), title="largest |x_hat|")
 
-    gradient.plot(n, energy(m), color=BLUE, label="(m - 2)/m")
+    gradient.plot(n, energy(m), color=BLUE)
+    label(gradient, n[60], energy(m[60]), "(m - 2)/m", BLUE, right=8, up=-8)
     gradient.plot(counts, np.array([b["energy"] for b in batches], dtype=float), **dots)
     gradient.set(ylim=(-0.03, 1.02), title="share of the gradient's energy that survives")
     against = [inverse, fourth, largest, gradient]
@@ -250,7 +256,6 @@ def draw(data: dict[str, Any]) -> Any:
     for axes in against:
         axes.set(xscale="log", xlabel=words)
         set_ticks(axes, counts)
-        axes.legend(frameon=False, fontsize=8)
     return figure
 
 
@@ -268,3 +273,4 @@ def _draw_correlation(near: Any, bias: Any, data: dict[str, Any], dots: dict[str
     bias.plot(n, -100 / (n * batches[0]["m"] / counts[0]), "--", color="0.4", label="independent values, -1/m")
     bias.plot(counts, [100 * (b["variance"] - 1) for b in batches], **dots)
     bias.set(title="bias of a batch's variance, %")
+    bias.legend(frameon=False, fontsize=8)

@@ -58,7 +58,7 @@
     for (let k = Math.min(done + 1, last); k <= last; k++) {
       say(`Cell ${k + 1} of ${inputs.length} runs ...`);
       inputs[k].closest("div.cell").dataset.ran = "now";
-      const answer = await ask("cell", { code: inputs[k].textContent });
+      const answer = await ask("cell", { code: inputs[k].innerText });
       show(inputs[k], answer);
       if (answer.trouble) return say(`Cell ${k + 1} raised; what comes after it was not run.`);
       done = Math.max(done, k);
@@ -68,6 +68,17 @@
 
   const later = (last) => { queue = queue.then(() => run(last)).catch((error) => say(String(error.message ?? error))); };
 
+  /** Begin a line as deep as the last one, or deeper after a colon. */
+  function breakLine(input) {
+    const before = document.createRange(), caret = getSelection().getRangeAt(0);
+    before.selectNodeContents(input);
+    before.setEnd(caret.startContainer, caret.startOffset);
+    const above = before.cloneContents();
+    for (const br of above.querySelectorAll("br")) br.replaceWith("\n");
+    const line = above.textContent.split("\n").pop();
+    document.execCommand("insertText", false, "\n" + line.match(/^ */)[0] + (/:\s*$/.test(line) ? "    " : ""));
+  }
+
   function prepare(input, k) {
     input.contentEditable = "plaintext-only";
     input.spellcheck = false;
@@ -75,9 +86,11 @@
     input.setAttribute("aria-multiline", "true");
     input.setAttribute("aria-label", `Code of cell ${k + 1}`);
     input.addEventListener("keydown", (event) => {
-      if (event.key !== "Enter" || !(event.ctrlKey || event.shiftKey || event.metaKey)) return;
+      event.stopPropagation(); // else the book takes a slash for its own, and goes to the field of its search
+      if (event.key !== "Enter" || event.isComposing) return;
       event.preventDefault();
-      later(k);
+      if (event.ctrlKey || event.shiftKey || event.metaKey) later(k);
+      else breakLine(input);
     });
     const go = document.createElement("button");
     go.type = "button";

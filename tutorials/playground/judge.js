@@ -152,6 +152,8 @@
   stop.onclick = () => halt("Stopped");
   verdict.onclick = ({ target }) => target.dataset.line && editor.go(Number(target.dataset.line));
 
+  const noted = (title, text) => `<article class="finding numerics"><h2>${title}</h2><p>${text}</p></article>`;
+
   /** Put the code of the link into the editor; it is not run before someone has had a look at it. */
   async function fromLink() {
     const [, carried] = location.hash.match(/^#code=(.+)$/) ?? [];
@@ -163,19 +165,21 @@
       return false;
     }
     wanted = false;
-    verdict.innerHTML = `<article class="finding numerics"><h2>This code came with the link</h2>
-      <p>Read it, then press Judge. It runs in this page, in your browser.</p></article>`;
+    verdict.innerHTML = noted("This code came with the link", "Read it, then press Judge. It runs in this page, in your browser.");
     return true;
   }
 
-  editor.code = EXAMPLES[0].code;
+  const empty = location.hash === "#skeleton"; // where a lesson sends those who write it themselves
+  example.value = empty ? 1 : 0;
+  editor.code = EXAMPLES[example.value].code;
+  if (empty) verdict.innerHTML = noted("An empty skeleton", "Write what is None, then press Judge. You may judge a part: what is missing is told.");
   const came = fromLink();
   let started = false;
   addEventListener("hashchange", fromLink);
   addEventListener("shown", async ({ detail }) => {
     if (detail !== "judge" || started) return; // who only plays needs no Python
     started = true;
-    wanted = !(await came);
+    wanted = !(await came) && !empty;
     start();
   });
 }
