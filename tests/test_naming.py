@@ -488,3 +488,8 @@ def test_standard_deviations_that_are_averaged_are_one_cause():
     (found,) = moved("variance", ("(1 - a)", stored), ("a", std), power=0.5)
     assert found.measured == "running variance = ((1 - a) running std + a std)^2"
     assert names(moved("variance", OLD, ("a", std))) == ["running-std"]
+
+
+def test_no_two_parts_have_the_same_words():
+    words = [part.words for part in parts()]
+    assert len(set(words)) == len(words)  # what is computed of a part is kept by them

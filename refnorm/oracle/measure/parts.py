@@ -27,7 +27,7 @@ class Selection:
 
     Attributes
     ----------
-    words : which values count.
+    words : which values count; no two parts have the same, by which what was computed of them is kept.
     along : what is chosen: "samples"; places of the "last axis", or of each of the "spatial axes" (of rank above 2);
         "places" of a channel, in the order of memory; values by their "size"; "channels"; or an axis, 0 or -1, taken
         for that of channels where it is as long.
@@ -172,8 +172,8 @@ def _parts() -> Iterator[Selection]:
     yield Selection("the smallest and the largest value", "size", _by_rank(lambda i, n: (i == 0) | (i == n - 1)))
     for words, share in (("the smallest and the largest value", 0), ("a tenth at either end of their order", 0.1)):
         yield Selection(f"all but {words}", "size", _by_rank(_inner(share)))
-    for split in (1, 2, 4):
-        yield Selection(f"{max(split, 2)} shards that weigh alike, whatever their counts", "samples", _alike(split))
+    for split, what in ((1, "2 shards"), (2, "2 shards, of which the second may be larger"), (4, "4 shards")):
+        yield Selection(f"{what} that weigh alike, whatever their counts", "samples", _alike(split))
     for size in BLOCKS:
         yield Selection(f"whole blocks of {size} places of each row", "last axis", _blocks(size))
         yield Selection(f"whole blocks of {size} values", "places", _blocks(size))
