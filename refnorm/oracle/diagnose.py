@@ -157,7 +157,8 @@ def _numbers(
     failed = [o for o in all_failed if o.case.situation.name != SIZED] or all_failed
     causes = _reasons(quantity, seen, failed, row, found, all_failed)
     rest = [o for o in failed if o.case.id not in lost]
-    if any(cause.name == "unknown" for cause, _ in causes) and 0 < len(rest) < len(failed):
+    few = 0 < len(failed) - len(rest) < len(seen) / 2  # what is lost nearly everywhere hides nothing
+    if any(cause.name == "unknown" for cause, _ in causes) and rest and few:
         follows = [o for o in failed if o not in rest]
         again = _reasons(quantity, [o for o in seen if o not in follows], rest, row, found, rest)
         if all(cause.name != "unknown" for cause, _ in again):
