@@ -70,7 +70,7 @@ def told_apart(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(**said, **{name: Configuration(values, other)})
 
     own = [p.replace(kind=p.KEYWORD_ONLY) for n, p in parameters.items() if n != name]
-    called.__signature__ = inspect.Signature([*own, *map(_keyword, asked - {"size"})])  # type: ignore[attr-defined]
+    called.__signature__ = inspect.Signature([*own, *map(_keyword, sorted(asked - {"size"}))])  # type: ignore[attr-defined]
     return called
 
 
