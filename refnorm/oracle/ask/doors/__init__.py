@@ -7,9 +7,9 @@ From what is in a file to functions that the judge may call::
     read         one thing, by the arrays, ranks and axis that it takes (taken)
     containers   several of them in one argument
     binding      parameters by what they stand for; functions: a function, and the backward beside it
-    layers       made, filled, called (read_layer: how that is found out; slots: where a layer keeps what;
-                 methods: which goes forward and back)
-    configured   eps and momentum of a configuration, or behind **kwargs; activations, left out
+    layers       made, filled, called (read_layer: how that is found out; slots: where a layer keeps what)
+    methods      which methods of a layer go forward and back
+    configured   eps and momentum of a configuration, or among further arguments; activations, left out
     outs         functions that write into arrays which they are given
     again        one layer used twice
     modes        how code is told whether it trains
