@@ -6,7 +6,7 @@ import inspect
 import re
 from collections.abc import Iterator
 
-from refnorm.oracle.ask.doors.names import in_small, role_of
+from refnorm.oracle.ask.doors.names import UPSTREAM, in_small, role_of
 
 FORWARD = (
     "forward",
@@ -60,7 +60,6 @@ SETUP = (
     "reset_parameters",
     "initialize_parameters",
 )
-GRADIENT = r"^(d_?(out|y|z|l|values?|output|a|h|next)?|d_?l_?d\w+|grad\w*|delta\w*|g_?[yo]?|upstream\w*|err(or)?s?)$"
 MOVES = r"back|bprop|retro|grad|update|step|learn|fit|load|set_|save|train|test|eval|predict|plot"
 
 
@@ -84,7 +83,7 @@ def forwards_of(kind: type) -> list[str]:
 def backwards_of(kind: type) -> list[str]:
     """Return the methods of a class that go back; where none has a usual name, those that take a gradient."""
     usual = [name for name in BACKWARD if callable(getattr(kind, name, None))]
-    return usual or [name for name, first in _methods(kind) if re.search(GRADIENT, in_small(first))]
+    return usual or [name for name, first in _methods(kind) if re.search(UPSTREAM, first)]
 
 
 def _defines(kind: type, name: str) -> bool:

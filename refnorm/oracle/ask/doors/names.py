@@ -58,8 +58,8 @@ SIZES = (
     r"|merkmal|kan[aä]e?l|cana[lu]|caract|通道|特征"
 )
 UPSTREAM = (  # of a backward: dy, by the names that it has
-    r"(?i)^_?(d_?(y|z|o|out(put)?s?|hout|next)|g(_?(y|z|out))?|upstream\w*|delta|err(or)?|dl_?d?(y|z|out)|(co)?tangents?|ct|y_?bar"
-    r"|grads?(_?(y|z|out(put)?s?|in(coming)?))?|out(put)?s?_?grads?|upstream)$"
+    r"(?i)^_?(d(_?(y|z|o|a|h|l|values?|out(put)?s?|hout|next))?|dl_?d\w+|g(_?(y|z|out))?|upstream\w*|deltas?|err(or)?s?"
+    r"|(co)?tangents?|ct|y_?bar|grad(ient)?s?(_?(y|z|out(put)?s?|in(coming)?))?|out(put)?s?_?grads?)$"
 )
 GRADIENT = (
     r"^_?d_?(?=(gamma|beta|w|b|scale|shift|weight|bias|mean|var)\b)"
