@@ -547,3 +547,12 @@ def test_inference_that_looks_at_the_batch_in_float64_is_not_called_float32(tmp_
     measured = called("identify", str(tmp_path / "looks.py")).stdout
     assert "float32 or less" not in measured
     assert "inference looks at the batch                       yes" in measured
+
+
+def test_digits_are_measured_with_the_eps_that_is_used(tmp_path):
+    function = "import numpy as np\n\ndef batch_norm(x, gamma, beta):\n"
+    function += "    return (x - x.mean(0)) / np.sqrt(x.var(0) + 1e-3) * gamma + beta\n"
+    (tmp_path / "fixed.py").write_text(function)
+    assert numerics(load_target(str(tmp_path / "fixed.py")))[""]["y"][0] < 100  # 301 with the eps that is passed
+    (tmp_path / "rough.py").write_text(function.replace("* gamma", "* gamma * (1 + 1e-4)"))
+    assert numerics(load_target(str(tmp_path / "rough.py")))[""]["y"][0] > 100

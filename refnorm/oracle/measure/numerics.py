@@ -14,6 +14,7 @@ from refnorm.golden.inputs import arranged
 from refnorm.golden.rule import uniform
 from refnorm.golden.truth import can_compute
 from refnorm.oracle.ask.box import EPS, Box, Refused
+from refnorm.oracle.ask.envelope import fixed_eps
 from refnorm.oracle.ask.process import Loss
 from refnorm.oracle.ask.target import Target, TargetError
 
@@ -61,7 +62,9 @@ def numerics(
             continue
         box = Box(implementation)
         tried = dtype if dtype in box.dtypes else box.dtype
-        errors = [_errors(box, tried, ratio) for ratio in ratios] if box.ranks else []
+        own = fixed_eps(box) if box.ranks else {}
+        eps = EPS if own.get("outside", True) else own["eps"]  # what it uses, whatever is passed
+        errors = [_errors(box, tried, ratio, eps) for ratio in ratios] if box.ranks else []
         results[name] = {"dtype": tried, "ratios": list(ratios)}
         results[name] |= {key: [e.get(key) for e in errors] for key in ("y", "inference", "variance")}
         results[name] |= {"layouts": _layouts(box, tried), "digest": _digest(box, tried)}
@@ -74,7 +77,7 @@ def batch(shape: tuple[int, ...], ratio: float, dtype: str) -> Floats:
 
 
 @np.errstate(all="ignore")  # what overflows, or is 0/0, is no finite result
-def _errors(box: Box, dtype: str, ratio: float) -> dict[str, float | None]:
+def _errors(box: Box, dtype: str, ratio: float, eps: float) -> dict[str, float | None]:
     """Return errors on 256 values per channel."""
     from refnorm import exact
 
@@ -82,11 +85,11 @@ def _errors(box: Box, dtype: str, ratio: float) -> dict[str, float | None]:
     if not np.all(np.isfinite(x)):  # the format does not hold such a mean
         return {}
     ones, zeros = np.ones(2), np.zeros(2)
-    forward = exact.training(x, ones, zeros, eps=EPS)
+    forward = exact.training(x, ones, zeros, eps=eps)
     found: dict[str, float | None] = {}
     if box.trains:
         try:
-            y, _, var = box.train(x, 0.5, dtype=dtype, mean=0.0, var=0.0)
+            y, _, var = box.train(x, 0.5, eps, dtype=dtype, mean=0.0, var=0.0)
             found["y"] = _units(forward.y.error_of(y), forward.y.rounded(), dtype)
             if box.keeps:
                 weight = 1 - float((box.train(x * 0, 0.5, dtype=dtype, mean=1.0)[1])[0])
@@ -97,9 +100,9 @@ def _errors(box: Box, dtype: str, ratio: float) -> dict[str, float | None]:
             pass
     if box.infers:
         mean = rounded(np.full(2, ratio / 3**0.5), dtype)
-        result = exact.inference(x, mean, np.full(2, 0.25), ones, zeros, eps=EPS)
+        result = exact.inference(x, mean, np.full(2, 0.25), ones, zeros, eps=eps)
         try:
-            y = box.infer(x, dtype=dtype, mean=mean, var=0.25)
+            y = box.infer(x, eps, dtype=dtype, mean=mean, var=0.25)
             found["inference"] = _units(result.error_of(y), result.rounded(), dtype)
         except Refused:
             pass
