@@ -48,7 +48,7 @@ def known(monkeypatch):
         def given(case, row, quantity, tier=COMBINED):
             return np.asarray(tiers.get(tier.name, 64.0) if tiers else bound, dtype=np.float64)
 
-        monkeypatch.setattr(judge, "bound_of", given)
+        monkeypatch.setattr(judge, "_bound", given)
 
     return known
 

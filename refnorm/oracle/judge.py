@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,11 @@ from refnorm.oracle.bounds import bounds
 from refnorm.oracle.quantities import FURTHER, RETURNS, absent, kind_of, shape_of
 from refnorm.oracle.second_bounds import second_bounds
 from refnorm.oracle.tiers import NARROW, PAIRWISE, SUMMED, TIERS, WORST, Tier
+
+if TYPE_CHECKING:
+    from refnorm.exact import Exact
+    from refnorm.golden.counted import Spread
+    from refnorm.golden.frozen import Enclosure
 
 SHOWN_IN = {  # where it is noted that a function gave nothing to compare, in training and in inference
     "training": {"train": "y, training", "backward": "dx", "jvp": "jvp", "double_backward": "double backward ddy"},
@@ -39,8 +45,13 @@ DECLINED = "not offered"  # what is noted of a function that raises NotImplement
 
 def bound_of(case: Case, row: Convention, quantity: str, tier: Tier = WORST) -> Floats:
     """Return the bound of a quantity (see `refnorm.oracle.bounds` and `refnorm.oracle.second_bounds`)."""
-    bound = (second_bounds if quantity in FURTHER else bounds)(case, row, tier)[quantity]
+    bound = _bound(case, row, quantity, tier)
     return bound if case.table is None else case.table.spread(bound)
+
+
+def _bound(case: Case, row: Convention, quantity: str, tier: Tier) -> Floats:
+    """Return the bound of a quantity; of what a large case repeats, that of each pair."""
+    return (second_bounds if quantity in FURTHER else bounds)(case, row, tier)[quantity]
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,8 +103,9 @@ def limits(case: Case, row: Convention, answer: Answer, limit: Tier = WORST) -> 
     found = dict.fromkeys(RETURNS["train"], SUMMED) if _adds_up(case, row, answer) else {}
     y = answer.results.get("y, training")
     if isinstance(y, np.ndarray) and y.shape == case.x.shape:
-        *_, difference = _of_pairs(case.table, truth(case, row, "y, training"), case.kind, y.astype(float))
-        if np.all(np.abs(difference) <= bounds(case, row, SUMMED)["y, training"]):
+        asked = due(case, row, "y, training", SUMMED)
+        _, difference = _of_pairs(asked, y.astype(float))
+        if np.all(np.abs(difference) <= asked.bound):
             found |= dict.fromkeys(RETURNS["backward"], SUMMED)
     return found
 
@@ -139,6 +151,51 @@ def judged_numbers(case: Case, row: Convention, answer: Answer, limit: Tier = WO
             continue
 
 
+@dataclass(frozen=True, eq=False)
+class Due:
+    """What one quantity of a case must be, and how far it may be off: the same for whoever is judged.
+
+    Attributes
+    ----------
+    exact : the exact numbers.
+    repeats : which pairs a large case repeats, if the quantity is one of them; each is judged once, by the least and
+        the largest that comes back for it.
+    expected, bound : the numbers in the quantity's format, and the bound of the tier that is asked for, in one shape.
+    finest : the bound of the tier whose algorithms are not named.
+    unbounded, unknown : where only finiteness is asked for; where the number overflows, or is not held.
+    resolution : the smallest error, relative to its element, that would be found.
+    """
+
+    exact: Exact | Enclosure | Spread
+    repeats: Repeats | None
+    expected: Floats
+    bound: Floats
+    finest: Floats
+    unbounded: npt.NDArray[np.bool_]
+    unknown: npt.NDArray[np.bool_]
+    resolution: float
+
+
+@lru_cache(maxsize=8192)
+def due(case: Case, row: Convention, quantity: str, limit: Tier) -> Due:
+    """Return what one quantity of a case must be, and the bounds of a tier."""
+    exact: Any = truth(case, row, quantity)
+    repeats = case.table if exact.shape == case.x.shape else None
+    expected = (exact if repeats is None else exact.table).rounded(kind_of(case, quantity))
+    if repeats is not None:
+        expected = np.stack([expected, expected])
+    expected.flags.writeable = False
+    bound = np.broadcast_to(_bound(case, row, quantity, limit), expected.shape)
+    finest = _bound(case, row, quantity, _finest(case))
+    told = _resolution(bound, expected)
+    return Due(exact, repeats, expected, bound, finest, np.isinf(bound), ~np.isfinite(expected), told)
+
+
+def _finest(case: Case) -> Tier:
+    """Return the tier whose algorithms are not named: sums in pairs, or, where they are exact, any sums."""
+    return PAIRWISE if case.table is None else SUMMED
+
+
 def compared(case: Case, row: Convention, quantity: str, result: Result, limit: Tier = WORST) -> Iterator[Observation]:
     """Judge one returned array against its exact value and bound."""
     array, trouble = usable(case, quantity, result)
@@ -146,43 +203,36 @@ def compared(case: Case, row: Convention, quantity: str, result: Result, limit: 
         yield observed_trouble(case, quantity, trouble)
     if array is None or not array.size:
         return
-    exact, kind = truth(case, row, quantity), kind_of(case, quantity)
+    asked = due(case, row, quantity, limit)
     whole = values = np.asarray(array, dtype=np.float64)
-    repeats = case.table if values.shape == case.x.shape else None
-    if repeats is None:
-        expected, difference = exact.rounded(kind), exact.error_of(values)
-    else:  # each pair once, by the extremes of what came back for it
-        expected, values, difference = _of_pairs(repeats, exact, kind, whole)
-
-    def allowed(tier: Tier) -> Floats:
-        return bound_of(case, row, quantity, tier) if repeats is None else bounds(case, row, tier)[quantity]
-
-    bound = np.broadcast_to(allowed(limit), values.shape)
+    if asked.repeats is None:
+        difference = asked.exact.error_of(values)
+    else:
+        values, difference = _of_pairs(asked, whole)
+    expected, bound, resolution = asked.expected, asked.bound, asked.resolution
     if trouble is not None and array.dtype.name in FORMATS:  # another format: noted, not charged as an error as well
         bound = bound + unit_roundoff(array.dtype.name) * np.abs(expected)
+        resolution = _resolution(bound, expected)
     with np.errstate(all="ignore"):
         error = np.abs(difference)
-        ratio = np.where(np.isinf(bound), np.where(np.isfinite(values), 0.0, np.inf), error / bound)
-        ratio = np.where(np.isnan(ratio), np.inf, ratio)
-        size = np.abs(expected)
-        told = np.isfinite(bound) & (size > 0) & np.isfinite(size)
-        resolution = float(np.min(bound[told] / size[told], initial=np.inf))
-        unasked = (values == expected) | ~np.isfinite(expected)  # of what overflows, or is not known, no NaN is asked
-        ratio = np.where(unasked, np.where(np.isnan(values), np.inf, 0.0), ratio)
+        ratio = np.where(asked.unbounded, np.where(np.isfinite(values), 0.0, np.inf), error / bound)
+        unasked = (values == expected) | asked.unknown  # of what overflows, or is not known, no NaN is asked
+        ratio = np.where(unasked, 0.0, np.where(np.isnan(ratio), np.inf, ratio))
+        ratio = np.where(np.isnan(values), np.inf, ratio)
         worst = np.unravel_index(int(np.argmax(ratio)), values.shape)
 
-        def within(tier: Tier) -> bool:
-            given = allowed(tier)
+        def within(given: Floats) -> bool:
             return bool(np.all((error <= given) | np.isinf(given) | (ratio == 0)))
 
-        finest = PAIRWISE if case.table is None else SUMMED
-        narrow = case.kind != WORST.sums_in(case.kind)
-        first = TIERS.index(WORST) + 1 if limit is WORST and ratio[worst] > 1 else 2  # what lies within fails as well
-        asked = [tier for tier in TIERS[first:] if narrow or tier is not NARROW]
-        tiers = () if limit is finest or within(finest) else tuple(tier.name for tier in asked if within(tier))
+        tiers: list[Tier] = []
+        if limit is not _finest(case) and not within(asked.finest):
+            first = TIERS.index(WORST) + 1 if limit is WORST and ratio[worst] > 1 else 2  # within it, they fail as well
+            narrow = case.kind != WORST.sums_in(case.kind)
+            coarser = [tier for tier in TIERS[first:] if narrow or tier is not NARROW]
+            tiers = [tier for tier in coarser if within(_bound(case, row, quantity, tier))]
         alone = quantity != "frozen dgamma" or case.kind == case.parameters  # else rounded parameters do the same
-        tells = NARROW.name in tiers and alone and resolves(allowed(NARROW), expected, ratio > 1)
-        index = worst if repeats is None else repeats.place(worst, values[worst], whole)
+        tells = NARROW in tiers and alone and resolves(_bound(case, row, quantity, NARROW), expected, ratio > 1)
+        index = worst if asked.repeats is None else asked.repeats.place(worst, values[worst], whole)
     yield Observation(
         quantity,
         case,
@@ -193,18 +243,27 @@ def compared(case: Case, row: Convention, quantity: str, result: Result, limit: 
         error=float(error[worst]),
         bound=float(bound[worst]),
         actual=whole,
-        tiers=tiers,
+        tiers=tuple(tier.name for tier in tiers),
         resolution=resolution,
         narrow_tells=tells,
     )
 
 
-def _of_pairs(repeats: Repeats, exact: Any, kind: str, whole: Floats) -> tuple[Floats, Floats, Floats]:
-    """Return what each pair must be, the least and the largest that came back for it, and the errors of both."""
-    extremes, gone = repeats.extremes(whole), repeats.missing()
-    expected = np.broadcast_to(exact.table.rounded(kind), extremes.shape)
-    values = np.where(gone, expected, extremes)
-    return expected, values, np.stack([np.where(gone, 0.0, exact.table.error_of(each)) for each in values])
+def _of_pairs(asked: Due, whole: Floats) -> tuple[Floats, Floats]:
+    """Return the least and the largest that came back for each pair, and the errors of both."""
+    exact: Any = asked.exact
+    assert asked.repeats is not None
+    gone = asked.repeats.missing()
+    values = np.where(gone, asked.expected, asked.repeats.extremes(whole))
+    return values, np.stack([np.where(gone, 0.0, exact.table.error_of(each)) for each in values])
+
+
+def _resolution(bound: Floats, expected: Floats) -> float:
+    """Return the smallest error, relative to its element, that a bound lets be found."""
+    size = np.abs(expected)
+    told = np.isfinite(bound) & (size > 0) & np.isfinite(size)
+    with np.errstate(over="ignore"):
+        return float(np.min(bound[told] / size[told], initial=np.inf))
 
 
 def resolves(bound: Floats, expected: Floats, where: Floats) -> bool:
