@@ -23,6 +23,12 @@ def pytest_addoption(parser):
     parser.addoption("--fresh", action="store_true", help="what has not passed in this folder before")
 
 
+@pytest.fixture(params=["float64", pytest.param("float32", marks=pytest.mark.slow)])
+def dtype(request):
+    """Return a format: what takes it is tried in one, and with ``--rest`` in another, which has more cases."""
+    return request.param
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_collect_file():
     """Look for no doctests here: tests have none, and what people write is not run."""

@@ -38,7 +38,12 @@ ACTION = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
 JUDGE = (ROOT / "tutorials" / "judge-your-own.md").read_text(encoding="utf-8")
 GOOD = re.search(r"^`my_bn.py`:\n\n```python\n(.*?)^```$", JUDGE, re.MULTILINE | re.DOTALL)[1]
 BIASED = GOOD.replace(" * m / (m - 1)", "")
-FASTER = " --dtypes float64"
+
+
+@pytest.fixture
+def faster(dtype):
+    """Return options that let a job judge one format."""
+    return f" --dtypes {dtype}"
 
 
 @pytest.fixture
@@ -63,7 +68,7 @@ def run_step(step, inputs, folder, path):
     return subprocess.run(shell, cwd=folder, env=outside | variables, capture_output=True, text=True, check=False)
 
 
-def steps_of(workflow, options=FASTER):
+def steps_of(workflow, options=""):
     """Yield the steps of a workflow's job with their inputs, those of our action in the place where it is used."""
     (job,) = workflow["jobs"].values()
     for step in job["steps"]:
@@ -82,10 +87,10 @@ def fetches(step):
     return "uses" in step or "pip install" in step["run"]
 
 
-def run_job(workflow, project):
+def run_job(workflow, project, options=""):
     """Run what a job computes; return the last step's outcome."""
     path = f"{project / 'bin'}{os.pathsep}{os.environ['PATH']}"
-    steps = [(step, inputs) for step, inputs in steps_of(workflow) if not fetches(step)]
+    steps = [(step, inputs) for step, inputs in steps_of(workflow, options) if not fetches(step)]
     assert steps
     for step, inputs in steps:
         done = run_step(step, inputs, project, path)
@@ -99,21 +104,21 @@ def test_the_action_is_composite_and_pastes_no_input_into_a_script():
         assert "${{" not in step["run"]
 
 
-def test_at_a_push_a_right_one_passes_and_the_summary_has_the_report(project):
-    done = run_job(PUSH, project)
+def test_at_a_push_a_right_one_passes_and_the_summary_has_the_report(project, faster):
+    done = run_job(PUSH, project, faster)
     assert done.returncode == 0, done.stderr
     summary = (project / "summary.md").read_text()
     assert summary.startswith("## refnorm: my_bn.py:BatchNorm conforms to `torch`")
     assert done.stdout == summary
 
 
-def test_at_a_push_a_wrong_one_fails_and_what_cannot_be_judged_has_another_status(project):
+def test_at_a_push_a_wrong_one_fails_and_what_cannot_be_judged_has_another_status(project, faster):
     (project / "my_bn.py").write_text(BIASED)
-    done = run_job(PUSH, project)
+    done = run_job(PUSH, project, faster)
     assert done.returncode == 1
     assert "running variance is the biased one" in (project / "summary.md").read_text()
     (project / "my_bn.py").unlink()
-    done = run_job(PUSH, project)
+    done = run_job(PUSH, project, faster)
     assert done.returncode == 2
     assert "my_bn.py" in done.stderr
 
@@ -127,28 +132,28 @@ def test_a_value_of_an_input_is_no_command(project):
 
 
 @pytest.mark.slow
-def test_the_nightly_fails_on_what_is_new_and_says_what_has_gone(project):
+def test_the_nightly_fails_on_what_is_new_and_says_what_has_gone(project, faster):
     (project / "my_bn.py").write_text(BIASED)
-    assert called(*shlex.split(MADE + FASTER), cwd=project).returncode == 1
+    assert called(*shlex.split(MADE + faster), cwd=project).returncode == 1
     assert MADE == "check my_bn.py:BatchNorm --convention torch --format json --output known.json"
-    done = run_job(NIGHTLY, project)
+    done = run_job(NIGHTLY, project, faster)
     assert done.returncode == 0, done.stderr
     assert "1 known, 0 new, 0 gone" in done.stderr
     assert json.loads((project / "badge.json").read_text())["message"] == "deviates from torch: 1 convention"
     (project / "my_bn.py").write_text(BIASED.replace("momentum * mean", "momentum * mean * 1.001"))
-    done = run_job(NIGHTLY, project)
+    done = run_job(NIGHTLY, project, faster)
     assert done.returncode == 1
     assert "1 known, 1 new, 0 gone" in done.stderr
     assert json.loads((project / "badge.json").read_text())["color"] == "red"
     (project / "my_bn.py").write_text(GOOD)
-    done = run_job(NIGHTLY, project)
+    done = run_job(NIGHTLY, project, faster)
     assert done.returncode == 0
     assert "0 known, 0 new, 1 gone" in done.stderr
     assert json.loads((project / "badge.json").read_text())["color"] == "brightgreen"
 
 
-def test_a_badge_of_what_cannot_be_judged_replaces_the_one_before(project):
-    arguments = shlex.split(BADGE + FASTER)
+def test_a_badge_of_what_cannot_be_judged_replaces_the_one_before(project, faster):
+    arguments = shlex.split(BADGE + faster)
     assert called(*arguments, cwd=project).returncode == 0
     assert json.loads((project / "badge.json").read_text())["message"] == "conforms to torch in 8 of 10 results"
     (project / "my_bn.py").write_text("raise RuntimeError")

@@ -90,8 +90,9 @@ def altered(old, new):
     return GOOD.replace(old, new)
 
 
-def test_a_correct_file_conforms_with_status_0(write, tmp_path):
-    done = alone("check", write("good.py", GOOD), "--dtypes", "float64", cwd=tmp_path)
+@pytest.mark.parametrize("dtypes", [("--dtypes", "float64"), pytest.param((), marks=pytest.mark.slow)], ids=len)
+def test_a_correct_file_conforms_with_status_0(write, tmp_path, dtypes):
+    done = alone("check", write("good.py", GOOD), *dtypes, cwd=tmp_path)
     assert done.returncode == 0
     assert "conforms to torch; not judged: frozen gradients, jvp, double backward" in done.stdout
     assert done.stderr == ""  # no progress when piped

@@ -189,6 +189,11 @@ def test_a_right_program_conforms_in_every_format(tmp_path, form, writes, dtypes
     assert set(report.paths[0].not_judged) == {"jvp", "double backward"}
 
 
+@pytest.mark.slow  # by default tests/test_oracle.py judges refnorm, format by format
+def test_what_is_exported_is_judged_live_as_well():
+    assert refnorm.check("refnorm", dtypes=[*FORMATS]).conforms
+
+
 ALIKE = {(r.momentum, r.correction, r.attributes, r.one_value[0], r.empty[0]): name for name, r in ROWS.items()}
 
 

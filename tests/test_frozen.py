@@ -189,9 +189,15 @@ print("missed of", len(wrong), [name for name, report in wrong.items() if report
 """
 
 
-@pytest.mark.parametrize("every", [80, pytest.param(10, marks=pytest.mark.slow)])
-def test_without_flint_the_frozen_set_judges_and_what_it_lacks_is_said(every):
-    some = f"FORMATS = {['float64', 'float16'] if every > 10 else ['float64', 'float32', 'float16']}\n"
+@pytest.mark.parametrize(
+    ("every", "formats"),
+    [
+        (80, ["float64", "float16"]),
+        *(pytest.param(every, ["float64", "float32", "float16"], marks=pytest.mark.slow) for every in (80, 10)),
+    ],
+)
+def test_without_flint_the_frozen_set_judges_and_what_it_lacks_is_said(every, formats):
+    some = f"FORMATS = {formats}\n"
     some += f"CHOSEN = lambda mutants: dict(list({{**mutants.REAL, **mutants.INVENTED}}.items())[::{every}])\n"
     torch, keras, missed = without_flint(some + CHECKS).splitlines()
     assert torch.startswith("torch True ")

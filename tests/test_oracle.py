@@ -678,8 +678,9 @@ def only_for(holds):
     ],
     ids=["gamma 1", "m > 2", "contiguous", "float64", "rank 4", "several samples", "usual eps", "training"],
 )
-def test_what_is_right_in_ordinary_cases_alone_is_convicted(holds):
-    assert not refnorm.check(only_for(holds), dtypes=("float64", "float32")).conforms
+@pytest.mark.parametrize("dtypes", [("float64", "float32"), pytest.param(None, marks=pytest.mark.slow)], ids=str)
+def test_what_is_right_in_ordinary_cases_alone_is_convicted(holds, dtypes):
+    assert not refnorm.check(only_for(holds), dtypes=dtypes).conforms
 
 
 def test_the_formats_of_a_report_are_those_of_all_its_paths():

@@ -138,39 +138,17 @@ def test_the_command_line_imports_no_matplotlib(tmp_path):
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
 
 
-def test_a_file_is_measured_and_judged_in_a_process_of_its_own_and_its_report_draws_the_same(tmp_path):
+def test_a_file_is_measured_and_judged_in_a_process_of_its_own_and_its_report_draws_the_same(tmp_path, dtype):
     (tmp_path / "bad.py").write_text("print('loud')\n" + altered(" * m / (m - 1)", ""))
     done = refnorm("plot", "conditioning", "bad.py", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "float32 ulp at mean/std 1 and 1000: bad.py: " in done.stdout
     assert "loud" not in done.stdout
-    done = refnorm(
-        "plot",
-        "conformance",
-        "bad.py",
-        "--convention",
-        "torch",
-        "--dtypes",
-        "float64",
-        "--output",
-        "a.svg",
-        cwd=tmp_path,
-    )
+    asked = ("bad.py", "--convention", "torch", "--dtypes", dtype)
+    done = refnorm("plot", "conformance", *asked, "--output", "a.svg", cwd=tmp_path)
     assert "bad.py deviates from torch: 1 of " in done.stdout
-    assert "the first is running variance in float64" in done.stdout
-    refnorm(
-        "check",
-        "bad.py",
-        "--convention",
-        "torch",
-        "--dtypes",
-        "float64",
-        "--format",
-        "json",
-        "--output",
-        "report.json",
-        cwd=tmp_path,
-    )
+    assert f"the first is running variance in {dtype}" in done.stdout
+    refnorm("check", *asked, "--format", "json", "--output", "report.json", cwd=tmp_path)
     again = refnorm("plot", "conformance", "report.json", "--output", "b.svg", cwd=tmp_path)
     assert again.stdout.splitlines()[0] == done.stdout.splitlines()[0]
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()

@@ -103,7 +103,7 @@ def limits(case: Case, row: Convention, answer: Answer, limit: Tier = WORST) -> 
     found = dict.fromkeys(RETURNS["train"], SUMMED) if _adds_up(case, row, answer) else {}
     y = answer.results.get("y, training")
     if isinstance(y, np.ndarray) and y.shape == case.x.shape:
-        asked = due(case, row, "y, training", SUMMED)
+        asked = wanted(case, row, "y, training", SUMMED)
         _, difference = _of_pairs(asked, y.astype(float))
         if np.all(np.abs(difference) <= asked.bound):
             found |= dict.fromkeys(RETURNS["backward"], SUMMED)
@@ -152,7 +152,7 @@ def judged_numbers(case: Case, row: Convention, answer: Answer, limit: Tier = WO
 
 
 @dataclass(frozen=True, eq=False)
-class Due:
+class Wanted:
     """What one quantity of a case must be, and how far it may be off: the same for whoever is judged.
 
     Attributes
@@ -177,7 +177,7 @@ class Due:
 
 
 @lru_cache(maxsize=8192)
-def due(case: Case, row: Convention, quantity: str, limit: Tier) -> Due:
+def wanted(case: Case, row: Convention, quantity: str, limit: Tier) -> Wanted:
     """Return what one quantity of a case must be, and the bounds of a tier."""
     exact: Any = truth(case, row, quantity)
     repeats = case.table if exact.shape == case.x.shape else None
@@ -188,7 +188,7 @@ def due(case: Case, row: Convention, quantity: str, limit: Tier) -> Due:
     bound = np.broadcast_to(_bound(case, row, quantity, limit), expected.shape)
     finest = _bound(case, row, quantity, _finest(case))
     told = _resolution(bound, expected)
-    return Due(exact, repeats, expected, bound, finest, np.isinf(bound), ~np.isfinite(expected), told)
+    return Wanted(exact, repeats, expected, bound, finest, np.isinf(bound), ~np.isfinite(expected), told)
 
 
 def _finest(case: Case) -> Tier:
@@ -203,7 +203,7 @@ def compared(case: Case, row: Convention, quantity: str, result: Result, limit: 
         yield observed_trouble(case, quantity, trouble)
     if array is None or not array.size:
         return
-    asked = due(case, row, quantity, limit)
+    asked = wanted(case, row, quantity, limit)
     whole = values = np.asarray(array, dtype=np.float64)
     if asked.repeats is None:
         difference = asked.exact.error_of(values)
@@ -249,7 +249,7 @@ def compared(case: Case, row: Convention, quantity: str, result: Result, limit: 
     )
 
 
-def _of_pairs(asked: Due, whole: Floats) -> tuple[Floats, Floats]:
+def _of_pairs(asked: Wanted, whole: Floats) -> tuple[Floats, Floats]:
     """Return the least and the largest that came back for each pair, and the errors of both."""
     exact: Any = asked.exact
     assert asked.repeats is not None
