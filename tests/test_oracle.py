@@ -696,3 +696,15 @@ def test_the_formats_of_a_report_are_those_of_all_its_paths():
     for text in (str(report), markdown(report)):  # and each path has a column for its own, and none for the other's
         heads = [line for line in text.splitlines() if "float64  " in line or "| float64 |" in line]
         assert [["float32" in head[10:], "bfloat16" in head[10:]] for head in heads] == [[True, False], [False, True]]
+
+
+def test_what_is_wrong_says_nothing_of_the_resolution():
+    """A wrong result lies within its bound where that is wide: what would have been found there is not asked."""
+    told = {}
+    for name, holds in {"right": lambda s: True, "wrong": lambda s: not s.frozen}.items():
+        report = refnorm.check(only_for(holds), dtypes=("float32",))
+        assert report.conforms == (name == "right")
+        (told[name],) = [line.split()[1] for line in str(report).splitlines() if line.startswith("  resolution ")]
+        cells = {cell.resolution for cell in report.paths[0].cells if cell.state == "WRONG"}
+        assert any(resolution > 1e-5 for resolution in cells) == (name == "wrong")
+    assert float(told["wrong"]) <= float(told["right"])

@@ -94,7 +94,8 @@ def _table(path: Path, report: Report) -> list[str]:
             lines.append(f"  {row:<22}{path.not_judged.get(row, 'not judged')}")
         else:
             lines.append((f"  {row:<22}" + "".join(f"{c:<{width}}" for c in cells)).rstrip())
-    told = [[c.resolution for c in path.cells if c.dtype == d and c.resolution < math.inf] for d in dtypes]
+    right = [c for c in path.cells if c.state in ("ok", "fragile", "not resolved") and c.resolution < math.inf]
+    told = [[c.resolution for c in right if c.dtype == dtype] for dtype in dtypes]
     if any(told):
         least = [f"{max(found):.0e}" if found else "-" for found in told]
         lines.append(f"  {'resolution':<22}" + "".join(f"{text:<{width}}" for text in least) + RESOLUTION)
