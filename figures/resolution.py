@@ -121,7 +121,8 @@ Three things keep these numbers small whatever m is.
   judged by sums in float32, with every other operation rounded to the format. What adds up in half itself is named.
 
 What is not resolved is said: a cell of the report reads "not resolved" where every bound is above a tenth of the
-result, and the row "resolution" gives the smallest relative error that would have been found in every quantity.
+result, and the row "resolution" gives the smallest relative error that would have been found in every quantity
+that is right.
 `refnorm check --thorough` tries more sizes, and shapes that no one has chosen; `--seed` draws others. Beyond 2^31
 values an index of 32 bits is too small, and whoever counts with one writes to the wrong place or not at all. Such a
 case takes some 100 bytes for each value of x, 215 GB, and is tried only by who asks for it:
