@@ -242,6 +242,7 @@ def test_a_signal_handler_that_normalises_changes_no_bit_of_the_call_that_it_int
         while len(calls) < 20:
             assert [a.tobytes() for a in training_results(x)] == expected
     finally:
+        signal.signal(signal.SIGALRM, signal.SIG_IGN)  # one that is on its way would start the timer again
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
 
