@@ -73,7 +73,9 @@ def tried(python: str, resolution: str, wheel: Path, sources: Path, folder: Path
     done = run(tests, "-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=sources, check=False)
     lines = done.stdout.strip().splitlines() or [done.stderr]
     print(f"{python} {resolution}: {lines[-1]}\n    {versions}", flush=True)
-    print(*(f"    {line}" for line in lines if line.startswith(("FAILED", "ERROR"))), sep="\n", end="")
+    for line in lines:
+        if line.startswith(("FAILED", "ERROR")):
+            print(f"    {line}", flush=True)
     return done.returncode == 0
 
 
