@@ -1,7 +1,22 @@
 """Claims of the tutorials, each with an altered one: the page must then fail with an AssertionError.
 
-Every row is (page, text, altered text); the text is in the page once. `test_tutorials.py` runs them.
+Every row is (page, text, altered text); the text is in the page once. `test_tutorials.py` runs them. `VARIED` has what
+a lesson invites its readers to vary: what is asserted must hold then, and another picture must be drawn.
 """
+
+VARIED = {
+    "why-normalise": ("depth, scales = 4", "depth, scales = 8"),
+    "normalise-by-hand": ("for eps in (1e-5, 1e-3):   ", "for eps in (1e-5, 0.1):   "),
+    "backward-twice": ("rate, off, u = 0.1, 1.0", "rate, off, u = 0.2, 1.0"),
+    "two-variances": ("rng.normal(5.0, 3.0, (m, 40_000))", "rng.exponential(3.0, (m, 40_000))"),
+    "running-averages": ("decay, rate = 0.997, 1e-3", "decay, rate = 0.997, 1e-4"),
+    "batch-of-one-batch-of-two": ("batch_norm_training(x, eps=0.0)", "batch_norm_training(x**3, eps=0.0)"),
+    "small-batches": ("(2, 4, 8, 20, 50), 1", "(2, 4, 8, 20, 50), 2"),
+    "catch-a-wrong-gradient": ("at = 0, 0", "at = 4, 1"),
+    "fold-freeze-mask": ("terms, u, losses = 16", "terms, u, losses = 256"),
+    "relu-bias-memory": ("beta, gammas, errors = 1.0", "beta, gammas, errors = 100.0"),
+    "compare-your-framework": ("number, noise, paths = 0.9", "number, noise, paths = 0.1"),
+}
 
 ALTERED = [
     ("why-normalise.md", "gradient(weight) / 4", "gradient(weight) / 2"),
@@ -13,6 +28,9 @@ ALTERED = [
     ("normalise-by-hand.md", "-1 / 4, 5 / 4]", "-1 / 4, 5 / 3]"),
     ("backward-twice.md", "-inv_std * inv_std * inv_std / 2", "-inv_std * inv_std / 2"),
     ("backward-twice.md", "Fraction(7, 16)", "Fraction(9, 16)"),
+    ("two-variances.md", "rng.normal(5.0, 3.0, (m, 40_000))", "rng.normal(5.0, 2.9, (m, 40_000))"),
+    ("running-averages.md", "losses(decay, rate)", "losses(0.5, rate)"),
+    ("small-batches.md", "LAYER_NORM))", "NORM))"),
     ("batch-of-one-batch-of-two.md", "== 0.779634", "== 0.779635"),
     ("batch-of-one-batch-of-two.md", "(-4.768372e-08, -10)", "(-4.768372e-08, -9)"),
     ("batch-of-one-batch-of-two.md", "share - (m - 2) / m", "share - (m - 1) / m"),

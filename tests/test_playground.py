@@ -27,6 +27,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from altered_claims import VARIED
 from tutorial_pages import FOLDER, REQUIRED
 
 import refnorm
@@ -588,11 +589,58 @@ LIVE = sorted(p.stem for p in FOLDER.glob("*.md") if notebooks.is_live(p.read_te
 
 @slow
 @pytest.mark.parametrize("name", LIVE)
-def test_every_cell_of_a_page_runs_in_the_browser(lessons, name):
+def test_every_cell_of_a_page_runs_in_the_browser_and_what_a_lesson_draws_can_be_varied(lessons, name):
     visit = Visit(lessons, 1280, page=f"{name}.html")
-    visit.page.click(".run-page")
-    visit.page.wait_for_function(RAN)
-    assert visit.page.inner_text(".run-page + span").startswith("Every cell has run."), visit.page.inner_text("body")
+    page = visit.page
+    page.click(".run-page")
+    page.wait_for_function(RAN)
+    assert page.inner_text(".run-page + span").startswith("Every cell has run."), page.inner_text("body")
+    assert page.locator("svg").count() == (name in VARIED)
+    if name in VARIED:
+        assert page.get_attribute("svg", "role") == "img"
+        before = page.inner_html("svg")
+        cell = page.locator(".cell:has(svg)")
+        code = cell.locator("pre[contenteditable]")
+        code.fill(code.inner_text().replace(*VARIED[name]))
+        cell.locator(".run-cell").click()
+        page.wait_for_function("document.querySelector('.cell:has(svg, .cell-trouble)').dataset.ran !== 'now'")
+        assert page.locator(".cell-trouble").count() == 0, page.inner_text(".cell-trouble")
+        assert page.inner_html("svg") != before
+    visit.close()
+
+
+ACTS = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9" role="img" onload="document.title = 'acts'">
+<script>document.title = 'acts'</script><style>body { display: none }</style><image href="https://example.org/a.png"/>
+<a href="https://example.org"><text>linked</text></a><foreignObject><iframe xmlns="http://www.w3.org/1999/xhtml"/>
+</foreignObject><text style="fill: red" onclick="document.title = 'acts'" fill="url(https://example.org)" x="1">5 &lt; 6
+</text></svg>"""
+
+
+@slow
+def test_of_what_a_cell_draws_nothing_acts(lessons):
+    visit = Visit(lessons, 1280, page="three.html")
+    page = visit.page
+    page.click(".run-page")
+    page.wait_for_function(RAN)
+    cell = page.locator("pre[contenteditable]").nth(2)
+    drawing = "class D:\n    def _repr_svg_(self):\n        return {}\nD()"
+    cell.fill(drawing.format(repr(ACTS)))
+    page.locator(".run-cell").nth(2).click()
+    page.wait_for_selector("svg")
+    assert page.locator("svg *").count() == 1
+    assert page.evaluate("[...document.querySelectorAll('svg, svg *')].flatMap((e) => e.getAttributeNames())") == [
+        "viewBox",
+        "role",
+        "x",
+    ]
+    assert page.text_content("svg text") == "5 < 6\n"
+    page.dispatch_event("svg text", "click")
+    assert page.title() == ""
+    for none in ("<svg", "<html xmlns='http://www.w3.org/1999/xhtml'><script>1</script></html>"):
+        cell.fill(drawing.format(repr(none)))
+        page.locator(".run-cell").nth(2).click()
+        page.wait_for_function("document.querySelectorAll('.cell_output')[2].textContent.includes('is no SVG')")
+    assert page.locator("svg").count() == 0
     visit.close()
 
 

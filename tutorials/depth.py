@@ -7,7 +7,8 @@ from functools import cache
 import network
 import numpy as np
 
-WIDTH, BATCH, TRAIN, NORM = 32, 50, 1000, (network.batch_norm(),)
+WIDTH, BATCH, TRAIN = 32, 50, 1000
+NORM, LAYER_NORM = (network.batch_norm(),), (network.group_norm_layer(1),)
 
 
 @cache
@@ -33,17 +34,17 @@ def built(depth, norms, scale, seed):
         parameters.append((weight, np.zeros(fan_out)))
         for layer in (*norms, network.RELU) if k < depth else ():
             layers.append(layer)
-            parameters.append((np.ones(fan_out), np.zeros(fan_out)) if layer in NORM else ())
+            parameters.append((np.ones(fan_out), np.zeros(fan_out)) if layer in NORM + LAYER_NORM else ())
     return layers, parameters
 
 
 @np.errstate(all="ignore")  # without batch norm some of these runs overflow, which is a result
-def learned(depth, rate, norms=(), scale=1.0, seed=0):
-    """Train for four epochs by gradient descent; return the test error in %, and the mean loss of the last epoch."""
+def learned(depth, rate, norms=(), scale=1.0, seed=0, batch=BATCH, epochs=4):
+    """Train by gradient descent; return the test error in %, and the mean loss of the last epoch."""
     (pixels, labels), (layers, parameters) = digits(), built(depth, norms, scale, seed)
     states, rng, losses = network.start(parameters, 0.0), np.random.default_rng(100 + seed), []
-    for _ in range(4):
-        for rows in rng.permutation(TRAIN).reshape(-1, BATCH):
+    for _ in range(epochs):
+        for rows in rng.permutation(TRAIN)[: TRAIN // batch * batch].reshape(-1, batch):
             logits, saved = network.run(layers, parameters, pixels[rows])
             loss, kept = network.softmax_cross_entropy(logits, labels[rows])
             (dlogits,) = network.softmax_cross_entropy_backward(1.0, kept)
@@ -53,4 +54,4 @@ def learned(depth, rate, norms=(), scale=1.0, seed=0):
     running = network.population(layers, parameters, [pixels[:TRAIN]])
     logits, _ = network.run(network.inference(layers, running), parameters, pixels[TRAIN:])
     wrong = np.argmax(np.nan_to_num(logits, nan=-np.inf), axis=-1) != labels[TRAIN:]
-    return 100 * wrong.mean(), np.mean(losses[-TRAIN // BATCH :])
+    return 100 * wrong.mean(), np.mean(losses[-(TRAIN // batch) :])

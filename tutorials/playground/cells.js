@@ -38,10 +38,27 @@
     return place;
   }
 
-  function show(input, { printed = "", trouble = "", line = null }) {
+  const SVG = "http://www.w3.org/2000/svg";
+  const SHAPES = ["svg", "title", "desc", "g", "path", "polyline", "rect", "circle", "text"];
+  const LOOKS = /^(viewBox|width|height|role|x|y|cx|cy|r|d|points|fill|stroke|font|text-anchor)(-\w+)*$/;
+
+  /** Take over of an SVG what draws, and nothing that acts or is loaded: no script, no link, no style. */
+  function picture(text) {
+    const root = new DOMParser().parseFromString(text, "image/svg+xml").documentElement;
+    if (root.namespaceURI !== SVG || root.localName !== "svg") return "What this cell returns to be drawn is no SVG.";
+    for (const element of [root, ...root.querySelectorAll("*")]) {
+      if (element.namespaceURI !== SVG || !SHAPES.includes(element.localName)) element.remove();
+      for (const { name, value } of [...element.attributes])
+        if (!LOOKS.test(name) || value.includes("url(")) element.removeAttribute(name);
+    }
+    return document.importNode(root, true);
+  }
+
+  function show(input, { printed = "", drawn = "", trouble = "", line = null }) {
     const text = document.createElement("pre");
     text.textContent = printed;
     const parts = printed ? [text] : [];
+    if (drawn) parts.push(picture(drawn));
     if (trouble) {
       const said = document.createElement("p");
       said.className = "cell-trouble";

@@ -15,7 +15,7 @@ NAMES: dict[str, Any] = {"__name__": "__main__"}
 
 
 def run(code: str) -> str:
-    """Return, as JSON, what a cell prints, its last expression's value included.
+    """Return, as JSON, what a cell prints, its last expression's value included; what that draws is under "drawn".
 
     What it raises is said under "trouble", and under "line" where, if that is in the cell.
     """
@@ -26,7 +26,9 @@ def run(code: str) -> str:
         with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
             exec(compile(ast.Module(body, []), CELL, "exec"), NAMES)
             value = eval(compile(ast.Expression(last), CELL, "eval"), NAMES) if last is not None else None
-            if value is not None:
+            if hasattr(type(value), "_repr_svg_"):
+                answer["drawn"] = value._repr_svg_()
+            elif value is not None:
                 print(repr(value))
     except ModuleNotFoundError as error:
         answer = {
