@@ -6,12 +6,13 @@ weight 0.1. Running variances begin at 1, running sums at 0.
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 import numpy as np
 
 from refnorm.conventions import ROWS, Convention
-from refnorm.plots import BLUE, COLOURS, GREEN, PURPLE, RED, label, significant
+from refnorm.plots import BLUE, COLOURS, GREEN, PURPLE, RED, label, label_ends, significant
 from refnorm.reference.running import update_sums
 from refnorm.reference.statistics import Statistics
 
@@ -59,15 +60,17 @@ def draw(data: dict[str, Any]) -> Any:
     """Draw the same number on the left, the same meaning on the right."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9.5, 4.6), layout="constrained")
+    figure = Figure(figsize=(11, 4), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
-    meant = {"new": "new batch's weight", "old": "old value's weight", "sums": "factor on sums"}
+    meant = {"new": "new batch", "old": "old value", "sums": "sums"}
     for axes, which in zip(panels, ("same number", "same meaning"), strict=True):
         axes.axhline(VARIANCE, color="0.6", lw=0.8, ls=":")
+        ends = []
         for colour, dash, group in zip(COLOURS, ("-", "--", "-", "--", "-.", ":"), data["groups"], strict=False):
+            axes.plot([1, *range(2, STEPS + 1)], group[which], dash, color=colour, lw=1.4)
             stored = "unbiased" if group["correction"] else "biased"
             words = f"{meant[group['momentum']]}, {stored}: {', '.join(group['names'])}"
-            axes.plot([1, *range(2, STEPS + 1)], group[which], dash, color=colour, lw=1.4, label=words)
+            ends.append((group[which][-1], "\n".join(textwrap.wrap(words, 42, break_on_hyphens=False)), colour))
         axes.set(xlabel="training steps", ylim=(0.9, 4.6))
     number, meaning = panels
     number.set(title="momentum = 0.1 passed to each; it weighs ...", ylabel="running variance, mean of 20,000 channels")
@@ -77,5 +80,5 @@ def draw(data: dict[str, Any]) -> Any:
         label(axes, 1, VARIANCE * (COUNT - 1) / COUNT, f"{flat}, biased", RED, 0, 8)
         label(axes, 29, VARIANCE, f"{rising}, unbiased", BLUE, 0, -15)
         label(axes, 12, 2.7, f"{rising}, biased", PURPLE)
-    figure.legend(*number.get_legend_handles_labels(), loc="outside lower left", frameon=False, fontsize=7)
+    label_ends(meaning, STEPS, ends, gap=0.045)  # who they are, in the order of the ends
     return figure
