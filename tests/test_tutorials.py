@@ -1,9 +1,9 @@
 """The tutorials keep their form, and no claim of theirs can be altered without a failure.
 
 The form is looked at in the ordinary suite. What executes needs the extra `tutorials` and takes minutes:
-`pip install -e '.[test,tutorials]'; pytest --dist loadfile -m slow tests/test_{tutorials,book}.py`. Without the extra
-those tests warn and are skipped; with REFNORM_TOOLS=tutorials they fail (with chromium: so do those that open the book
-in it). Unaltered, every page is executed by the book (`test_book.py`).
+`pip install -e '.[test,tutorials]'; pytest --dist loadfile -m slow tests/test_{tutorials,book,drawing}.py`. Without
+the extra those tests warn and are skipped; with REFNORM_TOOLS=tutorials they fail (with chromium: so do those that open
+the book in it). Unaltered, every page is executed by the book (`test_book.py`).
 
 Not verified: links to other sites; prose that no cell computes.
 """
