@@ -73,6 +73,9 @@ def test_points_are_dots_and_a_single_point_is_one():
     assert [read.y(float(c.get("cy"))) for c in read.of("circle")] == pytest.approx([1, 4, 9], abs=0.1)
     assert len(read.of("polyline")) == 1
     assert len(Read(draw("One", {"a": ([1], [1]), "b": ([0, 2], [0, 2])}, x="m")).of("circle")) == 1
+    for value in (0, -3, 1e-9, 1e20):
+        read = Read(draw("One alone", {"a": ([value], [value])}, x="m"))
+        assert read.y(float(read.of("circle")[0].get("cy"))) == pytest.approx(value, abs=0.01 * (abs(value) or 1))
 
 
 def test_names_stand_at_the_right_ends_a_line_apart_and_inside():
@@ -95,17 +98,22 @@ def test_levels_that_meet_are_moved_apart_and_others_stay():
 
 
 @pytest.mark.parametrize(("low", "high"), [(0, 1), (-1e-9, 3e-9), (1e6, 1e6 + 1), (-7, 123)])
-def test_ticks_are_few_round_and_within(low, high):
+def test_ticks_are_few_and_the_first_is_not_above_the_lowest_value(low, high):
     found = ticks(low, high)
-    assert 3 <= len(found) <= 8
-    assert all(low <= tick <= high for tick in found)
+    assert 4 <= len(found) <= 8
+    assert found[0] <= low < found[1] < found[-1] <= high
 
 
-@pytest.mark.parametrize(("low", "high", "least"), [(1, 128, 5), (2, 50, 4), (1e-300, 1e300, 4), (0.9, 11, 4)])
-def test_logarithmic_ticks_are_few_and_within(low, high, least):
+@pytest.mark.parametrize(("low", "high", "least"), [(1, 128, 5), (0.1, 10, 7), (1e-300, 1e300, 5), (0.9, 11, 4)])
+def test_logarithmic_ticks_are_few_and_the_first_is_not_above_the_lowest_value(low, high, least):
     found = ticks(low, high, logarithmic=True)
     assert least <= len(found) <= 12
-    assert all(low <= tick <= high for tick in found)
+    assert found[0] <= low < found[1] < found[-1] <= high
+
+
+def test_an_axis_of_heights_begins_at_a_round_number():
+    read = Read(draw("Test error", {"e": ([0.1, 1, 10], [91, 6.5, 53])}, x="scale", log="x"), "x")
+    assert read.labels("0", "0.1", "10").keys() == {"0", "0.1", "10"}
 
 
 def test_a_picture_is_said_in_words():

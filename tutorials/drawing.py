@@ -33,10 +33,10 @@ class Drawing(NamedTuple):
 
 
 def ticks(low, high, logarithmic=False):
-    """Return round numbers from low to high: some five of them, or powers of ten.
+    """Return round numbers, some five of them, the first at low or below it, the last not above high.
 
-    >>> ticks(0, 47), ticks(1, 128, logarithmic=True), ticks(1e-15, 0.2, logarithmic=True)
-    ([0.0, 10.0, 20.0, 30.0, 40.0], [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0], [1e-15, 1e-12, 1e-09, 1e-06, 0.001])
+    >>> ticks(0, 47), ticks(3, 128, logarithmic=True), ticks(1e-15, 0.2, logarithmic=True)
+    ([0.0, 10.0, 20.0, 30.0, 40.0], [2.0, 5.0, 10.0, 20.0, 50.0, 100.0], [1e-15, 1e-12, 1e-09, 1e-06, 0.001])
     """
     if logarithmic:
         powers = range(floor(log10(low)), ceil(log10(high)) + 1)
@@ -45,20 +45,25 @@ def ticks(low, high, logarithmic=False):
     else:
         size = 10.0 ** floor(log10((high - low) / 3))
         step = next(k * size for k in (1, 2, 5, 10) if (high - low) / (k * size) <= 6)
-        found = [k * step for k in range(ceil(low / step), floor(high / step) + 1)]
-    return [tick for tick in found if low <= tick <= high]
+        found = [k * step for k in range(floor(low / step + 1e-9), floor(high / step) + 1)]  # but for noise
+    first = max((tick for tick in found if tick <= low), default=low)
+    return [tick for tick in found if first <= tick <= high]
 
 
-def axis(values, name, logarithmic, first, last):
-    """Return a function from values to places between the first and the last, and the ticks with their words."""
-    if logarithmic and not np.all(values > 0):
-        raise ValueError(f"{name}: {values.min():g} has no place on a logarithmic axis, which begins above 0")
+def axis(values, name, logarithmic, first, last, whole=False):
+    """Return a function from values to places between two, and its ticks in words; a whole axis begins at a tick."""
+    low, high = float(values.min()), float(values.max())
+    if logarithmic and low <= 0:
+        raise ValueError(f"{name}: {low:g} has no place on a logarithmic axis, which begins above 0")
+    if low == high:  # a single value stands in the middle
+        low, high = (low / 2, high * 2) if logarithmic else (low - (abs(low) or 1), high + (abs(high) or 1))
+    found = ticks(low, high, logarithmic)
+    low = min(low, found[0]) if whole else low
     change = np.log if logarithmic else np.asarray
-    low, high = change(values.min()), change(values.max())
-    low, high = (low, high) if high > low else (low - 0.5, high + 0.5)  # a single value stands in the middle
-    ends = (np.exp(low), np.exp(high)) if logarithmic else (low, high)
-    words = {tick: f"{tick:.6g}".replace("e-0", "e-").replace("e+0", "e") for tick in ticks(*ends, logarithmic)}
-    return lambda value: first + (change(value) - low) / (high - low) * (last - first), words
+    scale = (last - first) / (change(high) - change(low))
+    words = {tick: f"{tick:.{4 if logarithmic else 6}g}".replace("e+", "e").replace("e0", "e") for tick in found}
+    words = {tick: word.replace("e-0", "e-") for tick, word in words.items() if tick >= low}
+    return lambda value: first + (change(value) - change(low)) * scale, words
 
 
 def arrays(series):
@@ -123,7 +128,7 @@ def draw(title, series, *, x, y="", log="", points=()):
     all_x, all_y = (np.concatenate(values) for values in zip(*found.values(), strict=True))
     top = LINE * (len(heading) + bool(y) + 0.5)
     bottom = top + HEIGHT
-    place_y, ticks_y = axis(all_y, y, "y" in log, bottom, top + 8)
+    place_y, ticks_y = axis(all_y, y, "y" in log, bottom, top + 8, whole=True)
     left = 8 + LETTER * max(map(len, ticks_y.values()))
     right = WIDTH - 16 - LETTER * max((len(name) for name in found if name not in bars), default=0)
     place_x, ticks_x = axis(all_x, x, "x" in log, left, right)
