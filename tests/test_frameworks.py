@@ -288,3 +288,25 @@ def test_the_first_page_shows_what_check_says():
     said = done.stdout.splitlines()
     assert [line for line in shown if line and line not in said] == []
     assert f"of {len(said)} lines" in command
+
+
+def test_forward_mode_in_jax_begins_with_the_statistics_that_were_given():
+    framework("jax")
+    from refnorm.oracle.ask.doors.in_jax import InJax
+
+    class Moved(InJax):
+        """Normalises by the statistics that it has moved, as Equinox does in its mode "ema"."""
+
+        def apply(self, x, gamma, beta, mean, var, momentum, eps, training):
+            mean = momentum * mean + (1 - momentum) * x.mean(0)
+            return gamma * (x - mean) / (var + eps) ** 0.5 + beta, mean, var
+
+    x = np.random.default_rng(5).standard_normal((6, 3))
+    gamma, beta, mean, var = (np.full(3, value) for value in (1.5, 0.25, 4.0, 2.0))
+
+    def y(t):
+        return Moved().train(x, gamma + t, beta, mean, var, 0.75, 1e-3)[0]
+
+    cache = Moved().train(x, gamma, beta, mean, var, 0.75, 1e-3)[3]
+    by_gamma = Moved().jvp(np.zeros((6, 3)), np.ones(3), np.zeros(3), cache)
+    assert np.allclose(by_gamma, y(1.0) - y(0.0), rtol=1e-12)
