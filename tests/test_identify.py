@@ -549,6 +549,20 @@ def test_inference_that_looks_at_the_batch_in_float64_is_not_called_float32(tmp_
     assert "inference looks at the batch                       yes" in measured
 
 
+def test_an_algorithm_that_loses_digits_has_its_formula_all_the_same():
+    class OnePass(Plain):
+        def statistics(self, x):
+            axes = (0, *range(2, x.ndim))
+            mean = x.mean(axis=axes, dtype=np.float64)
+            return mean, np.maximum((x.astype(np.float64) ** 2).mean(axis=axes) - mean * mean, 0)
+
+    words = measured(OnePass(ROWS["keras"]))
+    assert words["formula of y, training"] == "y = gamma (x - mean) / std + beta, std^2 = var + eps"
+    assert "running variance = a running variance + (1 - a) var: as in" in words["formula of running variance"]
+    assert "keras" in words["formula of running mean"]
+    assert "caffe" not in words["formula of running mean"]  # whose momentum is a factor on sums
+
+
 def test_digits_are_measured_with_the_eps_that_is_used(tmp_path):
     function = "import numpy as np\n\ndef batch_norm(x, gamma, beta):\n"
     function += "    return (x - x.mean(0)) / np.sqrt(x.var(0) + 1e-3) * gamma + beta\n"

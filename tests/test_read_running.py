@@ -368,10 +368,10 @@ def test_statistics_in_half_precision_are_read_as_well(which):
 
 
 def test_what_a_convention_says_is_a_formula():
-    rows = {momentum: replace(TORCH, momentum=momentum) for momentum in ("new", "old", "none", "sums")}
+    rows = {momentum: replace(TORCH, momentum=momentum) for momentum in ("new", "old", "sums")}
     words = {m: (str(defined_update(row, "mean")), str(defined_update(row, "variance"))) for m, row in rows.items()}
     assert words["new"] == ("(1 - a) running mean + a mean", "(1 - a) running variance + a unbiased var")
     assert words["old"] == ("a running mean + (1 - a) mean", "a running variance + (1 - a) unbiased var")
-    assert words["sums"] == words["old"]
-    assert words["none"] == ("running mean", "running variance")
+    sums = "a/(1 + a) running {0} + 1/(1 + a) {1}"
+    assert words["sums"] == (sums.format("mean", "mean"), sums.format("variance", "unbiased var"))
     assert str(defined_update(KERAS, "variance")) == "a running variance + (1 - a) var"

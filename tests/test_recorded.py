@@ -86,6 +86,9 @@ def test_momentum_and_variance_are_fitted_from_files(name, tmp_path):
     assert values["running variance, k in m/(m - k)"] == row.correction
     assert values["divisor in training"] == values["divisor in inference"] == "sqrt(var + eps)"
     assert values["one value per channel"] == values["empty batch"] == "raises"
+    assert values["formula of y, training"] == "y = gamma (x - mean) / std + beta, std^2 = var + eps"
+    old, new = {"new": ("(1 - a)", "a"), "old": ("a", "(1 - a)"), "sums": ("a/(1 + a)", "1/(1 + a)")}[row.momentum]
+    assert values["formula of running mean"] == f"running mean = {old} running mean + {new} mean"
     assert all(
         (ROWS[near].momentum, ROWS[near].correction) == (row.momentum, row.correction) for near in path["nearest"]
     )

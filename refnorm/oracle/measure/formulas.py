@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -20,6 +20,7 @@ from refnorm.oracle.measure.explain import Explanation
 from refnorm.oracle.measure.measurement import Key, Measurement
 from refnorm.oracle.measure.naming_gradients import expected_formula
 from refnorm.oracle.measure.read_running import defined_update
+from refnorm.oracle.measure.weights import SENSES, sense_and_correction
 from refnorm.oracle.quantities import QUANTITIES
 
 LARGEST = 300  # values of x in a case
@@ -27,35 +28,48 @@ ROW = replace(CONVENTIONS["torch"], name="any", zero_eps=False)
 
 
 def formulas(box: Box) -> Iterator[Measurement]:
-    """Yield a formula for each map; what has none is left unread.
-
-    A quantity whose numbers are the definition's has its formula; of another one it is read off the numbers, and must
-    predict all of them.
-    """
+    """Yield a formula for each map; what has none is left unread."""
     if not box.ranks:
         return
     envelope = envelope_of(box.implementation)
+    row = with_weights(*sense_and_correction(box)) if box.keeps else ROW
     observations: list[Observation] = []
     with np.errstate(all="ignore"):
         for case in _plain(box, envelope):
-            observations += judged_numbers(case, ROW, ask(box.implementation, case))
+            observations += judged_numbers(case, row, ask(box.implementation, case))
+    yield from read_formulas(observations, row, envelope.eps)
+
+
+def with_weights(sense: str, correction: float | str) -> Convention:
+    """Return a row of the weights and the correction that were measured; torch's where those are of no row."""
+    return replace(ROW, momentum=sense if sense in SENSES else ROW.momentum, correction=int(correction != 0))
+
+
+def read_formulas(
+    observations: Sequence[Observation], row: Convention, eps: float | None = None
+) -> Iterator[Measurement]:
+    """Yield a formula for each quantity that was observed.
+
+    A quantity whose numbers are the definition's, but for digits that an algorithm loses, has its formula; of another
+    one it is read off the numbers, and must predict all of them. An eps that is fixed is written as a number.
+    """
     found: list[Explanation] = []
     said: dict[str, str] = {}
     for quantity in QUANTITIES:
         seen = [o for o in observations if o.quantity == quantity and o.trouble is None and o.actual is not None]
         seen = [o for o in seen if smooth(o)]
-        failed = [o for o in seen if not o.passed]
+        failed = [o for o in seen if not (o.passed or o.tiers)]
         if not seen:
             continue
-        words = expected_formula(quantity, ROW)
+        words = expected_formula(quantity, row)
         if failed:
-            explanation = explained(quantity, failed, seen, ROW, found)
+            explanation = explained(quantity, failed, seen, row, found)
             found += [explanation] if explanation else []
             words = explanation.causes[0].measured if explanation else ""
         if quantity == "frozen y" and words == said.get("y, inference"):
             continue  # it is the same map
         said[quantity] = words
-        words = words if envelope.eps is None else re.sub(r"\beps\b", f"{envelope.eps:g}", words)
+        words = words if eps is None else re.sub(r"\beps\b", f"{eps:g}", words)
         name = f"formula of {quantity}"
         yield Measurement(Key.FORMULA, name, words or "not read", _shared(quantity, words))
 

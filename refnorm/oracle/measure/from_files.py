@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from refnorm.conventions.rows import CONVENTIONS, ROWS
+from refnorm.conventions.rows import ROWS
 from refnorm.formats import Array
 from refnorm.golden import export
 from refnorm.golden.inputs import Case
+from refnorm.oracle.ask.answers import Answer
 from refnorm.oracle.ask.folder import PROGRAM, exported, present, program
 from refnorm.oracle.ask.recorded import answer_of, read_case
 from refnorm.oracle.ask.target import TargetError
 from refnorm.oracle.behaviours import policy
 from refnorm.oracle.identify import Identity, nearest_rows
-from refnorm.oracle.measure.measurement import OTHER, Key, Measurement, ranks_of
-from refnorm.oracle.measure.probes import PLACES
+from refnorm.oracle.judge import Observation, judged_numbers
+from refnorm.oracle.measure.formulas import ROW, read_formulas, with_weights
+from refnorm.oracle.measure.measurement import OTHER, Key, Measurement, by_rank
 from refnorm.oracle.measure.weights import MEANING, SENSES, sense_of
 
 DIGITS = {"float64": 5e-7, "float32": 2e-5, "float16": 2e-2, "bfloat16": 1e-1}  # to which a weight can be told
@@ -35,7 +37,7 @@ def identify_outputs(
     """Fit a convention to the outputs in a directory that `refnorm golden export` made.
 
     The widest format is read. Weights are fitted case by case to old running mean and batch mean, k of m/(m - k) to the
-    running variance, the place of eps to y.
+    running variance; then the formula of each map is read, as it is off a program at hand.
 
     Parameters
     ----------
@@ -61,26 +63,31 @@ def identify_outputs(
     dtype = next(d for d in DIGITS if d in dtypes)
     chosen = [c for c in cases if c.kind == c.parameters == dtype and len(c.batches) == 1]
     recorded: Recorded = []
-    row = replace(CONVENTIONS["torch"], name="any")
-    policies: dict[str, dict[str, list[int]]] = {}
+    answers: list[tuple[Case, Answer]] = []
+    policies: dict[str, list[tuple[int, str]]] = {}
     for number, case in enumerate(chosen, start=1):
         progress(number, len(chosen), case.id)
         written = read_case(root, case, files, who.operations)
         answer, defects = answer_of(case, written, who.operations)
         if case.undefined and (answer.results or answer.failed) and not defects:
-            outcome = policy(case, row, answer, ()).policy
-            policies.setdefault(case.undefined, {}).setdefault(outcome, []).append(case.x.ndim)
+            policies.setdefault(case.undefined, []).append((case.x.ndim, policy(case, ROW, answer, ()).policy))
         elif case.finite and case.count > 1:
             arrays = {n: np.asarray(a, float) for n, a in written.arrays.items() if a is not None}
             recorded.append((case, {n: a for n, a in arrays.items() if np.isfinite(a).all()}))
+            answers.append((case, answer))
     if not any(arrays for _, arrays in recorded):
         raise TargetError(f"{root / export.OUTPUTS} holds no outputs to measure; refnorm judge {root} says what is due")
-    measurements = [*_weights(recorded, DIGITS[dtype]), *_divisors(recorded, max(DIGITS[dtype], 1e-4))]
+    measurements = [*_weights(recorded, DIGITS[dtype])]
+    stored = {m.key: m.value for m in measurements}
+    row = with_weights(stored.get(Key.MOMENTUM, OTHER), stored.get(Key.CORRECTION, OTHER))
+    observations: list[Observation] = []
+    with np.errstate(all="ignore"):
+        for case, answer in answers:
+            observations += judged_numbers(case, row, answer)
+    formulas = [*read_formulas(observations, row)]
+    measurements += [*_divisors(formulas), *formulas]
     for name, outcomes in policies.items():
-        key = Key.ONE_VALUE if name.startswith("one") else Key.EMPTY_BATCH
-        for outcome, ranks in outcomes.items():
-            seen = list(dict.fromkeys(ranks))
-            measurements.append(Measurement(key, name, outcome, ranks_of(seen), tuple(seen)))
+        measurements += by_rank(Key.ONE_VALUE if name.startswith("one") else Key.EMPTY_BATCH, name, outcomes)
     measurements.append(Measurement(Key.UNSEEN, "not in files", UNSEEN))
     declared = who.convention if PROGRAM in files else None
     near, differs = nearest_rows(measurements, ROWS.get(declared or ""))
@@ -130,30 +137,11 @@ def _weights(recorded: Recorded, digits: float) -> Iterator[Measurement]:
         yield Measurement(Key.CORRECTION, "running variance, k in m/(m - k)", k, note)
 
 
-def _divisors(recorded: Recorded, tolerance: float) -> Iterator[Measurement]:
-    """Where eps is added: what y divides by, against each place, in every case."""
+def _divisors(formulas: list[Measurement]) -> Iterator[Measurement]:
+    """Return what y divides by, in training and in inference, as its formula says."""
     for mode in ("training", "inference"):
-        left, cases = dict(PLACES), 0
-        for case, arrays in recorded:
-            if case.operation != mode or "y" not in arrays:
-                continue
-            mean, var = _moments(case) if mode == "training" else (case.running_mean, case.running_var)
-            along = (1, -1, *[1] * (case.x.ndim - 2))
-            beta = 0.0 if case.beta is None else case.beta.reshape(along)
-            gamma = np.ones_like(mean) if case.gamma is None else case.gamma
-            rise, top = arrays["y"].reshape(case.x.shape) - beta, case.x - mean.reshape(along)
-            channel = int(np.argmin(np.where(gamma == 0, np.inf, var)))  # where eps weighs most
-            rise, top = np.moveaxis(rise, 1, 0)[channel].ravel(), np.moveaxis(top, 1, 0)[channel].ravel()
-            far = int(np.argmax(np.abs(top)))
-            steady = np.abs(case.x).max() < 64 * np.abs(top[far])  # else the subtraction has cost its digits
-            if not gamma[channel] or not rise[far] or not steady:
-                continue
-            found, cases = top[far] * gamma[channel] / rise[far], cases + 1
-            left = {
-                name: place
-                for name, place in left.items()
-                if abs(found - place(var[channel], case.eps)) <= tolerance * abs(found)
-            }
-        if cases:
-            place = next(iter(left), OTHER)
-            yield Measurement(Key(f"{mode}-divisor"), f"divisor in {mode}", place, f"in {cases} cases")
+        for m in formulas:
+            if m.name == f"formula of y, {mode}":
+                read = re.search(r"std(\^2)? = (.+)$", m.value.replace("running variance", "var"))
+                place = OTHER if read is None else f"sqrt({read[2]})" if read[1] else read[2]
+                yield Measurement(Key(f"{mode}-divisor"), f"divisor in {mode}", place)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
@@ -86,6 +87,14 @@ class Measurement:
         return cls(**{**data, "key": Key(data["key"]), "ranks": tuple(data.get("ranks", ()))})
 
 
-def ranks_of(ranks: list[int]) -> str:
-    """Say which ranks of x a measurement holds for."""
-    return f"rank {', '.join(map(str, ranks))}"
+def by_rank(key: Key, name: str, outcomes: Sequence[tuple[int, str]]) -> Iterator[Measurement]:
+    """Yield what was measured in x of several ranks: each outcome once, with the ranks that it was met in.
+
+    Examples
+    --------
+    >>> [str(m) for m in by_rank(Key.COUNTS, "m counts", [(2, "all values"), (3, "samples"), (4, "samples")])]
+    ['all values: rank 2', 'samples: rank 3, 4']
+    """
+    for outcome in dict.fromkeys(word for _, word in outcomes):
+        ranks = tuple(dict.fromkeys(rank for rank, word in outcomes if word == outcome))
+        yield Measurement(key, name, outcome, f"rank {', '.join(map(str, ranks))}", ranks)

@@ -14,7 +14,7 @@ from refnorm.oracle.measure.divisors import power_words
 from refnorm.oracle.measure.known import OTHER, Known, eps_fixed_at
 from refnorm.oracle.measure.parts import Selection
 from refnorm.oracle.measure.read_forward import ForwardMap, defined
-from refnorm.oracle.measure.read_running import Running, defined_update
+from refnorm.oracle.measure.read_running import OF_ROW, Running, defined_update
 from refnorm.oracle.measure.terms import WEIGHTS
 from refnorm.oracle.worlds import World
 
@@ -179,7 +179,7 @@ def _of_part(part: Part, training: bool) -> Known:
 def running_causes(found: Running, row: Convention) -> list[Cause]:
     """Name what the update of a running statistic deviates in."""
     what = f"running {found.which}"
-    new, old = ("a", "(1 - a)") if row.momentum != "old" else ("(1 - a)", "a")
+    old, new = OF_ROW[row.momentum]
     expected = f"{what} = {defined_update(row, found.which)}"
     measured = f"{what} = {found.words()}"
     numbers = {term.words: c for c, term in found.formula.parts}

@@ -18,7 +18,7 @@ from refnorm.oracle.ask.box import EPS, Box, Refused
 from refnorm.oracle.ask.envelope import envelope_of, fitted, fixed_eps
 from refnorm.oracle.behaviours import policy
 from refnorm.oracle.measure.formulas import formulas
-from refnorm.oracle.measure.measurement import OTHER, RAISES, Key, Measurement, ranks_of
+from refnorm.oracle.measure.measurement import OTHER, RAISES, Key, Measurement, by_rank
 from refnorm.oracle.measure.weights import DIGITS, SENSES, Probe, running_statistics, sense_and_correction
 
 PLACES: dict[str, Callable[[float, float], float]] = {
@@ -186,15 +186,13 @@ def _policies(box: Box, key: Key, name: str) -> Probe:
         return
     sense, _ = sense_and_correction(box)
     row = replace(CONVENTIONS["torch"], momentum=sense if sense in SENSES else "new")
-    seen = {}
+    seen = []
     envelope = envelope_of(box.implementation)
     for case in cases("training", box.dtype, key):
         own = fitted(case, envelope) if case.x.ndim in box.ranks and case.parameters == case.kind else None
         if own is not None:
-            seen[own.x.ndim] = policy(own, row, ask(box.implementation, own), ()).policy
-    for outcome in dict.fromkeys(seen.values()):
-        ranks = [rank for rank, other in seen.items() if other == outcome]
-        yield Measurement(key, name, outcome, ranks_of(ranks), tuple(ranks))
+            seen.append((own.x.ndim, policy(own, row, ask(box.implementation, own), ()).policy))
+    yield from by_rank(key, name, seen)
 
 
 def _nan(box: Box) -> Probe:

@@ -36,6 +36,11 @@ from refnorm.oracle.worlds import Values, World, mean_and_var
 
 USUAL = tuple(WEIGHTS)[:13]
 UNBIASED = variance(STANDARD, "(m - 1)")
+OF_ROW = {  # by what a row says of momentum: the weights of old value and new one
+    "new": ("(1 - a)", "a"),
+    "old": ("a", "(1 - a)"),
+    "sums": ("a/(1 + a)", "1/(1 + a)"),
+}
 OTHERS = {"new": ("a", "(1 - a)"), "old": ("(1 - a)", "a")}  # what weighs neither the old value nor the new one
 ROOTS = {1: "", 0.5: "sqrt of it"}  # the power of the stored value that is a sum of terms
 
@@ -73,12 +78,10 @@ class Running:
 
 def defined_update(row: Convention, which: str) -> Formula:
     """Return the update of a convention."""
-    names = [] if row.momentum == "none" else ["(1 - a)", "a"] if row.momentum == "new" else ["a", "(1 - a)"]
+    old, new = OF_ROW[row.momentum]
     batch = MEAN if which == "mean" else UNBIASED if row.correction else VAR
     stored = RUNNING_MEAN if which == "mean" else RUNNING_VAR
-    if len(names) < 2:
-        return of(stored)
-    return of(*weighed(stored, names[:1]), *weighed(batch, names[1:]))
+    return of(*weighed(stored, [old]), *weighed(batch, [new]))
 
 
 def read_update(which: str, seen: Sequence[Seen]) -> Iterator[Running]:

@@ -254,6 +254,8 @@ WEIGHTS: dict[str, Callable[[Values], Values]] = {  # what old or new values may
     "sqrt(1 - a)": lambda a: np.sqrt(1 - a),
     "sqrt(a)": lambda a: np.sqrt(a),
     "(1 + a)": lambda a: 1 + a,
+    "a/(1 + a)": lambda a: a / (1 + a),
+    "1/(1 + a)": lambda a: 1 / (1 + a),
 }
 
 

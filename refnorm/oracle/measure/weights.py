@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from refnorm.oracle.ask.box import Box, Refused
-from refnorm.oracle.measure.measurement import Key, Measurement, ranks_of
+from refnorm.oracle.measure.measurement import Key, Measurement, by_rank
 
 DIGITS = 5e-7  # weights are told apart to six digits
 SENSES: dict[str, Callable[[float], tuple[float, float]]] = {
@@ -51,16 +51,15 @@ def running_statistics(box: Box) -> Probe:
     alike = max(ks) - min(ks) < 1e-4
     k = round(float(np.mean(ks)), 4) + 0.0 if alike else "other"
     yield Measurement(Key.CORRECTION, "running variance, k in m/(m - k)", k, f"times the biased one {shown}")
-    counts = {}
+    counts = []
     for rank in box.ranks if k not in ("other", 0.0) else ():
         x = np.arange(24.0).reshape(2, 2, *[1] * (rank - 3), 6) ** 2 if rank > 2 else np.arange(24.0).reshape(12, 2)
         _, _, var = box.train(x, 0.25, mean=0.0, var=0.0)
         factor = float((var / weights[0.25][1] / np.var(x, axis=(0, *range(2, rank))))[0])
         words = {12 / (12 - float(k)): "all values", 2 / (2 - float(k)): "samples", 1.0: "nothing: it is biased"}
-        counts[rank] = next((word for f, word in words.items() if abs(factor - f) < 1e-4), f"other, {factor:.6g}")
-    for word in dict.fromkeys(counts.values()):
-        ranks = [rank for rank, other in counts.items() if other == word]
-        yield Measurement(Key.COUNTS, "m counts", word, ranks_of(ranks), tuple(ranks))
+        word = next((word for f, word in words.items() if abs(factor - f) < 1e-4), f"other, {factor:.6g}")
+        counts.append((rank, word))
+    yield from by_rank(Key.COUNTS, "m counts", counts)
 
 
 def sense_of(fits: Sequence[tuple[float, float, float]], digits: float = DIGITS) -> str:
