@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -13,7 +13,7 @@ from refnorm.conventions.row import Convention
 from refnorm.golden.inputs import Case, cases
 from refnorm.golden.truth import NotHeld, truth
 from refnorm.oracle.ask.answers import Answer, Kind, Trouble, ask, kept_aside
-from refnorm.oracle.ask.interface import formats_of
+from refnorm.oracle.ask.interface import formats_of, operations_of
 from refnorm.oracle.ask.repetition import OTHERWISE, disturbance, same
 from refnorm.oracle.behaviours import poisoned, policy
 from refnorm.oracle.bounds import bounds
@@ -31,17 +31,15 @@ def selected(implementation: Any, row: Convention, kinds: tuple[str, ...]) -> li
     accepted = formats_of(implementation)
     keeps = "running mean" not in getattr(implementation, "without", ())
     kinds = tuple(k for k in kinds if accepted is None or k in accepted)
-    training = hasattr(implementation, "train")
-    inference = hasattr(implementation, "infer") or hasattr(implementation, "frozen")
-    return [
-        case
-        for case in cases()
-        if case.kind in kinds
-        and (case.kind == case.parameters or getattr(implementation, "mixed", True))
-        and case.x.ndim in row.ranks
-        and (training if case.operation == "training" else inference)
-        and (keeps or not case.undefined)
-    ]
+    asked = cases_in(kinds, getattr(implementation, "mixed", True), operations_of(implementation))
+    return [case for case in asked if case.x.ndim in row.ranks and (keeps or not case.undefined)]
+
+
+def cases_in(kinds: Sequence[str], mixed: bool, operations: Sequence[str]) -> Iterator[Case]:
+    """Yield the cases of some formats and operations; ``mixed``: those whose parameters are wider than x, too."""
+    for case in cases():
+        if case.kind in kinds and case.operation in operations and (mixed or case.kind == case.parameters):
+            yield case
 
 
 def observe(

@@ -9,16 +9,16 @@ from functools import lru_cache
 from typing import Any
 
 from refnorm.conventions.row import Convention
-from refnorm.golden.inputs import Case, cases, in_shape
+from refnorm.golden.inputs import Case, in_shape
 from refnorm.golden.settings import product_ids, setting_ids
 from refnorm.golden.sized import NAME as SIZED
 from refnorm.golden.sized import drawn_shapes, sized_ids, thorough_shapes
 from refnorm.golden.truth import can_compute
 from refnorm.oracle.ask.envelope import UNCLAIMED, Envelope, envelope_of, fitted
-from refnorm.oracle.ask.interface import formats_of
+from refnorm.oracle.ask.interface import formats_of, operations_of
 from refnorm.oracle.ask.target import Target
 from refnorm.oracle.followed import Followed, followed
-from refnorm.oracle.observe import selected
+from refnorm.oracle.observe import cases_in, selected
 from refnorm.oracle.tiers import WORST, Tier
 
 DTYPES = ("float64", "float32", "float16")
@@ -153,9 +153,8 @@ def _deepened(plan: Plan, depth: Depth) -> Plan:
     kinds = [k for k in plan.dtypes if k not in plan.unclaimed and (accepted is None or k in accepted)]
     if plan.envelope is not None:
         kinds = [k for k in kinds if k in plan.envelope.formats]
-    does = {"training": hasattr(implementation, "train")}
-    does["inference"] = hasattr(implementation, "infer") or hasattr(implementation, "frozen")
-    ids = [id for kind in kinds for id in depth.ids(kind) if does[id.split(".")[1]]]
+    operations = operations_of(implementation)
+    ids = [id for kind in kinds for id in depth.ids(kind) if id.split(".")[1] in operations]
     mixed = getattr(implementation, "mixed", True) if plan.envelope is None else plan.envelope.mixed
     if not mixed:
         ids = [id for id in ids if SIZED in id or "16." not in id]  # their parameters are wider
@@ -182,19 +181,7 @@ def in_few_shapes(case: Case) -> Case | None:
 
 def _cases(plan: Plan) -> list[Case]:
     """Return the cases that apply to what says nothing of itself."""
-    envelope, implementation = plan.envelope, plan.implementation
-    assert envelope is not None
-    training = hasattr(implementation, "train")
-    inference = hasattr(implementation, "infer") or hasattr(implementation, "frozen")
-    chosen = []
-    for case in cases():
-        if case.kind not in plan.dtypes or case.kind not in envelope.formats:
-            continue
-        if (case.kind != case.parameters and not envelope.mixed) or not (
-            training if case.operation == "training" else inference
-        ):
-            continue
-        own = plan.as_taken(case)
-        if own is not None:
-            chosen.append(own)
-    return chosen
+    assert plan.envelope is not None
+    kinds = [kind for kind in plan.dtypes if kind in plan.envelope.formats]
+    asked = cases_in(kinds, plan.envelope.mixed, operations_of(plan.implementation))
+    return [own for case in asked if (own := plan.as_taken(case)) is not None]

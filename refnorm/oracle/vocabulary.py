@@ -12,6 +12,7 @@ from refnorm.golden.settings import OVERFLOWS, WHY
 from refnorm.golden.situations import MASKED, SHARDED, SITUATIONS
 from refnorm.oracle.circumstances import CIRCUMSTANCES, MEASURES, MET_BEFORE, SIZES
 from refnorm.oracle.diagnose import ALONE
+from refnorm.oracle.lost import IN_HALF, IN_ONE_PASS, IN_ONE_PASS_ABOUT_A_VALUE
 from refnorm.oracle.measure import known_gradients as gradients
 from refnorm.oracle.measure import known_maps as maps
 from refnorm.oracle.measure import known_second as second
@@ -103,16 +104,7 @@ def known_formulas() -> Iterator[tuple[Known, tuple[str, ...]]]:
 
 
 OTHERS = (
-    (
-        "one-pass-variance",
-        "numerics",
-        "the variance is E[x^2] - E[x]^2 in one pass: digits are lost at a large mean",
-    ),
-    (
-        "shifted-one-pass-variance",
-        "numerics",
-        "the variance is E[(x - k)^2] - E[x - k]^2 in one pass: digits are lost where k lies far from the mean",
-    ),
+    *((lost.name, lost.kind, lost.title) for lost in (IN_ONE_PASS, IN_ONE_PASS_ABOUT_A_VALUE, IN_HALF)),
     *(
         (f"computed-in-{kind}", "numerics", f"right to the precision of {kind} alone: something is rounded to it")
         for kind in ("float32", "float16", "bfloat16")
@@ -139,7 +131,6 @@ OTHERS = (
     ("momentum-ignored", "wrong", "momentum is accepted, and other weights are used whatever is passed"),
     ("not-offered", "wrong", "what was required is not offered; without --require that is no finding"),
     ("returns-nan", "wrong", "a result is NaN throughout"),
-    ("half-overflow", "numerics", "sums or squares stay in half precision"),
     ("subnormals-flushed", "numerics", "subnormal numbers are flushed to 0"),
     ("argument-modified", "wrong", "a function writes to its arguments, or to arrays that it was given before"),
     ("dtype-changed", "wrong", "a result comes back in another dtype than its input"),

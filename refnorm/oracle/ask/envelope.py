@@ -149,15 +149,12 @@ class _Trials:
         digits = [FORMATS.get(dtype_name(array.dtype), FORMATS[kind])[0] for array in found]
         return bool(digits) and max(digits) < FORMATS[kind][0]
 
-    def formats(self, kind: str, parameters: str) -> bool:
-        """Whether x may be of one format and the parameters of another."""
-        return self._taken(kind, parameters)
-
     def without(self, *names: str) -> bool:
         """Whether parameters may be None."""
-        return self._taken(self.box.dtype, self.box.dtype, **dict.fromkeys(names, None))
+        return self.formats(self.box.dtype, self.box.dtype, **dict.fromkeys(names, None))
 
-    def _taken(self, kind: str, parameters: str, **given: Any) -> bool:
+    def formats(self, kind: str, parameters: str, **given: Any) -> bool:
+        """Whether x may be of one format and the parameters of another, with what is given of these."""
         try:
             if self.box.trains:
                 self.box.train(self.x, 0.25, dtype=kind, parameters=parameters, **given)

@@ -28,6 +28,7 @@ ARGUMENTS = {
     "double_backward": ("ddx", "ddgamma", "ddbeta", "dy", "cache"),
 }
 TWICE = {"used_twice": (*ARGUMENTS["train"], "other", "dy")}  # of a layer that was read, see `refnorm.oracle.ask.doors`
+CALLED = (*ARGUMENTS, *TWICE, "begin", "forward")  # whatever is called of an implementation in another process
 FURTHER = ("jvp", "double_backward")
 FUNCTIONS = tuple(name for name in ARGUMENTS if name not in FURTHER)
 
@@ -35,6 +36,12 @@ FUNCTIONS = tuple(name for name in ARGUMENTS if name not in FURTHER)
 def offered(implementation: object) -> tuple[str, ...]:
     """Return the functions that an implementation offers."""
     return tuple(name for name in ARGUMENTS if callable(getattr(implementation, name, None)))
+
+
+def operations_of(implementation: object) -> tuple[str, ...]:
+    """Return which of training and inference an implementation can be asked about."""
+    by = {"training": ("train",), "inference": ("infer", "frozen")}
+    return tuple(name for name, functions in by.items() if any(hasattr(implementation, f) for f in functions))
 
 
 def formats_of(implementation: object) -> tuple[str, ...] | None:

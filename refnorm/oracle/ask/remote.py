@@ -16,11 +16,9 @@ import numpy as np
 from refnorm.formats import FORMATS
 from refnorm.oracle.ask import wire
 from refnorm.oracle.ask.doors.through import LISTS, WORDS
-from refnorm.oracle.ask.interface import ARGUMENTS, TWICE
+from refnorm.oracle.ask.interface import CALLED
 from refnorm.oracle.ask.process import Line
 from refnorm.oracle.ask.target import Target, TargetError
-
-CALLS = (*ARGUMENTS, *TWICE, "begin", "forward")
 
 
 class Remote:
@@ -103,7 +101,7 @@ class Caller:
         paths: dict[str, Any] = {}
         for number, (path, offer) in enumerate(said["paths"].items()):
             remote = paths[wire.words(path)] = Remote()
-            given: dict[str, Any] = {name: Function(self, number, name) for name in CALLS if name in offer["calls"]}
+            given: dict[str, Any] = {name: Function(self, number, name) for name in CALLED if name in offer["calls"]}
             given["mixed"] = offer["mixed"] is True
             if "dtypes" in offer:
                 given["dtypes"] = tuple(kind for kind in FORMATS if kind in offer["dtypes"])

@@ -16,6 +16,7 @@ import numpy as np
 from refnorm.oracle.ask.cs231n import is_cs231n, paths_of
 from refnorm.oracle.ask.doors.own import own_functions
 from refnorm.oracle.ask.interface import offered
+from refnorm.oracle.ask.troubled import where_of
 
 
 class TargetError(Exception):
@@ -211,9 +212,5 @@ def _imported(target: str, action: Any, done: str = "imported") -> Any:
         raise
     except BaseException as error:  # whatever foreign code raises at import, sys.exit included
         text = " ".join(str(error).split())[:200]
-        where = ""
-        if not isinstance(error, SyntaxError | ModuleNotFoundError) and (trace := error.__traceback__) is not None:
-            while trace.tb_next is not None:
-                trace = trace.tb_next
-            where = f" at {Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}"
+        where = "" if isinstance(error, SyntaxError | ModuleNotFoundError) else where_of(error)
         raise TargetError(f"{target} could not be {done}: {type(error).__name__}: {text}{where}") from error

@@ -18,13 +18,12 @@ from refnorm.formats import FORMATS
 from refnorm.oracle.ask import wire
 from refnorm.oracle.ask.device import place
 from refnorm.oracle.ask.doors.through import LISTS, WORDS, Through
-from refnorm.oracle.ask.interface import ARGUMENTS, TWICE, formats_of
+from refnorm.oracle.ask.interface import CALLED, formats_of
 from refnorm.oracle.ask.target import Target, TargetError, adapters, load_gradient_target, load_target
 from refnorm.oracle.ask.troubled import where_of
 from refnorm.oracle.ask.twice import twice
 
 CACHES = {"train": 3, "frozen": 1, "forward": 1}  # where a function returns what only its backward understands
-CALLED = (*ARGUMENTS, *TWICE, "begin", "forward")
 
 
 def work(descriptor: int) -> None:
