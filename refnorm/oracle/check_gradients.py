@@ -221,16 +221,18 @@ def _batch_norm(
         title = f"{'training' if name == 'train' else 'frozen'}, {situation}"
 
         def again(*values: Any, forward: Any = forward) -> tuple[Any, Any]:
-            return forward(*values)[0], values
+            before = tuple(map(np.array, values))  # it may write to what it is given
+            return forward(*values)[0], before
 
         def backward(dy: Any, values: Any, forward: Any = forward) -> Any:
-            gradients = implementation.backward(dy, forward(*values)[1])
+            gradients = implementation.backward(dy, forward(*map(np.array, values))[1])
             return tuple(g for g, n in zip(gradients, ("x", "gamma", "beta"), strict=True) if n in moved)
 
         def along_moves(*moves_and_values: Any, forward: Any = forward) -> Any:
             *moves, values = moves_and_values
             return jvp(
-                *(dict(zip(moved, moves, strict=True)).get(n) for n in ("x", "gamma", "beta")), forward(*values)[1]
+                *(dict(zip(moved, moves, strict=True)).get(n) for n in ("x", "gamma", "beta")),
+                forward(*map(np.array, values))[1],
             )
 
         complete = len(moved) == 3

@@ -14,7 +14,7 @@ from refnorm.golden.settings import OVERFLOWS, PRODUCTS
 from refnorm.golden.sized import NAME as SIZED
 from refnorm.oracle.ask.answers import Kind
 from refnorm.oracle.ask.repetition import OTHERWISE
-from refnorm.oracle.circumstances import Circumstance, circumstances, how_often, met_before
+from refnorm.oracle.circumstances import CIRCUMSTANCES, SIZES, Circumstance, circumstances, how_often, met_before
 from refnorm.oracle.coarser import MOST, coarser
 from refnorm.oracle.finding import Cause, Finding, finding
 from refnorm.oracle.judge import RESOLVED, Observation
@@ -46,6 +46,7 @@ ALONE = {  # names and titles, if one of two parameters' gradients is what the o
     "dbeta": ("dbeta-is-dgamma", "dbeta is the sum of dy x_hat, which is dgamma"),
 }
 
+FIRST = ("not-repeatable", "argument-modified")  # whatever else is wrong may follow
 UNREAD = "No formula that was tried predicts the numbers."
 HALF = ("float16", "bfloat16")
 REPEATED = Cause("wrong", CAUSES[Kind.DISTURBED][0], OTHERWISE, CAUSES[Kind.DISTURBED][1])
@@ -75,12 +76,31 @@ def diagnose(observations: Sequence[Observation], row: Convention) -> list[Findi
         lost = lost_with_y(quantity, causes)
         for cause, own in _numbers(quantity, seen, row, found, lost):
             causes.setdefault(cause, []).extend(own)
-    causes = _one_of_two(causes, {o.quantity for o in observations if o.passed}, row)
+    causes = _one_of_two(_one_circumstance(causes, observations), {o.quantity for o in observations if o.passed}, row)
     if any(cause.name == "normalised-by-unbiased-variance" for cause in causes):  # 0/0, with one value, follows
         causes = {c: own for c, own in causes.items() if c.name != "one-value-per-channel-non-finite"}
     order = {"wrong": 0, "convention": 1, "numerics": 2}
     findings = [_with_count(finding(cause, own), own, observations) for cause, own in causes.items()]
-    return sorted(findings, key=lambda f: (order[f.kind], f.cause != "not-repeatable", f.cause == "unknown"))
+    return sorted(findings, key=lambda f: (order[f.kind], f.cause not in FIRST, f.cause == "unknown"))
+
+
+def _one_circumstance(
+    causes: Mapping[Cause, list[Observation]], observations: Sequence[Observation]
+) -> dict[Cause, list[Observation]]:
+    """Name the circumstance of most failures for all whose it may be: of a few, many others are as likely."""
+    known = {c.name: c for c in (*CIRCUMSTANCES, *SIZES)}
+    named = [(len(own), known[cause.name]) for cause, own in causes.items() if cause.name in known]
+    named.sort(key=lambda pair: -pair[0])
+    found: dict[Cause, list[Observation]] = {}
+    for cause, own in causes.items():
+        which = own[0].quantity
+        right = [o.case for o in observations if o.quantity == which and o.passed and o.resolution <= RESOLVED]
+        for many, c in named if cause.name.startswith("only-") else ():
+            if many > len(own) and all(c.holds(o.case) for o in own) and not any(map(c.holds, right)):
+                cause = replace(cause, name=c.name, title=f"{which} is wrong {c.words}")
+                break
+        found.setdefault(cause, []).extend(own)
+    return found
 
 
 def _in_all_quantities(observations: Sequence[Observation]) -> list[Observation]:
@@ -139,6 +159,8 @@ def _without_repetitions(observations: Sequence[Observation]) -> list[Observatio
             return unusable
         if o.quantity == "repeatability":
             return modified
+        if o.case.situation.layout == "read-only" and o.trouble is not None and o.trouble.kind is Kind.RAISED:
+            return modified  # what it writes to must not be written to
         if o.quantity == "NaN and inf" and o.trouble is not None and o.trouble.kind is not Kind.RAISED:
             return modified or o.trouble.about in failed
         return False

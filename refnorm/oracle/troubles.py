@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from refnorm.conventions.row import POLICIES, Convention
@@ -27,8 +28,8 @@ CAUSES = {
 
 
 def alike(trouble: Trouble) -> tuple[Kind, str]:
-    """Return what makes troubles of one quantity one thing: the kind, and the text where it has no particulars."""
-    return trouble.kind, "" if trouble.particular else trouble.text
+    """Return what makes troubles of one quantity one thing: the kind, and the text but for particulars and shapes."""
+    return trouble.kind, "" if trouble.particular else re.sub(r"\(\d[\d, ]*\)", "()", trouble.text)
 
 
 def cause_of_trouble(

@@ -29,6 +29,7 @@ IGNORED = 12  # cases that show what a setting does that is ignored
 
 def planned_verdict(plan: Plan, functions: Sequence[str], observations: list[Observation], cases: int) -> Path:
     """Return the verdict on one path of a target that was judged by a plan: what lies outside of it is no finding."""
+    came = {row for row in ROWS if {o.quantity for o in observations} & set(ROWS[row])}
     if hasattr(plan.implementation, "second_order"):
         observations = _of_its_own(observations)
     if plan.following.lenient:  # what is wrong for many values is no policy for one
@@ -45,7 +46,8 @@ def planned_verdict(plan: Plan, functions: Sequence[str], observations: list[Obs
     if asked and not any(o.case.kind in asked for o in observations):
         unasked = {q: f"{asked[0]} alone" for q in ("jvp", "double backward") if path.not_judged.get(q) == "no result"}
         path = replace(path, not_judged=path.not_judged | unasked)
-    path = replace(path, not_judged={q: "not offered" if q in absent else why for q, why in path.not_judged.items()})
+    reasons = dict.fromkeys(came, "not judged") | dict.fromkeys(absent, "not offered")  # left out; not there at all
+    path = replace(path, not_judged={q: reasons.get(q, why) for q, why in path.not_judged.items()})
     ignored = [replace(f, path=plan.name) for f in ignored_settings(plan)]
     policies = [] if path.findings else _policies(plan, observations)  # what is wrong is said first
     refusals = dict.fromkeys(f"NaN and inf are refused: {o.trouble.text}" for o in refused if o.trouble)
@@ -116,7 +118,8 @@ def path_verdict(
     further = (("frozen gradients", "frozen"), ("jvp", "jvp"), ("double backward", "double_backward"))
     for quantity, function in (*((q, f) for f, quantities in RETURNS.items() for q in quantities), *further):
         if quantity not in seen and quantity in ROWS and not seen & set(ROWS[quantity]):
-            unjudged[quantity] = "no result" if function in functions else "not offered"
+            offered = function in functions and (function != "backward" or "train" in functions)  # of inference alone
+            unjudged[quantity] = "no result" if offered else "not offered"
     near = nearest(observations, row) if any(f.kind == "convention" for f in findings) else None
     remarks = (*_remarks([o for o in observations if o not in set(aside)]), *_set_aside(aside))
     return Path(name, tuple(_cells(observations, findings, unclaimed)), findings, unjudged, cases, near, remarks)

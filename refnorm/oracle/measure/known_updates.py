@@ -70,7 +70,9 @@ WITH_EPS = Known(
     "running-variance-with-eps", "eps is added to what is stored as running variance", "eps counts twice in inference."
 )
 STD = Known(
-    "running-std", "running variance accumulates the standard deviation", "Inference divides by the root of a root."
+    "running-std",
+    "running variance accumulates the standard deviation",
+    "Inference that takes it for a variance divides by the root of a root.",
 )
 STD_AVERAGED = Known(
     "running-std-averaged",

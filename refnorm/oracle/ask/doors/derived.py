@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,9 @@ def finished(
         offers.append("used_twice")
     if isinstance(engine, ByHand) and "backward" in offers:
         without += _missing_gradients(engine, at)
+    if not trains and "frozen" in offers and hasattr(engine, "without"):
+        engine.without = _no_gradients(engine, at)
+        without += engine.without
     passes = [name for name in ("eps", "momentum") if name in roles]
     lacks = [name for name in ("gamma", "beta") if name not in roles]
     if -1 in at.values():
@@ -82,9 +86,14 @@ def engine_of(door: Any, library: Library, by_hand: bool) -> Any:
 
         class Torch(InTorch):
             dtypes = library.formats
+            without: Sequence[str] = ()
 
             def call(self, *given: Any) -> Any:
                 return door.forward(*given)[:3]
+
+            def backward(self, dy: Any, cache: Any) -> tuple[Any, ...]:
+                dx, *rest = super().backward(dy, cache)
+                return dx, *([None, None] if self.without else rest)
 
             def used_twice(self, *given: Any) -> Any:
                 return differentiated_twice(door, *given)
@@ -188,3 +197,15 @@ def _missing_gradients(engine: Any, at: dict[int, int]) -> list[str]:
             continue
         return [name for name, g in zip(("dx", "dgamma", "dbeta"), gradients, strict=True) if g is None]
     return []
+
+
+def _no_gradients(engine: Any, at: dict[int, int]) -> tuple[str, ...]:
+    """Return dgamma and dbeta if nothing flows back to the parameters of what only infers, as where it is folded."""
+    for shape in SHAPES:
+        try:
+            x, *rest = _tries(shape, at)
+            _, *gradients = engine.backward(x, engine.frozen(x, *rest, 2.0**-10)[1])
+        except Exception:
+            continue
+        return () if any(np.any(np.asarray(g, float)) for g in gradients if g is not None) else ("dgamma", "dbeta")
+    return ()
