@@ -1,4 +1,4 @@
-"""Coroutines, generators, scripts, pairs with a context and class methods, each as what gives its results at once."""
+"""Coroutines, generators, scripts, pairs with a context and class methods, as what is called by names and answers."""
 
 from __future__ import annotations
 
@@ -51,6 +51,34 @@ def at_once(function: Callable[..., Any]) -> Callable[..., Any]:
     return begun
 
 
+def by_name(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that takes by name what one takes by its place alone; others as they are.
+
+    Examples
+    --------
+    >>> def scaled(x, /, gamma):
+    ...     return gamma * x
+    >>> by_name(scaled)(x=2.0, gamma=3.0)
+    6.0
+    """
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return function
+    placed = [p for p in parameters if p.kind is p.POSITIONAL_ONLY]
+    if not placed:
+        return function
+
+    @functools.wraps(function, updated=())
+    def called(**said: Any) -> Any:
+        first = [said.pop(p.name, p.default) for p in placed]
+        return function(*first, **said)
+
+    keyed = [p.replace(kind=p.POSITIONAL_OR_KEYWORD) if p in placed else p for p in parameters]
+    called.__signature__ = inspect.Signature(keyed)  # type: ignore[attr-defined]
+    return called
+
+
 def scripted(thing: Any) -> Any:
     """Return what `torch.jit.script` made of a function as one with the signature that it had; others as they are.
 
@@ -70,6 +98,43 @@ def scripted(thing: Any) -> Any:
     home = [part for part in thing.qualified_name.split(".")[:-1] if not part.startswith("__")]
     call.__name__, call.__module__ = thing.name, ".".join(home)
     call.__signature__ = inspect.Signature(taken)  # type: ignore[attr-defined]
+    return call
+
+
+def applied(maker: Any) -> Callable[..., Any] | None:
+    """Return the ``apply`` of a function that makes an ``init`` and an ``apply``, with the maker's settings; else None.
+
+    Examples
+    --------
+    >>> def scaling(factor=2.0):
+    ...     def init(size):
+    ...         return [1.0] * size
+    ...     def apply(params, x):
+    ...         return factor * x
+    ...     return init, apply
+    >>> applied(scaling)(params=None, x=1.0, factor=3.0)
+    3.0
+    """
+
+    def apply_of(made: Any) -> Any:
+        init, function = (made.init, made.apply) if hasattr(made, "apply") else made
+        return function if "init" in init.__name__ and inspect.isfunction(function) else None
+
+    try:
+        own, function = inspect.signature(maker).parameters, apply_of(maker())
+    except Exception:  # of foreign code: it makes something else
+        return None
+    if function is None:
+        return None
+
+    def call(**said: Any) -> Any:
+        settings = {name: said.pop(name) for name in own if name in said}
+        return apply_of(maker(**settings))(**said)
+
+    taken = inspect.signature(function).parameters
+    call.__name__, call.__module__ = maker.__name__, maker.__module__
+    every = [*taken.values(), *(p for name, p in own.items() if name not in taken)]
+    call.__signature__ = inspect.Signature([p.replace(kind=p.KEYWORD_ONLY) for p in every])  # type: ignore[attr-defined]
     return call
 
 

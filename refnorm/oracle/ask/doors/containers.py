@@ -151,5 +151,5 @@ def _fields(kind: Any) -> Form | None:
         if (hasattr(kind, "_fields") or dataclasses.is_dataclass(kind))
         else []
     )
-    keys = {role_of(n): n for n in reversed(list(names)) if role_of(n) in (*ARRAYS, "eps", "momentum")}
+    keys = {role_of(n): n for n in reversed(list(names)) if role_of(n) in (*ARRAYS, "eps", "momentum", "count")}
     return Form(keys, lambda parts: kind(**parts)) if set(keys) & set(ARRAYS) else None

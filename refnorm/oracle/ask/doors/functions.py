@@ -124,8 +124,9 @@ class FunctionDoor:
             if p.role in several or p.role in given
         }
 
-    def _several(self, name: str, values: dict[str, Any]) -> Any:
+    def _several(self, name: str, values: Mapping[str, Any]) -> Any:
         """Return an argument that holds several things."""
+        values = {**values, "count": 1}  # the batches before
         if name in self.forms:
             return self.forms[name].filled(values)
         if (known := self.keys.get(name)) is None:
@@ -204,7 +205,7 @@ def candidate_modes(door: FunctionDoor, library: Library) -> Iterator[Mode]:
     if any(p.role == "state" for p in door.parameters):
         yield from (Mode("key", "mode", *pair) for pair in WORDS[:2])
     if not any(p.role in ("training", "inference", "mode") for p in door.parameters):
-        if library.name == "torch":
+        if library.name == "torch" and {"mean", "var", "state", "params"} & {p.role for p in door.parameters}:
             yield Mode("grad")
         if re.search(r"(^|_)train(ing)?(_|$)", in_small(getattr(door.function, "__name__", ""))):
             yield Mode("")  # that it trains is in its name

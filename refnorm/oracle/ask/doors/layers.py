@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import functools
 import inspect
 import re
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from refnorm.oracle.ask.doors.at_once import by_name
 from refnorm.oracle.ask.doors.binding import Parameter, gradients_in, parameters_of, which
 from refnorm.oracle.ask.doors.leaves import Way, found_at, of_shape, size_of
 from refnorm.oracle.ask.doors.libraries import Library, kept_in, to_numpy
@@ -45,7 +45,7 @@ def recorded_gradient(layer: Any, parameter: Any) -> Any:
 
 @dataclass(frozen=True)
 class LayerDoor:
-    """A class or an instance, and how it is made and called."""
+    """A class or an instance, and how it is made and called; ``returned``: where statistics that go in come back."""
 
     make: Any
     library: Library
@@ -56,6 +56,7 @@ class LayerDoor:
     setup: str = ""
     new: Way | None = None
     slots: dict[str, Slot] = field(default_factory=dict)
+    returned: Mapping[str, Way] = field(default_factory=dict)
     back: str = ""
     gradients: dict[str, Slot] = field(default_factory=dict)
     recorded: bool = False
@@ -69,7 +70,8 @@ class LayerDoor:
     def roles(self) -> set[str]:
         """What can be put into it."""
         inside = {p.role for p in self.constructor if p.role in ("gamma", "beta", "mean", "var")}
-        return set(self.slots) | inside | {name for name in ("momentum", "eps") if self.setting(name)}
+        inside |= set(self.returned) | {name for name in ("momentum", "eps") if self.setting(name)}
+        return set(self.slots) | inside
 
     def setting(self, role: str) -> str:
         """Return how eps or momentum is set: "constructor", the name of an attribute, or "" if it cannot be."""
@@ -129,14 +131,14 @@ class LayerDoor:
     def _instance(self, said: dict[str, Any], shape: tuple[int, ...]) -> Any:
         """Call the constructor; sizes, as in ``layer_sizes``, may be a list of them; what comes in may be a shape."""
         try:
-            return as_layer(self.make(**said))
+            return as_layer(by_name(self.make)(**said))
         except (TypeError, AttributeError):
             sizes = {p.name for p in self.constructor if p.role == "size" and p.name.endswith("s")}
             whole = {p.name for p in self.constructor if p.role == "size" and not is_size(p.name)}
             if not sizes | whole:
                 raise
             said = {n: [v] if n in sizes else shape if n in whole else v for n, v in said.items()}
-            return self.make(**said)
+            return by_name(self.make)(**said)
 
     def _set_up(self, layer: Any, shape: tuple[int, ...]) -> None:
         """Call what initialises a layer that is not ready when it is made."""
@@ -159,10 +161,11 @@ class LayerDoor:
         """Make a layer, put everything in, call it; return y, its statistics afterwards, and the layer."""
         given = {"x": x, "gamma": gamma, "beta": beta, "mean": mean, "var": var, "momentum": momentum, "eps": eps}
         shape = size_of(x) or ()
-        begun = {
-            n: copy.deepcopy(v) for n, v in given.items() if n in ("mean", "var") and isinstance(v, np.ndarray | list)
-        }
-        again = functools.partial(self._used, given | begun, shape, training)
+        begun = {n: copy.deepcopy(given[n]) for n in ("x", "mean", "var") if isinstance(given[n], np.ndarray | list)}
+
+        def again() -> tuple[Any, Any]:
+            return self._used(given | copy.deepcopy(begun), shape, training)
+
         layer, result = self._used(given, shape, training)
         if (gamma is None) != (beta is None) and {"gamma", "beta"} <= set(self.slots) and not self.apart():
             raise TypeError("gamma and beta are there together, or not at all")
@@ -171,13 +174,15 @@ class LayerDoor:
                 raise TypeError(f"{role} cannot be None: the layer makes its own")
         after = layer if self.new is None else found_at(result, self.new)
         moved = [self.slots[role].get(after) if role in self.slots else None for role in ("mean", "var")]
+        if self.returned:
+            moved = [found_at(result, self.returned[role]) for role in ("mean", "var")]
         return outcome(layer, result, shape), *map(row, moved), (layer, shape, again)
 
     def _used(self, given: dict[str, Any], shape: tuple[int, ...], training: bool) -> tuple[Any, Any]:
         """Return a layer with everything in it, and what came back when it was called."""
         layer = self.made(given, shape)
         self.fill(layer, given, training)
-        return layer, self.called(layer, given["x"], training)
+        return layer, self.called(layer, given["x"], training, given)
 
     def apart(self) -> bool:
         """Whether gamma may be absent and beta not: whether its constructor has a word for one of them alone."""
@@ -190,11 +195,11 @@ class LayerDoor:
             self.slots[role].set(layer, given[role])
         if any(size_of(slot.get(layer)) is None for role, slot in self.slots.items() if given[role] is not None):
             try:  # a lazy layer makes them in either mode; one that begins with its first batch, in training alone
-                self.called(layer, given["x"], training)
+                self.called(layer, given["x"], training, given)
             except Exception:
                 if training:
                     raise
-                self.called(layer, given["x"], True)
+                self.called(layer, given["x"], True, given)
         for role, slot in self.slots.items():
             slot.set(layer, given[role])
         for role, slot in self.gradients.items():
@@ -206,9 +211,10 @@ class LayerDoor:
             begun = getattr(layer, self.counts) * 0  # an array of none, where it is kept so
             setattr(layer, self.counts, begun + 1)  # so that the next batch counts for half, and not for all
 
-    def called(self, layer: Any, x: Any, training: bool) -> Any:
-        """Call a layer, and tell it whether it trains."""
+    def called(self, layer: Any, x: Any, training: bool, given: Mapping[str, Any] | None = None) -> Any:
+        """Call a layer, with statistics if it asks for them, and tell it whether it trains."""
         said: dict[str, Any] = {p.name: which(p.name) for p in self.parameters if p.role == "which" and p.needed}
+        said |= {p.name: (given or {})[p.role] for p in self.parameters if p.role in ("mean", "var") and p.needed}
         if self.mode.where == "argument":
             said[self.mode.name] = self.mode.value(training)
         elif self.mode.where == "switch":

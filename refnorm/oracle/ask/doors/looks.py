@@ -15,7 +15,7 @@ from refnorm.oracle.ask.doors.names import OTHER_NORMS, in_small, is_running, ro
 
 INFERS = r"(?<![a-z])(infer(ence)?|test(ing)?|eval(uat(e|ion))?|predict(ion)?)(?![a-z])"
 NAMED = r"batch_?_?norm|(^|_)bn(_|\d|$)"
-BATCH_NORM = r"batch_?_?norm|(^|_)bn(_|\d|$)|bn(\d+d)?$|norm|whiten|standardi[sz]e|归一化"
+BATCH_NORM = r"batch_?_?norm|(^|_)bn(_|\d|$)|bn(\d+d)?$|norm|whiten|standardi[sz]e|归一化|正規化"
 
 
 def is_function(value: Any) -> bool:

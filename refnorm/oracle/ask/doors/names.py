@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 from typing import Any
 
 RUNNING = (
     r"run|mov|ema|exp_|avg|aver|global|pop|accum|est|hist|tracked|inference|(?:^|_)r(?:_|$)"
-    r"|lauf|gleit|mobile|gliss|滑动|移动|全局"
+    r"|lauf|gleit|mobile|gliss|滑动|移[动動]|全局"
 )
 ROLES: tuple[tuple[str, str], ...] = (  # the first that matches is what a name stands for
     ("count", r"batches_tracked|^(n|num)?_?(batches|updates|steps?|calls)(_seen)?$|^count(er)?$"),
@@ -39,19 +40,19 @@ ROLES: tuple[tuple[str, str], ...] = (  # the first that matches is what a name 
     ("x", r"^(x|xs|inputs?|inp|data|batch|tensor|z|a|h|rows|maps|images?|features?|u|activations?|values?|arr(ay)?)$"),
 )
 ABROAD: tuple[tuple[str, str], ...] = (  # where none of these does: other languages, and longer words
-    ("inference", r"推理|测试"),
-    ("training", r"^im_training$|^fitting$|entra[iî]n|entren|apprentiss|lernen|trein|训练"),
+    ("inference", r"推理|测试|推論|テスト"),
+    ("training", r"^im_training$|^fitting$|entra[iî]n|entren|apprentiss|lernen|trein|addestr|训练|訓練|学習"),
     ("eps", r"^stabili[sz](er|ation)$|小量"),
     ("momentum", r"tr(ae|ä)gheit|inertie|inercia|动量|fraction|^keep|retain|^(update_)?rate$|^taux"),
-    ("var", r"方差"),
-    ("mean", r"mittelw|moyenne|(?:^|_)media(?:_|$)|均值"),
+    ("var", r"方差|分散|(?:^|_)nu$"),
+    ("mean", r"mittelw|moyenne|(?:^|_)media(?:_|$)|均值|平均"),
     ("gamma", r"^bw$|skal|[eé]chelle|escala|缩放"),
     ("beta", r"^bb$|^addend$|verschieb|d[eé]calage|biais|sesgo|desplaz|平移|偏[移置]"),
-    ("x", r"^(eingaben?|entr[eé]es?|entradas?|输入)$"),
+    ("x", r"^(eingaben?|entr[eé]es?|entradas?|输入|入力)$"),
 )
 OTHER_NORMS = (
     r"(layer|group|instance|rms|local_response|weight|spectral|power|l[12]|schicht|gruppen|instanz|virtual_batch)_?norm"
-    r"|(?<![a-z])re_?norm|batchre_?norm|[层组]归一化"
+    r"|(?<![a-z])re_?norm|batchre_?norm|[层组]归一化|[層群]正規化"
 )
 SIZES = (
     r"feature|channel|dim|size|^n_?(in|out|f)$|^[cdn]$|units|hidden|width|^nf$|^ch$|planes|depth|neurons|nodes|shape"
@@ -81,6 +82,7 @@ def in_small(name: str) -> str:
     return re.sub(r"_+", "_", parted).strip("_").lower()
 
 
+@functools.cache
 def role_of(name: str) -> str:
     """Return what a name stands for: "x", "gamma", "mean", "momentum", ...; "" if that is not known.
 
@@ -90,7 +92,8 @@ def role_of(name: str) -> str:
     ['gamma', 'var', 'training', 'eps', 'mean', '']
     """
     small = in_small(name)
-    return next((role for role, pattern in (*ROLES, *ABROAD) if re.search(pattern, small)), "")
+    role = next((role for role, pattern in (*ROLES, *ABROAD) if re.search(pattern, small)), "")
+    return "var" if role == "std" and is_running(name) else role  # a statistic that is kept, and measured
 
 
 def is_size(name: str) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from refnorm.oracle.ask.doors.at_once import at_once, instances_of, scripted, with_context
+from refnorm.oracle.ask.doors.at_once import applied, at_once, by_name, instances_of, scripted, with_context
 from refnorm.oracle.ask.doors.binding import NotReadable, Parameter, parameters_of, probe
 from refnorm.oracle.ask.doors.configured import as_constructed, told_apart
 from refnorm.oracle.ask.doors.declared import Declared
@@ -60,7 +60,8 @@ def read_thing(thing: Any, scope: dict[str, Any]) -> Through:
         and makes(thing)
         and not any(p.role == "x" for p in parameters_of(thing, first=""))
     ):
-        return through_layer(thing, scope)
+        pure = applied(thing)
+        return through_layer(thing, scope) if pure is None else through_function(pure, scope)
     if not isinstance(thing, type) and (is_function(thing)):
         return through_function(thing, scope)
     return through_layer(thing, scope)
@@ -68,10 +69,10 @@ def read_thing(thing: Any, scope: dict[str, Any]) -> Through:
 
 def through_function(function: Callable[..., Any], scope: dict[str, Any]) -> Through:
     """Read a function, with the backward that stands beside it."""
-    function = filled(told_apart(at_once(function)))
+    function = filled(told_apart(by_name(at_once(function))))
     own = parameters_of(function)
     parameters = holding(own)
-    names = memory_of(function) if not {p.role for p in parameters} & {"mean", "var", "state"} else []
+    names = memory_of(function) if not {p.role for p in own} & {"mean", "var", "state"} else []
     if names:
         read = through_layer(remembering(function, parameters, names), scope)
         read.reading = read.reading.replace("read as a layer", "read as a function that remembers, as a layer does", 1)
@@ -82,7 +83,13 @@ def through_function(function: Callable[..., Any], scope: dict[str, Any]) -> Thr
         unbound = [p.name for p in own if p.needed and p.role in nothing]
         raise NotReadable(f"it is not known what {', '.join(unbound)} {'is' if len(unbound) == 1 else 'are'}")
     x = next((p.name for p in parameters if p.role == "x"), "x")
-    library, doors = opened(_reading(bare), used_by(function, scope), spread=True, columns=by_columns(function, x))
+    guessed = [p.name for p, q in zip(own, parameters, strict=True) if p.role != q.role == "state"]
+    try:
+        library, doors = opened(_reading(bare), used_by(function, scope), spread=True, columns=by_columns(function, x))
+    except Exception as error:
+        if exhausted(error) or not guessed:
+            raise
+        raise NotReadable(f"it is not known what {guessed[0]} is") from error
     door = doors[min(doors)][0]
     if library.name == "numpy" and isinstance(
         door.forward(*probe(taken_shape(doors), library), 0.5, 2.0**-10, True)[0], list
@@ -92,11 +99,15 @@ def through_function(function: Callable[..., Any], scope: dict[str, Any]) -> Thr
 
 
 def holding(parameters: tuple[Parameter, ...]) -> tuple[Parameter, ...]:
-    """Return a function's parameters; where none of them is gamma, one of an unknown name may hold it."""
-    if {"gamma", "beta", "params", "state"} & {p.role for p in parameters}:
+    """Return a function's parameters; where none is gamma, or a statistic, one of an unknown name may hold it."""
+    roles = {p.role for p in parameters}
+    if not {"gamma", "beta", "params", "state"} & roles:
+        known, held = [k for k, p in enumerate(parameters) if p.needed and p.role in ("", "which")], "params"
+    elif not {"mean", "var", "params", "state"} & roles:
+        known, held = [k for k, p in enumerate(parameters) if p.needed and not p.role], "state"
+    else:
         return parameters
-    known = [k for k, p in enumerate(parameters) if p.needed and p.role in ("", "which")]
-    return tuple(replace(p, role="params") if known[:1] == [k] else p for k, p in enumerate(parameters))
+    return tuple(replace(p, role=held) if known[:1] == [k] else p for k, p in enumerate(parameters))
 
 
 def _reading(bare: FunctionDoor) -> Callable[..., FunctionDoor]:
@@ -112,7 +123,7 @@ def _function(doors: Doors, library: Library, partner: Any, scope: dict[str, Any
     spread = frozenset().union(*(d.spread for d, _ in doors.values()))
     door = replace(doors[min(doors)][0], spread=spread)
     if partner is not None:
-        back = filled(partner)
+        back = filled(by_name(partner))
         door = replace(door, back=back, back_parameters=parameters_of(back, first="dy"))
     inference = partner_for_inference(door.function, scope)
     if inference is not None:
@@ -219,7 +230,7 @@ def _layer(doors: Doors, library: Library, kind: type, fixed: str = "") -> Throu
     module = is_torch_module(kind)
     by_hand = bool(door.back) and not module
     engine = engine_of(door, library, by_hand)
-    statistics = {"mean", "var"} <= set(door.slots)
+    statistics = {"mean", "var"} <= set(door.slots) | set(door.returned)
     words = (
         "read as torch.nn.Module"
         if module
@@ -227,7 +238,8 @@ def _layer(doors: Doors, library: Library, kind: type, fixed: str = "") -> Throu
         if library.name not in ("numpy", "lists")
         else "read as a layer"
     )
-    words += f": {', '.join(slot.name for slot in door.slots.values()) or 'nothing kept'}"
+    called_with = [p.name for p in door.parameters if p.role in door.returned]
+    words += f": {', '.join([*(slot.name for slot in door.slots.values()), *called_with]) or 'nothing kept'}"
     if str(door.mode):
         words += f"; {door.mode}"
     words += fixed + _places(doors)
@@ -235,18 +247,8 @@ def _layer(doors: Doors, library: Library, kind: type, fixed: str = "") -> Throu
         words += f"; each batch as the second, by {door.counts}"
     if by_hand:
         words += f"; gradients by .{door.back}()"
-    return finished(
-        door,
-        engine,
-        library,
-        words,
-        elsewhere(doors),
-        statistics,
-        statistics,
-        door.roles,
-        row_of(kind),
-        trains,
-    )
+    at, row = elsewhere(doors), row_of(kind)
+    return finished(door, engine, library, words, at, statistics, statistics, door.roles, row, trains)
 
 
 def _places(doors: Doors) -> str:

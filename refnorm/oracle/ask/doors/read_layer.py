@@ -25,7 +25,7 @@ from refnorm.oracle.ask.doors.binding import (
 )
 from refnorm.oracle.ask.doors.declared import ALSO
 from refnorm.oracle.ask.doors.layers import LayerDoor, Recorder, makes, outcome
-from refnorm.oracle.ask.doors.leaves import flat, size_of
+from refnorm.oracle.ask.doors.leaves import Way, flat, leaves, size_of
 from refnorm.oracle.ask.doors.libraries import Library
 from refnorm.oracle.ask.doors.methods import INFER, SETUP, backwards_of, forwards_of
 from refnorm.oracle.ask.doors.modes import Mode, modes_of, modes_outside
@@ -151,6 +151,7 @@ def _learned(door: LayerDoor, shape: tuple[int, ...]) -> tuple[LayerDoor, int]:
     given = _given(door, shape)
     layer = door.made(given, shape)
     slots = found_slots(layer, CHANNELS)
+    idle = _scalars(layer)
     begun = [(slot, np.array(flat(value))) for slot, name, value in kept(layer, CHANNELS) if not role_of(name)]
     placed, result = _first_call(door, layer, given)
     slots, door = slots | placed, replace(door, placed=tuple(placed))
@@ -164,14 +165,32 @@ def _learned(door: LayerDoor, shape: tuple[int, ...]) -> tuple[LayerDoor, int]:
     if not isinstance(result, type(layer)) and isinstance(result, tuple):
         new = next(((k,) for k, part in enumerate(result) if isinstance(part, type(layer))), None)
     door = replace(door, slots=slots, new=new)
+    door = replace(door, returned=_returned(door, shape))
     score = 1
-    if (counter := _counter(door, layer)) and "mean" in slots and not _moves(door, shape):
+    if (counter := _counter(layer, idle)) and "mean" in slots and not _moves(door, shape):
         door = replace(door, counts=counter)
-    if "mean" in slots:
+    if "mean" in slots or door.returned:
         score = mode_score(lambda on, shifted: door.forward(**_given(door, shape, shifted), training=on)[0])
-        if score < FULL and not is_running(slots["mean"].name) and not _moves(door, shape):
+        if score < FULL and "mean" in slots and not is_running(slots["mean"].name) and not _moves(door, shape):
             door = replace(door, slots={role: slot for role, slot in slots.items() if role not in ("mean", "var")})
     return replace(door, **_backward(door, shape)), score
+
+
+def _returned(door: LayerDoor, shape: tuple[int, ...]) -> dict[str, Way]:
+    """Return where statistics that a layer is called with come back: what differs with them, and is no y."""
+    if not {"mean", "var"} <= {p.role for p in door.parameters if p.needed}:
+        return {}
+
+    def rows(shifted: str) -> dict[Way, Any]:
+        given = _given(door, shape, shifted)
+        layer = door.made(given, shape)
+        door.fill(layer, given, True)
+        found = leaves(door.called(layer, given["x"], True, given))
+        return {way: flat(leaf) for way, leaf in found if size_of(leaf) not in (None, shape)}
+
+    plain = rows("")
+    moved = {role: [way for way, v in rows(role).items() if np.any(v != plain[way])] for role in ("mean", "var")}
+    return {role: ways[0] for role, ways in moved.items()} if all(moved.values()) else {}
 
 
 def _first_call(door: LayerDoor, layer: Any, given: dict[str, Any]) -> tuple[dict[str, Slot], Any]:
@@ -179,7 +198,7 @@ def _first_call(door: LayerDoor, layer: Any, given: dict[str, Any]) -> tuple[dic
     placed: dict[str, Slot] = {}
     while True:
         try:
-            return placed, door.called(layer, given["x"], True)
+            return placed, door.called(layer, given["x"], True, given)
         except AttributeError as error:
             role = role_of(error.name or "")
             sets_up = not door.setup and any(callable(getattr(type(layer), name, None)) for name in SETUP)
@@ -197,19 +216,22 @@ def _sways(door: LayerDoor, given: dict[str, Any], slot: Slot) -> bool:
         try:
             layer = door.made(given, shape)
             slot.set(layer, door.library.own(np.full(CHANNELS, value)))
-            found.append(flat(outcome(layer, door.called(layer, given["x"], True), shape)))
+            found.append(flat(outcome(layer, door.called(layer, given["x"], True, given), shape)))
         except Exception:  # of foreign code
             return False
     return not np.array_equal(*found)
 
 
-def _counter(door: LayerDoor, layer: Any) -> str:
-    """Return the attribute that counts batches, of a layer without a momentum: "" if there is none."""
-    own = {} if door.setting("momentum") else getattr(layer, "__dict__", {})
-    kept_too = own | own.get("_buffers", {})
-    return next(
-        (n for n, value in kept_too.items() if role_of(n) == "count" and size_of(value) == () and value == 1), ""
-    )
+def _counter(layer: Any, idle: Mapping[str, float]) -> str:
+    """Return the attribute that counts batches, or says that there was one: 0 in a new layer; "" if there is none."""
+    return next((name for name, value in _scalars(layer).items() if value == 1 and idle.get(name) == 0), "")
+
+
+def _scalars(layer: Any) -> dict[str, float]:
+    """Return the numbers that a layer keeps, True and False among them."""
+    own = getattr(layer, "__dict__", {})
+    single = {n: v for n, v in (own | own.get("_buffers", {})).items() if isinstance(v, bool) or size_of(v) == ()}
+    return {name: float(value) for name, value in single.items()}
 
 
 def _paired(slots: dict[str, Slot], layer: Any) -> dict[str, Slot]:

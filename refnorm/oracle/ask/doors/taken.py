@@ -73,7 +73,7 @@ def opened(
     """
     errors = list[Exception]()
     for library in libraries:
-        doors = Doors()
+        doors, mixed = Doors(), Doors()
         for shape in SHAPES:
             ways: list[tuple[int, dict[str, bool]]] = [(-1, {})] if last and len(shape) > 2 else [(1, {})]
             rows = None
@@ -90,7 +90,7 @@ def opened(
                     if not _keeps(door, library, own, axis, alone=2 not in doors, strict=turned_over):
                         if axis == 1 and len(shape) > 2 and _apart(door, library, own):
                             doors.apart += (len(shape),)
-                        rows = door if len(shape) == 2 and axis == 1 else rows
+                        rows = door if axis == 1 and not how else rows
                         continue
                 except Exception as error:  # of foreign code: another library, or rank, may do
                     if exhausted(error):
@@ -100,8 +100,9 @@ def opened(
                 doors[len(shape)] = door, axis
                 break
             else:
-                if rows is not None:
-                    doors[2] = rows, 1  # statistics across channels: a fault, which is left to the judge
+                if rows is not None:  # statistics across channels: a fault, which is left to the judge
+                    (doors if len(shape) == 2 else mixed)[len(shape)] = rows, 1
+        doors.update({} if doors else mixed)
         if len(doors) > 1 and doors.get(2, (None, 1))[1] == 0:
             del doors[2]  # code for more axes, which turns any two
         if doors:
