@@ -456,6 +456,34 @@ def test_parameters_along_the_last_axis_are_named():
     assert names(explained("y, training", y)) == ["parameters-along-last-axis"]
 
 
+def test_maps_that_are_flattened_across_channels_are_named():
+    def rows(values):
+        return values.reshape(-1, values.shape[1])
+
+    def x_hat(s):
+        off = rows(s.x) - rows(s.x).mean(0)
+        return (off / np.sqrt((off**2).mean(0) + s.eps)).reshape(s.x.shape)
+
+    def y(s):
+        return (rows(x_hat(s)) * s.gamma.reshape(-1) + s.beta.reshape(-1)).reshape(s.x.shape)
+
+    found = explained("y, training", y)
+    assert names(found) == ["maps-flattened-across-channels"]
+
+    def moved(s):
+        old, new = 1 - s.momentum, s.momentum
+        mean, var = rows(s.x).mean(0), rows(s.x).var(0, ddof=1)
+        return old * s.running_mean.ravel() + new * mean, old * s.running_var.ravel() + new * var
+
+    for quantity, rule, result in (
+        ("dgamma", lambda s: rows(s.dy * x_hat(s)).sum(0), returned),
+        ("dbeta", lambda s: rows(s.dy).sum(0), returned),
+        ("running mean", moved, lambda c, rule: stepped(c, rule)[0]),
+        ("running variance", moved, lambda c, rule: stepped(c, rule)[1]),
+    ):
+        assert names(explained(quantity, rule, [found], result=result)) == ["maps-flattened-across-channels"], quantity
+
+
 def test_what_is_right_within_bounds_is_read():
     found = explained("y, training", lambda s: np.clip(y_of(lambda s: (s.mean, s.var + s.eps))(s), -1.5, 1.5))
     assert names(found) == ["result-clipped"]

@@ -84,7 +84,7 @@ def known_formulas() -> Iterator[tuple[Known, tuple[str, ...]]]:
         (of_parameters, gradients.PARAMETERS),
     )
     single = (
-        *((of_y, entry) for entry in (maps.MIXED_TRAINING, maps.MIXED_INFERENCE, maps.LAST_AXIS, *eps)),
+        *((of_y, entry) for entry in (maps.MIXED_TRAINING, maps.MIXED_INFERENCE, maps.FLATTENED, maps.LAST_AXIS, *eps)),
         *((of_y[:1], entry) for entry in (maps.SOME_VALUES, maps.OTHER_CHANNELS)),
         *((stored, entry) for entry in (updates.ROUNDED, updates.SENSES_DIFFER, updates.CROSSED, *updates.JOINT)),
         *((stored[1:], entry) for entry in (updates.BIASED, updates.UNBIASED, updates.STD_AVERAGED)),

@@ -119,6 +119,11 @@ class World:
         """Gradient with respect to gamma."""
         return (self.upstream * self.x_hat).sum(self.axes)
 
+    @cached_property
+    def dbeta(self) -> Values:
+        """Gradient with respect to beta."""
+        return self.upstream.sum(self.axes)
+
 
 @lru_cache(maxsize=1024)
 def world(case: Case, convention: Convention) -> World:

@@ -13,8 +13,9 @@ from refnorm.oracle.circumstances import Circumstance
 from refnorm.oracle.finding import Cause
 from refnorm.oracle.measure.activated import activated, through_activation
 from refnorm.oracle.measure.clipped import clipped_maps, clipped_result
+from refnorm.oracle.measure.flattened import flattened, flattened_statistics, spread
 from refnorm.oracle.measure.known_gradients import STORED, UPDATED
-from refnorm.oracle.measure.known_maps import LAST_AXIS
+from refnorm.oracle.measure.known_maps import FLATTENED, LAST_AXIS
 from refnorm.oracle.measure.known_second import PRODUCTS_ROUNDED, SWAPPED, second_order_causes
 from refnorm.oracle.measure.naming import cause, forward_causes, running_causes
 from refnorm.oracle.measure.naming_gradients import DX, dx_causes, parameter_causes
@@ -75,7 +76,7 @@ def _defined(quantity: str, row: Convention) -> Value:
         return Running(which.split()[1], defined_update(row, which.split()[1])).value
     if which == "dx":
         return (lambda w: w.dx(1, 0, 0)) if frozen else (lambda w: w.dx())
-    values: dict[str, Value] = {"dgamma": lambda w: w.dgamma, "dbeta": lambda w: w.upstream.sum(w.axes)}
+    values: dict[str, Value] = {"dgamma": lambda w: w.dgamma, "dbeta": lambda w: w.dbeta}
     return values.get(which, lambda w: w.y)
 
 
@@ -102,8 +103,13 @@ def explanations(
         yield from _on_top_of(maps, seen, lambda again, _: _second_order(quantity, again, []))
         yield from _second_order(quantity, seen, [c.name for e in given for c in e.causes])
         return
+    known = any(c.name == FLATTENED.name for e in given for c in e.causes)
+    if known and quantity.startswith("running"):
+        yield Explanation((cause(FLATTENED),), flattened_statistics(quantity.split()[1]))
     yield from _read(quantity, seen, row)
     yield from _cut_off(quantity, seen, row)
+    if quantity in FORWARD and (known or not frozen):
+        yield Explanation((cause(FLATTENED),), lambda w: flattened(w).y, frozen=frozen, world=flattened)
     if quantity in FORWARD:
         yield Explanation((cause(LAST_AXIS),), _cycling)
     elif quantity.split()[-1] in ("dx", "dgamma", "dbeta"):
@@ -287,9 +293,4 @@ def _updated(w: World) -> World:
 
 def _cycling(w: World) -> Values:
     """Return y where what is per channel is applied along the last axis, over and over: as memory is read."""
-
-    def spread(values: Values) -> Values:
-        per_channel = np.broadcast_to(values, (1, w.x.shape[1]) + (1,) * (w.x.ndim - 2)).ravel()
-        return np.resize(per_channel, w.x.size).reshape(w.x.shape)
-
-    return spread(w.gamma * w.inv) * (w.x - spread(w.mean)) + spread(w.beta)
+    return spread(w.gamma * w.inv, w) * (w.x - spread(w.mean, w)) + spread(w.beta, w)

@@ -99,10 +99,13 @@ TERMS: dict[tuple[str, str, str], Known] = {  # in front of dy, of mean(dy), of 
     ),
 }
 FROZEN_TERMS: dict[tuple[str, str, str], Known] = {
-    ("1", "-1", "-1"): Known(
-        "training-gradient-in-frozen",
-        "the frozen backward lets gradients flow through the statistics, which are constants there",
-        "Fine-tuning with frozen statistics follows the wrong gradient.",
+    **dict.fromkeys(
+        (("1", "-1", "-1"), ("1", "-1", "0"), ("1", "0", "-1")),
+        Known(
+            "training-gradient-in-frozen",
+            "the frozen backward lets gradients flow through the statistics, which are constants there",
+            "Fine-tuning with frozen statistics follows the wrong gradient.",
+        ),
     ),
     ("-1", "0", "0"): TERMS["-1", "1", "1"],
     ("1/m", "0", "0"): TERMS["1/m", "-1/m", "-1/m"],
@@ -146,6 +149,11 @@ ONE_SAMPLE = {
     )
     for which in ("first", "last")
 }
+OVER_SPACE = Known(
+    "parameter-gradient-averaged-over-space",
+    "the gradient of a parameter is summed over samples, but averaged over positions",
+    "It is too small by the number of positions in a sample, H W.",
+)
 PARAMETERS: dict[tuple[str, str], Known] = {  # dgamma or dbeta, as product in words
     ("dgamma", "sum dy"): SWAPPED,
     ("dbeta", "sum dy (x - mean) / std"): SWAPPED,
@@ -153,6 +161,8 @@ PARAMETERS: dict[tuple[str, str], Known] = {  # dgamma or dbeta, as product in w
     ("dbeta", "0"): ZEROS,
     ("dgamma", "sum dy (x - mean) 1/m / std"): AVERAGES,
     ("dbeta", "sum dy 1/m"): AVERAGES,
+    ("dgamma", "sum dy (x - mean) N/m / std"): OVER_SPACE,
+    ("dbeta", "sum dy N/m"): OVER_SPACE,
     ("dgamma", "-sum dy (x - mean) / std"): SIGN,
     ("dbeta", "-sum dy"): SIGN,
     ("dgamma", "sum dy (x - mean) std"): Known(

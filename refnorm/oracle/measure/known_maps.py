@@ -115,7 +115,9 @@ TAKEN_FOR_STD = Known(
     "inference divides by the running variance, as if it were a standard deviation",
     FAR,
 )
-INFERENCE_DIVISORS = dict.fromkeys(("std = var + eps", "std = var", "std^2 = var^2 + eps"), TAKEN_FOR_STD)
+INFERENCE_DIVISORS = dict.fromkeys(
+    ("std = var + eps", "std = var", "std^2 = var^2 + eps", "std^2 = var^2"), TAKEN_FOR_STD
+)
 CENTRES: dict[str, Known] = {
     "0": Known("mean-not-subtracted", "the mean is not subtracted", SCALE),
     "-mean": Known("mean-added", "the mean is added instead of subtracted", SCALE),
@@ -248,6 +250,11 @@ MIXED_INFERENCE = Known(
     BATCH,
 )
 
+FLATTENED = Known(
+    "maps-flattened-across-channels",
+    "x of shape (N, C, ...) is reshaped to (-1, C) with its channels still on axis 1: values of all channels mix",
+    "Channels are normalised by each other's values; move the channels last before, and back afterwards.",
+)
 LAST_AXIS = Known(
     "parameters-along-last-axis",
     "what is per channel is applied along the last axis, over and over, as if channels were last",
