@@ -98,6 +98,7 @@ def test_names_say_what_they_stand_for():
     assert [role_of(n) for n in ("weight", "bngain", "W", "g", "scale")] == ["gamma"] * 5
     assert [role_of(n) for n in ("running_mean", "moving_avg", "exp_mean", "mu", "rm")] == ["mean"] * 5
     assert [role_of(n) for n in ("running_var", "sigma2", "movingVariance", "running_V")] == ["var"] * 4
+    assert [role_of(n) for n in ("running_std", "moving_sigma", "batch_std")] == ["var", "var", "std"]
     assert [role_of(n) for n in ("deterministic", "is_test", "use_running_average", "eval")] == ["inference"] * 4
     assert [role_of(n) for n in ("train_flg", "is_training", "training")] == ["training"] * 3
     assert [gradient_of(n) for n in ("dgamma", "grad_W", "LW", "d_beta", "Lb", "bias_grad")] == [
