@@ -58,6 +58,10 @@ def test_every_policy_is_told_from_the_returned_values():
     assert outcome(var=VAR * 0.5) == "other"
 
 
+def test_complex_values_are_not_cut_to_their_real_parts():
+    assert outcome(mean=MEAN + 0j) == outcome(y=BETA + 1j, mean=MEAN) == outcome(mean=MEAN, var=VAR + 1j) == "other"
+
+
 def test_momentum_may_be_the_weight_of_either_value():
     """With the weights exchanged the mean goes from (4, -2) to 1/4 of that and 3/4 of (8, 2)."""
     assert outcome(mean=(7.0, 1.0), var=VAR * 0.25) == "biased"

@@ -300,6 +300,20 @@ def test_unusable_results_are_one_finding_each(returned, cause):
     assert [f.cause for f in findings][:1] == [cause]
 
 
+@pytest.mark.parametrize("first", [1, 40])  # in the calls that come before the cases, or only later
+def test_complex_results_are_unusable_and_nobody_cuts_them_to_their_real_parts(first):
+    class Complex(Correct):
+        calls = 0
+
+        def train(self, *given):
+            y, mean, var, cache = super().train(*given)
+            self.calls += 1
+            return y + 1j * (self.calls >= first), mean, var + 1j * (self.calls >= first), cache
+
+    found = refnorm.check(Complex(), "torch", dtypes=["float64"]).findings
+    assert "y, training has dtype complex128, expected float64" in [f.title for f in found]
+
+
 def test_raising_everywhere_is_one_finding():
     class Mutant(Correct):
         def backward(self, dy, cache):

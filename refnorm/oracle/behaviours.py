@@ -25,9 +25,12 @@ def _outcome(case: Case, row: Convention, answer: Answer) -> str:
     """Name the policy that the returned values follow."""
     if "train" in answer.failed:
         return "raises" if answer.failed["train"].kind in (Kind.RAISED, Kind.DECLINED) else "other"
+    results = [answer.results.get(name) for name in RETURNS["train"]]
+    if any(isinstance(result, np.ndarray) and np.iscomplexobj(result) for result in results):
+        return "other"
     try:
-        y, mean, var = (np.asarray(answer.results[name], dtype=np.float64) for name in RETURNS["train"])
-    except (KeyError, TypeError, ValueError):  # no numbers
+        y, mean, var = (np.asarray(result, dtype=np.float64) for result in results)
+    except (TypeError, ValueError):  # no numbers
         return "other"
     if y.shape != case.x.shape or mean.shape != case.running_mean.shape or var.shape != case.running_var.shape:
         return "other"

@@ -102,7 +102,7 @@ def limits(case: Case, row: Convention, answer: Answer, limit: Tier = WORST) -> 
         return {}
     found = dict.fromkeys(RETURNS["train"], SUMMED) if _adds_up(case, row, answer) else {}
     y = answer.results.get("y, training")
-    if isinstance(y, np.ndarray) and y.shape == case.x.shape:
+    if isinstance(y, np.ndarray) and np.isrealobj(y) and y.shape == case.x.shape:
         asked = wanted(case, row, "y, training", SUMMED)
         _, difference = _of_pairs(asked, y.astype(float))
         if np.all(np.abs(difference) <= asked.bound):
@@ -119,7 +119,7 @@ def _adds_up(case: Case, row: Convention, answer: Answer) -> bool:
     odd = case.count % 2 == 1  # two halves of one size come back to 0 whatever they lose
     if case.count < MANY or not odd or not isinstance(mean, np.ndarray) or not isinstance(var, np.ndarray):
         return False
-    if mean.shape != (len(x),) or var.shape != (len(x),):
+    if mean.shape != (len(x),) or var.shape != (len(x),) or np.iscomplexobj(var):
         return False
     constant, nothing = np.ptp(x, axis=1) == 0, (times * x).sum(axis=1) == 0
     exact = truth(case, row, "running variance").rounded()[~constant]

@@ -90,6 +90,8 @@ class Box:
         ):
             if array.shape != shape and name not in without:
                 raise Misshapen(f"{name} has shape {array.shape}, expected {shape}")
+            if np.iscomplexobj(array):
+                raise Misshapen(f"{name} is {array.dtype}, which is no real number")
         return found[0] if function == "infer" else found
 
     def train(
