@@ -9,9 +9,10 @@ import json
 import numpy as np
 import pytest
 from mutants import INVENTED, Correct, Own, count
+from test_identify import Plain
 
 import refnorm
-from refnorm.conventions import CONVENTIONS
+from refnorm.conventions import CONVENTIONS, ROWS
 from refnorm.golden.inputs import case
 from refnorm.oracle.circumstances import circumstances
 from refnorm.oracle.measure.clipped import limits_of
@@ -178,6 +179,25 @@ def test_a_report_carries_them_and_reads_them_again():
 def test_right_ones_have_none():
     for right in (Correct(), Own()):
         assert not refnorm.check(right, "torch", dtypes=["float64", "float32"]).findings
+
+
+@pytest.mark.parametrize("name", ["onnx", "caffe", "tf-keras", "haiku", "mxnet"])
+def test_momentum_that_a_row_rounds_is_no_finding_and_the_other_variance_is_the_only_one(name):
+    class Other(Plain):
+        def factor(self, x):
+            m = x.size // x.shape[1]
+            return m / (m - 1) if m > 1 and not self.row.correction else 1.0
+
+    other = findings(Other(ROWS[name]), convention=name)
+    running = {cause for cause, f in other.items() if {"running mean", "running variance"} & set(f.quantities)}
+    assert running == {f"running-variance-{'biased' if ROWS[name].correction else 'unbiased'}"}
+
+
+def test_where_momentum_is_a_factor_on_sums_another_sense_is_not_called_the_other_one():
+    found = findings(Plain(ROWS["keras"]), convention="haiku")
+    assert "momentum-sense" not in found
+    assert found["other-running-mean"].measured == "running mean = a running mean + (1 - a) mean"
+    assert found["other-running-mean"].formula == "running mean = a/(1 + a) running mean + 1/(1 + a) mean"
 
 
 def test_what_a_convention_says_is_written_in_the_same_words():

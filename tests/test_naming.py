@@ -404,6 +404,35 @@ def test_weights_are_those_of_a_row_whose_momentum_weighs_the_old_value(old, new
     assert found.name == name
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "name"),
+    [
+        ("1/(1 + a)", "a/(1 + a)", "momentum-sense"),
+        ("a", "(1 - a)", "other-running-mean"),
+        ("(1 - a)", "a", "other-running-mean"),
+        ("a", "1", "running-sum"),
+        ("a/(1 + a)", "1", "running-sum"),
+        ("1", "1/(1 + a)", "running-not-decayed"),
+        ("float32(a)/(1 + float32(a))", "1/(1 + float32(a))", "momentum-rounded-to-float32"),
+        ("1/(1 + float32(a))", "float32(a)/(1 + float32(a))", "momentum-sense"),
+    ],
+)
+def test_weights_are_those_of_a_row_whose_momentum_is_a_factor_on_sums(old, new, name):
+    (found,) = moved("mean", (old, RUNNING_MEAN), (new, MEAN), row=ROWS["haiku"])
+    assert found.name == name
+    assert found.formula == "running mean = a/(1 + a) running mean + 1/(1 + a) mean"
+    assert found.measured != found.formula
+
+
+def test_the_own_update_of_such_a_row_has_no_cause_and_momentum_that_is_rounded_as_a_complement_is_named():
+    assert moved("mean", ("a/(1 + a)", RUNNING_MEAN), ("1/(1 + a)", MEAN), row=ROWS["haiku"]) == []
+    (found,) = moved("mean", ("(1 - float32(1 - a))", RUNNING_MEAN), ("float32(1 - a)", MEAN), row=KERAS)
+    assert found.name == "momentum-rounded-to-float32"
+    further = ("(1 - a)^2 a", constant("(mean - running mean)^2", lambda w: w.var))
+    (other,) = moved("variance", ("a/(1 + a)", RUNNING_VAR), ("1/(1 + a)", VAR), further, row=ROWS["haiku"])
+    assert other.name == "other-running-variance"  # by (1 - a)^2 a the updated mean lies off in another sense
+
+
 def test_what_is_kept_or_replaced_is_named():
     assert names(moved("mean", ("1", RUNNING_MEAN))) == ["running-not-updated"]
     assert names(moved("variance", ("1", RUNNING_VAR))) == ["running-not-updated"]

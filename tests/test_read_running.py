@@ -286,6 +286,52 @@ def test_a_row_of_other_weights_is_read_as_it_is():
     assert mean.words() == "a running mean + (1 - a) mean"
 
 
+ARRIVES = {  # rows, what they make of momentum on its way, and by what words it weighs then
+    "onnx": (lambda a: float(np.float32(a)), "a running {} + (1 - a) {}"),
+    "tensorflow": (lambda a: float(np.float32(a)), "(1 - a) running {} + a {}"),
+    "tf-keras": (lambda a: 1 - float(np.float32(1 - a)), "a running {} + (1 - a) {}"),
+    "haiku": (lambda a: a, "a/(1 + a) running {} + 1/(1 + a) {}"),
+    "caffe": (lambda a: float(np.float32(a)), "a/(1 + a) running {} + 1/(1 + a) {}"),
+}
+
+
+@pytest.mark.parametrize("name", ARRIVES)
+def test_momentum_is_what_arrives_of_it_by_the_row_and_weighs_as_the_row_says(name):
+    arrives, words = ARRIVES[name]
+
+    def mixed(s, new):
+        a = arrives(s.a)
+        old = {"(": 1 - a, "a": a}[words[0]] if "/" not in words else a / (1 + a)
+        return old * s.old + (1 - old) * new
+
+    row = ROWS[name]
+    stored_var = "unbiased var" if row.correction else "var"
+    for which, new, rule in (
+        ("mean", "mean", lambda s: s.mean),
+        ("variance", stored_var, lambda s: s.unbiased if row.correction else s.var),
+        ("variance", "var over N", lambda s: s.x.reshape(s.shape[0], -1, s.x.shape[1]).var(0).mean(0)),
+    ):
+        found = read(which, lambda s, rule=rule: mixed(s, rule(s)), row)
+        if new != "var over N":
+            assert found.words() == words.format(which, new) == str(defined_update(row, which))
+    eps = read("variance", lambda s: mixed(s, s.var) + mixed(s._replace(old=0.0), row.travelled(s.eps)), row)
+    assert eps.words() == words.format("variance", "var") + f" + {words.split('} + ', 1)[1].removesuffix(' {}')} eps"
+
+
+def test_momentum_that_is_rounded_on_the_way_is_read_where_the_row_does_not_round_it():
+    def complement(s):
+        new = float(np.float32(1 - s.a))
+        return (1 - new) * s.old + new * s.mean
+
+    def factor(s):
+        a = float(np.float32(s.a))
+        return (a * s.old + s.mean) / (1 + a)
+
+    assert read("mean", complement, KERAS).words() == "(1 - float32(1 - a)) running mean + float32(1 - a) mean"
+    assert read("mean", factor).words() == "float32(a)/(1 + float32(a)) running mean + 1/(1 + float32(a)) mean"
+    assert read("mean", factor, ROWS["caffe"]).words() == "a/(1 + a) running mean + 1/(1 + a) mean"
+
+
 def test_what_has_no_formula_is_not_read():
     assert read("variance", lambda s: (1 - s.a) * s.old + s.a * np.median(s.x, axis=0) ** 2) is None
     assert read("mean", lambda s: (1 - s.a) * s.old + s.a * np.median(s.x, axis=0)) is None

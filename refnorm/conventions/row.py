@@ -64,6 +64,10 @@ class Convention:
         """Return eps as the framework receives it, and momentum where it travels alike."""
         return _received(value, self.attributes)
 
+    def received(self, momentum: float) -> float:
+        """Return momentum as the framework receives it."""
+        return _received(momentum, self.momentum_as or self.attributes)
+
     def weights(self, momentum: float) -> tuple[Fraction, Fraction]:
         """Return the weights of the old running value and of the batch's statistic, exactly.
 
@@ -73,7 +77,7 @@ class Convention:
         >>> CONVENTIONS["torch"].weights(0.25), CONVENTIONS["keras"].weights(0.25)
         ((Fraction(3, 4), Fraction(1, 4)), (Fraction(1, 4), Fraction(3, 4)))
         """
-        a = Fraction(_received(momentum, self.momentum_as or self.attributes))
+        a = Fraction(self.received(momentum))
         if self.momentum == "new":
             return 1 - a, a
         if self.momentum == "old":

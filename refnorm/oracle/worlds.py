@@ -57,6 +57,11 @@ class World:
         return tuple(a for a in range(self.x.ndim) if a != 1)
 
     @cached_property
+    def momentum(self) -> Values:
+        """Momentum as the convention receives it, like eps."""
+        return np.longdouble(self.convention.received(self.case.momentum))
+
+    @cached_property
     def m(self) -> int:
         """Values per channel."""
         return self.case.count

@@ -10,7 +10,7 @@ import numpy as np
 
 from refnorm.oracle.measure.counts import Counts, Ratio
 from refnorm.oracle.measure.fit import Rows
-from refnorm.oracle.measure.region import Region
+from refnorm.oracle.measure.region import STANDARD, Region
 from refnorm.oracle.worlds import Values, World
 
 Value = Callable[[World], Values]
@@ -53,10 +53,10 @@ class Formula:
         return text or "0"
 
     def value(self, w: World) -> Values:
-        """Return the sum in a world."""
+        """Return the sum in a world: one value a channel, or more."""
         if self.if_given and w.case.gamma is None:
             return np.ones_like(w.gamma)
-        return sum((np.longdouble(c) * term.value(w) for c, term in self.parts), np.longdouble(0))
+        return sum((np.longdouble(c) * term.value(w) for c, term in self.parts), np.zeros_like(w.gamma))
 
     def slope(self, w: World, parameter: str) -> Values:
         """Return the derivative with respect to gamma or beta, of a formula of these."""
@@ -78,8 +78,8 @@ GAMMA_SLOPES: dict[str, Value] = {
     "(1 + gamma)": lambda w: np.ones_like(w.gamma),
     "max(gamma, 0)": lambda w: (w.gamma > 0) * np.ones_like(w.gamma),
     "gamma beta": lambda w: w.beta,
-    "gamma mean": lambda w: w.mean,
-    "gamma running mean": lambda w: w.mean,
+    "gamma mean": lambda w: STANDARD.average(w.x),
+    "gamma running mean": lambda w: w.running_mean,
 }
 BETA_SLOPES: dict[str, Value] = {
     "beta": lambda w: np.ones_like(w.beta),

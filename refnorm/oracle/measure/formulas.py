@@ -71,7 +71,8 @@ def read_formulas(
         said[quantity] = words
         words = words if eps is None else re.sub(r"\beps\b", f"{eps:g}", words)
         name = f"formula of {quantity}"
-        yield Measurement(Key.FORMULA, name, words or "not read", _shared(quantity, words))
+        wide = seen[0].case.kind == "float64"
+        yield Measurement(Key.FORMULA, name, words or "not read", _shared(quantity, words, wide))
 
 
 def _plain(box: Box, envelope: Envelope) -> Iterator[Case]:
@@ -83,19 +84,27 @@ def _plain(box: Box, envelope: Envelope) -> Iterator[Case]:
             continue
         if not hasattr(box.implementation, "train" if case.operation == "training" else "infer"):
             continue
-        own = fitted(case, envelope, False)
+        own = fitted(case, envelope)
         if own is not None:
             yield own
 
 
-def _shared(quantity: str, words: str) -> str:
-    """Say which rows of the table have the formula of a running statistic."""
+def _shared(quantity: str, words: str, wide: bool) -> str:
+    """Say which rows of the table have the formula of a running statistic; rounded momentum shows in float64 alone."""
     if not quantity.startswith("running") or not words:
         return ""
     which = quantity.split()[1]
-    rows = [row.name for row in ROWS.values() if _written(row, which) == words]
+    rows = [row.name for row in ROWS.values() if _written(row, which, wide) == words]
     return f"as in {', '.join(rows)}" if rows else "as in no row"
 
 
-def _written(row: Convention, which: str) -> str:
-    return f"running {which} = {defined_update(row, which)}"
+RECEIVED = {  # what a row makes of momentum before it weighs, in terms of what is passed
+    "float32": {"a": "float32(a)", "(1 - a)": "(1 - float32(a))"},
+    "float32 complement": {"a": "(1 - float32(1 - a))", "(1 - a)": "float32(1 - a)"},
+}
+
+
+def _written(row: Convention, which: str, wide: bool) -> str:
+    received = RECEIVED.get(row.momentum_as or row.attributes, {}) if wide else {}
+    words = f"running {which} = {defined_update(row, which)}"
+    return re.sub(r"\(1 - a\)|\ba\b", lambda found: received.get(found[0], found[0]), words)

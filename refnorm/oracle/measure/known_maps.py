@@ -223,10 +223,7 @@ TOGETHER: dict[tuple[tuple[str, str], ...], Known] = {  # centre, divisor, scale
     (("centre", "0"), ("divisor", "std^2 = 1"), ("scale", "1"), ("shift", "0")): Known(
         "returns-input", "x is returned as it is", "Nothing is normalised."
     ),
-    **dict.fromkeys(
-        ((*more, ("scale", "0"), ("shift", "0")) for more in ((), (("centre", "0"), ("divisor", "std^2 = 1")))),
-        Known("returns-zeros", "zeros are returned", "Nothing is computed."),
-    ),
+    (("scale", "0"), ("shift", "0")): Known("returns-zeros", "zeros are returned", "Nothing is computed."),
     (("scale", "gamma of the first channel"), ("shift", "beta of the first channel")): Known(
         "first-channel-for-all", "the first channel's gamma and beta serve all channels", SCALE
     ),

@@ -30,10 +30,13 @@ WEIGHTS: dict[tuple[str, str], Known] = {  # of the old value and of the new one
         "running statistics are sums, old weight times old plus batch, with the divisor left out",
         "What inference reads is too large by the accumulated count.",
     ),
-    ("n", "1"): Known(
-        "running-sum",
-        "running statistics are sums, momentum times old plus batch, with the divisor left out",
-        "What inference reads is too large by the accumulated count.",
+    **dict.fromkeys(  # by either sense of momentum, and where it is a factor on sums
+        (("n", "1"), ("a", "1")),
+        Known(
+            "running-sum",
+            "running statistics are sums, momentum times old plus batch, with the divisor left out",
+            "What inference reads is too large by the accumulated count.",
+        ),
     ),
     **dict.fromkeys(
         (("(1 - a^2)", "a^2"), ("o", "a^2"), ("o", "(1 - a)^2"), ("(1 - (1 - a)^2)", "(1 - a)^2")),

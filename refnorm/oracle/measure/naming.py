@@ -48,7 +48,10 @@ def forward_causes(found: ForwardMap, w: World) -> list[Cause]:
     """Name what y deviates in; nothing if it is the definition's."""
     training = w.case.operation == "training"
     own, expected = found.parts(), defined(w).parts()
-    parts = [Part(n, own[n], expected[n], _common(own[n], training)) for n in own if own[n] != expected[n]]
+    shows = [
+        n for n in own if own["scale"] != "0" or n in ("scale", "shift")
+    ]  # of what is multiplied by 0 nothing does
+    parts = [Part(n, own[n], expected[n], _common(own[n], training)) for n in shows if own[n] != expected[n]]
     wrong = tuple((p.name, p.common) for p in parts)
     given = written(found), written(defined(w))
     numbers = found.coefficients()
@@ -221,7 +224,14 @@ def running_causes(found: Running, row: Convention) -> list[Cause]:
     return list(dict.fromkeys([*result, *map(named, further)]))
 
 
-ROUNDED = {"float32(1 - a)": "(1 - a)", "float32(a)": "a", "(1 - float32(a))": "(1 - a)"}
+ROUNDED = {
+    "float32(1 - a)": "(1 - a)",
+    "float32(a)": "a",
+    "(1 - float32(a))": "(1 - a)",
+    "(1 - float32(1 - a))": "a",
+    "float32(a)/(1 + float32(a))": "a/(1 + a)",
+    "1/(1 + float32(a))": "1/(1 + a)",
+}
 
 
 def _weight(words: str) -> tuple[str, str]:
@@ -236,7 +246,7 @@ def _as_row(weight: str, new: str, old: str) -> str:
     """Return a weight in terms of the row's own weights, o of the old value and n of the new one."""
     own = {old: "o", new: "n", "1": "1"}
     own |= {f"{old}^{k}": f"o^{k}" for k in (2, 3)} | {f"(1 - {old}^{k})": f"(1 - o^{k})" for k in (2, 3)}
-    own["(1 - a) a^2" if old == "a" else "(1 - a)^2 a"] = "o^2 n"
+    own |= {{"a": "(1 - a) a^2", "(1 - a)": "(1 - a)^2 a"}.get(old, ""): "o^2 n"}
     return own.get(weight, weight)
 
 

@@ -280,14 +280,18 @@ def _centres() -> tuple[tuple[Term, ...], ...]:
 def _unscaled() -> tuple[Term, ...]:
     """Return means that are subtracted from what is scaled already, or are scaled otherwise than x is."""
     return tuple(
-        term
-        for m in (MEAN, RUNNING_MEAN)
-        for term in (m, times(f"{m.words} / std", _inverse, m), times(f"gamma {m.words}", GAMMA.value, m))
+        term for m in (MEAN, RUNNING_MEAN) for term in (m, _over_std(m), times(f"gamma {m.words}", GAMMA.value, m))
     )
 
 
-def _inverse(w: World) -> Values:
-    return w.inv
+def _over_std(m: Term) -> Term:
+    def back(w: World, upstream: Values) -> Values:
+        own = np.zeros_like(w.x) if m.back is None else m.back(w, upstream * w.inv)
+        through = 0 if w.case.operation != "training" else upstream * m.value(w) * w.inv**3 / 2
+        assert VAR.back is not None
+        return own - VAR.back(w, np.broadcast_to(through, w.x.shape))
+
+    return Term(f"{m.words} / std", lambda w: m.value(w) * w.inv, back)
 
 
 def _offsets(

@@ -34,14 +34,14 @@ from refnorm.oracle.measure.terms import (
 )
 from refnorm.oracle.worlds import Values, World, mean_and_var
 
-USUAL = tuple(WEIGHTS)[:13]
+USUAL = tuple(WEIGHTS)[:18]
 UNBIASED = variance(STANDARD, "(m - 1)")
 OF_ROW = {  # by what a row says of momentum: the weights of old value and new one
     "new": ("(1 - a)", "a"),
     "old": ("a", "(1 - a)"),
     "sums": ("a/(1 + a)", "1/(1 + a)"),
 }
-OTHERS = {"new": ("a", "(1 - a)"), "old": ("(1 - a)", "a")}  # what weighs neither the old value nor the new one
+THEIRS = ("a", "1", "(1 - a)", "(1 - a) a", "(1 - a)^2 a", "(1 - a) a^2")  # what else enters may weigh this
 ROOTS = {1: "", 0.5: "sqrt of it"}  # the power of the stored value that is a sum of terms
 
 
@@ -100,7 +100,7 @@ def read_update(which: str, seen: Sequence[Seen]) -> Iterator[Running]:
     for power in ROOTS if which == "variance" else (1,):
         if any(np.any(new < 0) for _, new in plain) and power != 1:
             continue
-        families = _terms(which, power, row.momentum if one else "")
+        families = _terms(which, power, row.momentum, one)
         flat = [t for family in families for t in family]
         table = Table([w for w, _ in plain], [channels(w) for w, _ in plain])
         with np.errstate(all="ignore"):
@@ -122,15 +122,22 @@ def _size(w: World, new: Rows, which: str) -> Rows:
 
 
 @cache
-def _terms(which: str, power: float, sense: str = "") -> tuple[list[Term], ...]:
-    """Return old values, the batch's, and what else may enter, weighed by a sense of momentum if one is given."""
-    old_names, new_names = ([w for w in USUAL if w != other] for other in OTHERS.get(sense, ("", "")))
+def _terms(which: str, power: float, sense: str, one: bool) -> tuple[list[Term], ...]:
+    """Return old values, the batch's, and what else may enter; ``one`` if both weights of this sense are alike."""
+    old, new = OF_ROW[sense]
+    old_names = [w for w in USUAL if not one or w != new]
+    new_names = [w for w in USUAL if not one or w != old]
+    few = list(dict.fromkeys([*new_names[:5], new]))
     if which == "mean":
         batch = [mean(STANDARD, d) for d in DIVISORS[:10]]
         batch += [mean(r) for r in REGIONS if set("NSL") < set(r.axes)]
         batch += [shard_means(1), shard_means(2), shard_means(4), VAR]
-        new = [t for b in batch for t in weighed(b, new_names if b is batch[0] else new_names[:5])]
-        return [t for s in (RUNNING_MEAN, RUNNING_VAR) for t in weighed(s, (*old_names, "(1 + a)"))], new, [ONE, EPS]
+        entering = [t for b in batch for t in weighed(b, new_names if b is batch[0] else few)]
+        return (
+            [t for s in (RUNNING_MEAN, RUNNING_VAR) for t in weighed(s, (*old_names, "(1 + a)"))],
+            entering,
+            [ONE, EPS],
+        )
     stored = [RUNNING_VAR, RUNNING_MEAN, constant("running mean^2", lambda w: w.running_mean**2)]
     batch = [variance(STANDARD, d) for d in DIVISORS] + [second_moment(), second_moment(STANDARD, "(m - 1)")]
     batch += [variance(r) for r in REGIONS if set("NSL") < set(r.axes)]
@@ -161,8 +168,8 @@ def _terms(which: str, power: float, sense: str = "") -> tuple[list[Term], ...]:
     first = (VAR.words, f"unbiased {VAR.words}", "std")
     return (
         [t for s in stored for t in weighed(s, (*old_names, "(1 + a)"))],
-        [t for b in batch for t in weighed(b, new_names if b.words in first else new_names[:5])],
-        [t for f in further for t in weighed(f, ["a", "1", "(1 - a)", "(1 - a) a", "(1 - a)^2 a", "(1 - a) a^2"])],
+        [t for b in batch for t in weighed(b, new_names if b.words in first else few)],
+        [t for f in further for t in weighed(f, tuple(dict.fromkeys((*THEIRS, new))))],
     )
 
 

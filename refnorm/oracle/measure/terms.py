@@ -56,7 +56,8 @@ def variance(region: Region = STANDARD, divisor: str = "m", about: Region | None
         return w.var if known else once(w, ("var", region, about), lambda: region.average(centred(w) ** 2))
 
     def back(w: World, upstream: Values) -> Values:
-        return 2 * centred(w) * region.average(upstream)
+        own = 2 * centred(w) * region.average(upstream)
+        return own if about is None else own - about.average(own)  # about its own mean there is nothing left
 
     if divisor != "m":
         return _divided(variance(region), f"sum{region.words} (x - mean)^2", region, divisor)
@@ -235,7 +236,7 @@ SHIFTS = (
 )
 
 
-WEIGHTS: dict[str, Callable[[Values], Values]] = {  # what old or new values may weigh; a is momentum
+WEIGHTS: dict[str, Callable[[Values], Values]] = {  # what old or new values may weigh; a is momentum, as it is received
     "(1 - a)": lambda a: 1 - a,
     "a": lambda a: a,
     "1": lambda a: np.longdouble(1),
@@ -249,13 +250,16 @@ WEIGHTS: dict[str, Callable[[Values], Values]] = {  # what old or new values may
     "float32(1 - a)": lambda a: np.longdouble(np.float32(1 - float(a))),
     "float32(a)": lambda a: np.longdouble(np.float32(a)),
     "(1 - float32(a))": lambda a: 1 - np.longdouble(np.float32(a)),
+    "(1 - float32(1 - a))": lambda a: 1 - np.longdouble(np.float32(1 - float(a))),
+    "a/(1 + a)": lambda a: a / (1 + a),
+    "1/(1 + a)": lambda a: 1 / (1 + a),
+    "float32(a)/(1 + float32(a))": lambda a: np.longdouble(np.float32(a)) / (1 + np.longdouble(np.float32(a))),
+    "1/(1 + float32(a))": lambda a: 1 / (1 + np.longdouble(np.float32(a))),
     "(1 - a)^2 a": lambda a: (1 - a) ** 2 * a,
     "(1 - a) a^2": lambda a: (1 - a) * a**2,
     "sqrt(1 - a)": lambda a: np.sqrt(1 - a),
     "sqrt(a)": lambda a: np.sqrt(a),
     "(1 + a)": lambda a: 1 + a,
-    "a/(1 + a)": lambda a: a / (1 + a),
-    "1/(1 + a)": lambda a: 1 / (1 + a),
 }
 
 
@@ -267,7 +271,7 @@ def weighed(term: Term, names: Sequence[str]) -> list[Term]:
 @cache
 def weight(words: str) -> Value:
     """Return one of WEIGHTS."""
-    return lambda w: WEIGHTS[words](np.longdouble(w.case.momentum))
+    return lambda w: WEIGHTS[words](w.momentum)
 
 
 def counted(words: str, term: Term) -> Term:
