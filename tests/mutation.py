@@ -60,17 +60,23 @@ INSTRUMENT = {  # file of tests: files of oracle/measure that it tries first
     "fit": ("fit",),
     "naming": ("naming", "known", "known_maps", "known_updates"),
     "read_running": ("read_running",),
-    "read_dx": ("read_dx", "products", "counts", "region"),
+    "read_dx": ("read_dx",),
+    "terms": ("terms", "counts", "region", "products", "formula", "second_terms"),
+    "divisors": ("divisors",),
+    "parts": ("parts",),
+    "read_parameters": ("read_parameters",),
     "explain": (
-        "explain", "read_forward", "divisors", "formula", "terms", "parts", "read_parts", "read_parameters", "clipped",
-        "naming_gradients", "known_gradients", "activated",
+        "explain", "read_forward", "read_parts", "clipped", "naming_gradients", "known_gradients", "activated",
     ),
-    "oracle_second_order": ("second_terms", "read_second", "known_second"),
-    "identify": ("probes", "weights", "measurement", "numerics", "formulas"),
+    "oracle_second_order": ("read_second", "known_second"),
+    "weights": ("weights", "measurement"),
+    "numerics": ("numerics",),
+    "probes": ("probes", "formulas"),
     "recorded": ("from_files",),
 }  # fmt: skip
 for first, files in INSTRUMENT.items():
-    FILES |= dict.fromkeys(files, ("oracle/measure", (first, "formulas", "unseen_bugs", "mutants")))
+    tests = dict.fromkeys((first, "explain", "identify", "formulas", "unseen_bugs", "mutants"))
+    FILES |= dict.fromkeys(files, ("oracle/measure", tuple(tests)))
 WAIT, CPU, MEMORY = 900.0, 300, 8 << 30  # seconds, seconds of the processor, and bytes that a trial may take
 SLOWER = 5  # times as long as without a mutant its tests may take, and as many seconds more
 BITS = ("BitAnd", "BitOr", "BitXor", "LShift", "RShift")  # no floats have these: every such mutant raises TypeError
@@ -91,6 +97,7 @@ ONE_GROUP = "one group has been dealt with before"
 SOUND = "sound = mean.shape == var.shape and len(mean) == len(count) == len(level) > 0 and done == sum(2**level)"
 SMALL = "equal integers as small as the levels of a merge are the same object"
 ONE_PART = "of one part the first is the last"
+ANY_DRAW = "any numbers of this spread will do"
 NARROW = "narrow = lo == 0 or math.frexp(hi)[1] - math.frexp(lo)[1] > bits - 56"
 MORE_BITS = "more bits than are needed do no harm"
 SLOW_WAY = "what is computed anew, or exactly, more often has the same result"
@@ -123,7 +130,6 @@ HAS_CENTRE = 'not any(p.name == "centre" for p in parts)'
 OTHER_WORDS = f'other = any(" / " in p.measured for p in parts) or {HAS_CENTRE}'
 STATISTICS = f'statistics = "the variance is" if {HAS_CENTRE} else "mean and variance are"'
 LEFT = "left = [replace(p, common=text) for p, text in zip(divided, plain, strict=True) if text not in USUAL]"
-UPDATED_WEIGHT = 'own["(1 - a) a^2" if old == "a" else "(1 - a)^2 a"] = "o^2 n"'
 WIDER = 'batch += [mean(r) for r in REGIONS if set("NSL") < set(r.axes)]'
 STORED = 'batch = MEAN if which == "mean" else UNBIASED if row.correction else VAR'
 NEAR = "if near and abs(near - c) < 1e-3 * abs(c):"
@@ -139,6 +145,25 @@ FIRST_BITS = (
 )
 WORTH = "if len(decided) > len(left[:PROBES]) // 2:  # otherwise so many bits are too few for the others as well"
 LATER = "what these bits leave open more bits decide, with the same result"
+DIRECTION = "along = [*_values(direction), *[fmpq({})] * m, dg, db]"
+PAIRS = "pairs = np.array([Number(*number).double_double() for number in numbers]).reshape({}1, 2)"
+AT_MEAN = "y = float(box.infer(box.batch(mean_, mean_), gamma=1.3, beta=beta, mean=mean_, var=0.7).flat[0])"
+CENTRED = "y = np.asarray(box.train(box.batch(*[centre - 1, centre + 1] * 4), dtype=dtype)[0], float)"
+DRAWN = "x = np.random.default_rng(rank).integers(-8, 9, shape).astype(float)"
+OF_DRAW = "return rounded(uniform(shape, 7) + ratio / 3**0.5, dtype)"
+NARROWER = 'if dtype in box.dtypes and by_batch and not (dtype == box.dtype == "float64" and works_in_less(box)):'
+THREE = "y, mean, var = box.train(box.batch(1.0, 2.0, 3.0), dtype=x_dtype, parameters=parameters)"
+BEYOND = 'narrow = {"squares": [-300.0, 300.0] * 4, "a sum": [32.0, 34.0] * 2048}'
+FROZEN = 'if quantity == "frozen y" and words == said.get("y, inference"):'
+SHARED = 'wide = seen[0].case.kind == "float64"'
+FEWER = "if np.any(np.abs(few(own) - target[rows]) > noise[rows]) or np.any(np.abs(table(own) - target) > noise):"
+CLAMPED = (
+    'f"max({var.words}, eps)", var, lambda w, v: np.maximum(v, w.eps), lambda w, v: (v > w.eps) * np.longdouble(1)'
+)
+MORE = '"m^2/(m + 1)": lambda of, m: m * m / (m + 1),'
+WHOLE = "if term.base is None or term.by is None:"
+BUT_LAST = 'yield Selection(f"all but the last {one}", along, lambda i, n: i < n - 1)'
+UNLIKE = "if abs(old_in_var - weights[0.9][0]) > DIGITS:"
 OWN_SQUARE = "slope = np.where(np.abs(target) > CLEAR * noise, target / usual, 0)"
 IN_ORDER = "the lower is not above the upper, nor is what it is rounded to"
 UNDECIDED = "undecided = ~((result == to_format(upper, kind)) & np.isfinite(lower))"
@@ -450,7 +475,6 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         'if part.name == "divisor":',
         'if part.name <= "divisor":',
     ): "beside the divisor that is the centre, whose words are never those of a divisor",
-    ("naming", UPDATED_WEIGHT, UPDATED_WEIGHT.replace("==", ">=")): "the other is (1 - a), and a bracket comes first",
     ("naming", "if len(found) < 2:", "if len(found) != 2:"): "there are two such parts",
     ("naming", "@dataclass(frozen=True)", "@dataclass(frozen=False)"): "nothing changes a part",
     ("naming", LEFT, LEFT.replace("=True", "=False")): AS_LONG,
@@ -500,6 +524,36 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("conversion", 'if a.momentum == "sums":', 'if a.momentum >= "sums":'): SUMS_LAST,
     ("conversion", 'elif b.momentum == "sums":', 'elif b.momentum >= "sums":'): SUMS_LAST,
     ("conversion", 'if b.momentum == "new":', 'if b.momentum <= "new":'): ROWS_MEAN,
+    ("series", NO_ROOT, NO_ROOT.replace("None, 2", "None, 1")): "of what is NaN no term is asked for",
+    ("series", DIRECTION.format(0), DIRECTION.format(" 1")): "y and its gradients are 0 along a constant dy",
+    ("affine", PAIRS.format("-"), PAIRS.format("~")): "NumPy works out the size in whose place any negative number is",
+    ("probes", NARROWER, NARROWER.replace("dtype == box", "dtype >= box")): '"float32" comes before "float64"',
+    ("probes", THREE, THREE.replace("1.0", " 0.0")): "any values have formats",
+    ("probes", BEYOND, BEYOND.replace("300.0, ", " 299.0, ")): "any values whose squares are beyond 65504 will do",
+    ("formulas", FROZEN, FROZEN.replace("==", ">=", 1)): "no other quantity's formula is that of inference",
+    ("formulas", SHARED, SHARED.replace("==", ">=")): 'of the names of formats "float64" comes last',
+    ("read_parameters", FEWER, FEWER.replace("> noise[rows]", "is noise[rows]")): SLOW_WAY,
+    (
+        "read_parameters",
+        "@dataclass(frozen=True, eq=False)",
+        "@dataclass(frozen=False, eq=False)",
+    ): "nothing changes it",
+    ("divisors", "@cache", ""): CACHE,
+    ("divisors", CLAMPED, CLAMPED.replace(" * np", " / np")): "by 1 one multiplies as one divides",
+    ("counts", MORE, MORE.replace("m * m /", "m - m /")): "m - m/(m + 1) is m^2/(m + 1)",
+    (
+        "formula",
+        "@dataclass(frozen=True, eq=False)",
+        "@dataclass(frozen=True, eq=True)",
+    ): "functions are equal if the same",
+    ("formula", WHOLE, WHOLE.replace("by is", "by is not")): SLOW_WAY,
+    ("parts", BUT_LAST, BUT_LAST.replace("<", "!=")): "places are below their number",
+    ("weights", UNLIKE, UNLIKE.replace(">", ">=")): "no float lies exactly on this limit",
+    ("numerics", OF_DRAW, OF_DRAW.replace("7", "8")): ANY_DRAW,
+    ("probes", DRAWN, DRAWN.replace("9", "10")): ANY_DRAW,
+    ("probes", CENTRED, CENTRED.replace("4", "5")): "any number of pairs has this mean and this variance",
+    ("probes", AT_MEAN, AT_MEAN.replace("[0]", "[ 1]")): "both values are the mean",
+    ("probes", "d = 2.0**-6", "d = 2.0**- 7"): "any small number shows eps",
 }
 
 

@@ -81,7 +81,7 @@ def _errors(box: Box, dtype: str, ratio: float, eps: float) -> dict[str, float |
     """Return errors on 256 values per channel."""
     from refnorm import exact
 
-    x = batch((16, 2, *[1] * (box.rank - 3), 16) if box.rank > 2 else (256, 2), ratio, dtype)
+    x = batch((16, 2, 16, 1, 1)[: box.rank] if box.rank > 2 else (256, 2), ratio, dtype)
     if not np.all(np.isfinite(x)):  # the format does not hold such a mean
         return {}
     ones, zeros = np.ones(2), np.zeros(2)
@@ -146,7 +146,7 @@ def _layouts(box: Box, dtype: str) -> list[str]:
 def _digest(box: Box, dtype: str) -> str:
     if not box.ranks or dtype == "bfloat16":
         return ""
-    x = uniform((32, 16, *[28] * min(2, box.rank - 2)) if box.rank > 2 else (4096, 16), 13).astype(dtype)
+    x = uniform((32, 16, *(28, 28, 1)[: box.rank - 2]) if box.rank > 2 else (4096, 16), 13).astype(dtype)
     try:
         return hashlib.sha256(_one(box, x, dtype).tobytes()).hexdigest()[:16]
     except Exception as error:

@@ -143,9 +143,11 @@ def _of_a_part(seen: Sequence[Seen], target: Rows, noise: Rows, table: Table) ->
         off = (np.abs(target - right) > noise) & np.isfinite(right)
         starts = np.cumsum([0, *(g.size for _, g in seen)])
         unlike = [k for k, (a, b) in enumerate(pairwise(starts)) if np.any(off[a:b])][:FEW]
+        if not unlike:
+            continue
         few = Table([seen[k][0] for k in unlike], [channels(seen[k][0]) for k in unlike])
-        rows = np.concatenate([np.arange(starts[k], starts[k + 1]) for k in unlike] or [np.arange(0)])
-        for part in parts() if unlike else ():
+        rows = np.concatenate([np.arange(starts[k], starts[k + 1]) for k in unlike])
+        for part in parts():
             own = _total_of(part, times, inverse)
             if np.any(np.abs(few(own) - target[rows]) > noise[rows]) or np.any(np.abs(table(own) - target) > noise):
                 continue

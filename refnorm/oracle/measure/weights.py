@@ -27,10 +27,10 @@ def running_statistics(box: Box) -> Probe:
     x = box.batch(*[1.0, 3.0] * 4)
     weights = {}
     for momentum in (0.25, 0.75, 0.9):
-        _, mean, var = box.train(x, momentum, mean=0.0, var=0.0)
-        _, mean_from_one, var_from_one = box.train(x, momentum, mean=1.0, var=1.0)
-        weights[momentum] = (float((mean_from_one - mean)[0]), float(mean[0] / 2))
-        old_in_var = float((var_from_one - var)[0])
+        _, mean, var = box.train(x, momentum, var=0.0)
+        _, mean_from_one, var_from_one = box.train(x, momentum, mean=1.0)
+        weights[momentum] = ((mean_from_one - mean).item(), mean.item() / 2)
+        old_in_var = (var_from_one - var).item()
     sense = sense_of([(a, *both) for a, both in weights.items()])
     shown = ", ".join(f"{new:.6g} at {momentum:g}" for momentum, (_, new) in weights.items())
     yield Measurement(Key.NEW_WEIGHT, "weight of the new batch", weights[0.25][1], shown)
@@ -42,23 +42,22 @@ def running_statistics(box: Box) -> Probe:
     ks, shown = [], ""
     for m in (2, 3, 5, 8):
         values = np.arange(float(m))
-        _, _, var = box.train(box.batch(*values), 0.25, mean=0.0, var=0.0)
-        _, _, from_one = box.train(box.batch(*values), 0.25, mean=0.0, var=1.0)
-        weight = 1 - float((from_one - var)[0])
-        factor = float(var[0]) / weight / float(np.var(values)) if weight else float("nan")
+        _, _, var = box.train(box.batch(*values), 0.25, var=0.0)
+        _, _, from_one = box.train(box.batch(*values), 0.25)
+        weight = 1 - (from_one - var).item()
+        factor = var.item() / weight / float(np.var(values)) if weight else float("nan")
         ks.append(m * (1 - 1 / factor) if factor else float("nan"))
         shown += f"{', ' if shown else ''}{factor:.6g} at m = {m}"
-    alike = max(ks) - min(ks) < 1e-4
-    k = round(float(np.mean(ks)), 4) + 0.0 if alike else "other"
+    k = round(float(np.mean(ks)), 4) + 0.0 if np.ptp(ks) < 1e-4 else "other"
     yield Measurement(Key.CORRECTION, "running variance, k in m/(m - k)", k, f"times the biased one {shown}")
     counts = []
     for rank in box.ranks if k not in ("other", 0.0) else ():
         x = np.arange(24.0).reshape(2, 2, *[1] * (rank - 3), 6) ** 2 if rank > 2 else np.arange(24.0).reshape(12, 2)
-        _, _, var = box.train(x, 0.25, mean=0.0, var=0.0)
+        _, _, var = box.train(x, 0.25, var=0.0)
         factor = float((var / weights[0.25][1] / np.var(x, axis=(0, *range(2, rank))))[0])
-        words = {12 / (12 - float(k)): "all values", 2 / (2 - float(k)): "samples", 1.0: "nothing: it is biased"}
-        word = next((word for f, word in words.items() if abs(factor - f) < 1e-4), f"other, {factor:.6g}")
-        counts.append((rank, word))
+        known = ((12, "all values"), (2, "samples"), (np.inf, "nothing: it is biased"))
+        near = (word for n, word in known if abs(factor * (1 - float(k) / n) - 1) < 1e-4)  # it is n/(n - k)
+        counts.append((rank, next(near, f"other, {factor:.6g}")))
     yield from by_rank(Key.COUNTS, "m counts", counts)
 
 
@@ -77,12 +76,12 @@ def sense_of(fits: Sequence[tuple[float, float, float]], digits: float = DIGITS)
 
 
 def sense_and_correction(box: Box) -> tuple[str, float | int]:
-    """Return what momentum weighs, and k of m/(m - k), -1 if it is neither 0 nor 1."""
+    """Return what momentum weighs, and k of m/(m - k), -1 if it is no whole number."""
     try:
         with np.errstate(all="ignore"):
             found = {m.key: m.value for m in running_statistics(box)}
     except (Refused, ArithmeticError, ValueError, IndexError):
         return "other", -1
-    k = found.get(Key.CORRECTION, -1)
+    k = found.get(Key.CORRECTION)
     near = round(k) if isinstance(k, float) and abs(k - round(k)) < 1e-3 else -1
     return str(found.get(Key.MOMENTUM, "other")), near
