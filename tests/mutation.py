@@ -75,7 +75,7 @@ INSTRUMENT = {  # file of tests: files of oracle/measure that it tries first
     "recorded": ("from_files",),
 }  # fmt: skip
 for first, files in INSTRUMENT.items():
-    tests = dict.fromkeys((first, "explain", "identify", "formulas", "unseen_bugs", "mutants"))
+    tests = dict.fromkeys((first, "terms", "explain", "identify", "formulas", "unseen_bugs", "mutants"))
     FILES |= dict.fromkeys(files, ("oracle/measure", tuple(tests)))
 WAIT, CPU, MEMORY = 900.0, 300, 8 << 30  # seconds, seconds of the processor, and bytes that a trial may take
 SLOWER = 5  # times as long as without a mutant its tests may take, and as many seconds more
