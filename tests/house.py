@@ -25,16 +25,21 @@ def modules() -> dict[str, Path]:
 
 def imports(path: Path, inside: bool = True) -> set[str]:
     """Return the modules of refnorm that a source file imports; ``inside`` says whether inside functions, too."""
+    return set(_imported(path, path.read_text(encoding="utf-8"), inside))
+
+
+@cache
+def _imported(path: Path, source: str, inside: bool) -> frozenset[str]:
     known = modules()
     names: set[str] = set()
-    for node in _nodes(parsed(path.read_text(encoding="utf-8")), inside):
+    for node in _nodes(parsed(source), inside):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative imports hide what is imported"
             of = {f"{node.module}.{alias.name}" for alias in node.names}
             names |= of & set(known) | ({node.module} if of - set(known) else set())
-    return {name for name in names if name.partition(".")[0] == "refnorm"}
+    return frozenset(name for name in names if name.partition(".")[0] == "refnorm")
 
 
 def _nodes(tree: ast.AST, inside: bool) -> Iterator[ast.AST]:

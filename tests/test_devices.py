@@ -202,8 +202,9 @@ class Rounded:
         return vector.reshape([1, -1] + [1] * (x.ndim - 2))
 
 
-def test_gradients_that_are_rounded_at_every_step_have_one_cause():
-    report = refnorm.check(Rounded())
+@pytest.mark.parametrize("formats", [("float16",), pytest.param(None, marks=pytest.mark.slow)], ids=str)
+def test_gradients_that_are_rounded_at_every_step_have_one_cause(formats):
+    report = refnorm.check(Rounded(), dtypes=formats)
     (path,) = report.paths
     assert [finding.cause for finding in path.findings] == ["accumulates-in-float16"]
     assert {"dbeta", "frozen dgamma", "frozen dbeta"} <= set(path.findings[0].quantities)

@@ -32,7 +32,7 @@ from refnorm.oracle.measure.weights import SENSES
 from refnorm.oracle.report import Report
 from refnorm.oracle.shown import text
 
-SAMPLED = 24  # one in so many; see conftest.py
+SAMPLED = 40  # one in so many; see conftest.py
 
 DOORS = Path(__file__).parent / "doors"
 EXPECTED = [
@@ -303,7 +303,8 @@ class Normalizer:
 """
 
 
-def test_a_layer_that_is_called_by_an_unknown_method_is_declared_by_it(tmp_path):
+@pytest.mark.parametrize("formats", [("--dtypes", "float64"), pytest.param((), marks=pytest.mark.slow)], ids=str)
+def test_a_layer_that_is_called_by_an_unknown_method_is_declared_by_it(tmp_path, formats):
     (tmp_path / "layer.py").write_text(PROCESS)
     for target in ("layer.py", "layer.py:Normalizer"):
         status, _, said = checked(tmp_path, target)
@@ -313,7 +314,7 @@ def test_a_layer_that_is_called_by_an_unknown_method_is_declared_by_it(tmp_path)
     declared = f'bn = refnorm.reading(Normalizer.process, takes="x, training", state={names})'
     for code, conforms in ((PROCESS, True), (PROCESS.replace("+ self.b", "- self.b"), False)):
         (tmp_path / "layer.py").write_text(f"{code}\n\n{declared}\n")
-        assert checked(tmp_path, "layer.py")[1]["conforms"] == conforms
+        assert checked(tmp_path, "layer.py", *formats)[1]["conforms"] == conforms
 
 
 def test_a_file_of_data_alone_is_said_to_define_nothing_that_could_be_called(tmp_path):

@@ -54,6 +54,7 @@ def test_a_flipped_digit_in_any_file_is_found_and_the_file_named(copy, seed):
         assert any(problem.startswith(f"{name}:") for problem in problems), name
 
 
+@pytest.mark.slow  # of the whole set; in `test_lint_small`, of a small one
 @pytest.mark.parametrize("seed", range(12))
 def test_a_flipped_digit_of_the_manifest_is_found_and_the_file_named(copy, seed):
     path = copy / "MANIFEST.json"

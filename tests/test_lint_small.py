@@ -7,6 +7,7 @@ damaged in the real set, by chance and in every file, is in test_lint.py.
 import hashlib
 import json
 import math
+import random
 import shutil
 
 import pytest
@@ -135,6 +136,16 @@ def test_the_manifest_is_bounded_as_well(small):
     with (small.folder / "MANIFEST.json").open("ab") as file:
         file.truncate(2**23 + 1)
     assert lint(small.folder) == ["MANIFEST.json cannot be read: it has 8388609 bytes, more than 8388608"]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_flipped_digit_of_the_manifest_is_found_and_named(small, seed):
+    assert small.problems() == []
+    path, rng = small.folder / "MANIFEST.json", random.Random(seed)
+    whole = path.read_text()
+    place = rng.choice([place for place, sign in enumerate(whole) if sign.isdigit()])
+    path.write_text(whole[:place] + str((int(whole[place]) + rng.randint(1, 9)) % 10) + whole[place + 1 :])
+    assert any("MANIFEST.json" in problem for problem in lint(small.folder))
 
 
 def test_files_that_are_missing_left_over_or_not_plain_are_named_in_order(small):

@@ -55,10 +55,9 @@ def to_numpy(value: Any) -> Any:
     if name := kept_in(value):
         return to_numpy(getattr(value, name))
     if isinstance(value, list | tuple | float | int) and not isinstance(value, bool):
+        plain = not isinstance(value, list | tuple) or set(map(type, value)) <= {float, int}
         try:
-            return np.array(
-                [to_numpy(v) for v in value] if isinstance(value, list | tuple) else value, dtype=np.float64
-            )
+            return np.array(value if plain else [to_numpy(v) for v in value], dtype=np.float64)
         except ValueError as error:
             raise NoNumbers(f"a {type(value).__name__} that is no rectangle of numbers") from error
     torch = sys.modules.get("torch")
