@@ -1,8 +1,8 @@
 """What the whole suite leaves to a run of its own: of tests that only repeat themselves with other values, nine tenths.
 
-``pytest`` runs every test function, and of each in a module that says `SAMPLED` the first, eleventh ... of its
-parameters; a module may say another number than ten. ``pytest --rest`` runs what that leaves, as `.ci/run` does;
-whoever names a file gets all of it.
+Of each test function in a module that says `SAMPLED`, ``pytest`` runs the first, eleventh ... of its parameters; a
+module may say another number than ten. Tests marked ``rest`` take seconds for what others show, in less, in part.
+``pytest --rest`` runs what that leaves, as `.ci/run` does; whoever names a file gets all of it.
 ``pytest --fresh`` leaves out what has passed in this folder since it was made: in an environment to which packages have
 been added, it runs what was skipped before, and what there was not.
 """
@@ -19,7 +19,7 @@ passed = set()
 
 def pytest_addoption(parser):
     parser.addoption("--sampled", action="store_true", help="one in ten parameters of the modules that say SAMPLED")
-    parser.addoption("--rest", action="store_true", help="what --sampled leaves out, and what is slow")
+    parser.addoption("--rest", action="store_true", help="what is left out without a name, and what is slow")
     parser.addoption("--fresh", action="store_true", help="what has not passed in this folder before")
 
 
@@ -70,7 +70,7 @@ def pytest_collection_modifyitems(config, items):
     seen = Counter()
     sample, rest = [], []
     for item in items:
-        if item.get_closest_marker("slow") is not None:
+        if item.get_closest_marker("slow") or item.get_closest_marker("rest"):
             rest.append(item)
             continue
         function = getattr(item, "originalname", None)

@@ -313,6 +313,7 @@ def test_gradcheck_takes_any_forward_and_backward(tmp_path):
     assert {c["status"] for c in verdict["comparisons"]} == {"wrong"}
 
 
+@pytest.mark.rest  # see conftest.py
 def test_gradcheck_takes_an_implementation_as_check_does(tmp_path):
     (tmp_path / "good.py").write_text(GOOD, encoding="utf-8")
     done = refnorm("gradcheck", "good.py", cwd=tmp_path)

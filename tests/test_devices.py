@@ -202,6 +202,7 @@ class Rounded:
         return vector.reshape([1, -1] + [1] * (x.ndim - 2))
 
 
+@pytest.mark.rest  # see conftest.py
 @pytest.mark.parametrize("formats", [("float16",), pytest.param(None, marks=pytest.mark.slow)], ids=str)
 def test_gradients_that_are_rounded_at_every_step_have_one_cause(formats):
     report = refnorm.check(Rounded(), dtypes=formats)

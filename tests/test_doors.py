@@ -303,6 +303,7 @@ class Normalizer:
 """
 
 
+@pytest.mark.rest  # see conftest.py
 @pytest.mark.parametrize("formats", [("--dtypes", "float64"), pytest.param((), marks=pytest.mark.slow)], ids=str)
 def test_a_layer_that_is_called_by_an_unknown_method_is_declared_by_it(tmp_path, formats):
     (tmp_path / "layer.py").write_text(PROCESS)

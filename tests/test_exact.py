@@ -538,6 +538,7 @@ floats = st.floats(allow_nan=False, allow_infinity=False)
 columns = st.integers(1, 5).flatmap(lambda m: st.tuples(*[st.lists(floats, min_size=m, max_size=m)] * 2))
 
 
+@pytest.mark.rest  # see conftest.py
 @examples(250)
 @given(columns, floats, floats, floats.map(abs), st.sampled_from(KINDS))
 def test_any_floats_are_rounded_as_their_exact_numbers(column, gamma, beta, eps, kind):

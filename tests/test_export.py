@@ -801,6 +801,7 @@ def command(*arguments, cwd):
     return done
 
 
+@pytest.mark.rest  # see conftest.py
 def test_export_then_judge_from_the_command_line(tmp_path):
     done = command("golden", "export", "cases", "--dtypes", "bfloat16", "--format", "npz", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")

@@ -189,10 +189,11 @@ print("missed of", len(wrong), [name for name, report in wrong.items() if report
 """
 
 
+@pytest.mark.rest  # see conftest.py
 @pytest.mark.parametrize(
     ("every", "formats"),
     [
-        (80, ["float16"]),
+        (80, ["float64", "float16"]),
         *(pytest.param(every, ["float64", "float32", "float16"], marks=pytest.mark.slow) for every in (80, 10)),
     ],
 )

@@ -190,6 +190,7 @@ def test_each_error_gets_its_verdict(changes, named, gradient, tmp_path):
     assert (gradient or "right: every gradient") in text
 
 
+@pytest.mark.rest  # see conftest.py
 def test_an_error_in_the_alternative_alone_is_found_there(tmp_path):
     source = HOMEWORK + ALTERNATIVE.replace("- x_norm * dgamma", "")
     status, text = run("gradcheck", tmp_path, source)

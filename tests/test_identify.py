@@ -418,6 +418,7 @@ def test_numerics_grade_a_bad_algorithm_worse():
     assert good["layouts"] == []
 
 
+@pytest.mark.rest  # see conftest.py
 def test_a_path_with_a_row_of_its_own_is_judged_by_that(capsys):
     from refnorm.oracle.trial import reproduce, trial
 
@@ -512,6 +513,7 @@ class BatchNorm:
 """
 
 
+@pytest.mark.rest  # see conftest.py
 def test_a_layer_that_computes_in_float32_is_measured_in_float32(tmp_path):
     (tmp_path / "layer.py").write_text(IN_FLOAT32)
     measured = called("identify", str(tmp_path / "layer.py")).stdout

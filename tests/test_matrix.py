@@ -94,6 +94,7 @@ def batchnorm_forward(x, gamma, beta, bn_param):
 """
 
 
+@pytest.mark.rest  # see conftest.py
 @pytest.mark.parametrize(
     ("fault", "said"),
     [("os.abort()", "SIGABRT"), pytest.param("time.sleep(60)", "no answer in 5 s", marks=pytest.mark.slow)],

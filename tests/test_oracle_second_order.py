@@ -121,6 +121,7 @@ def test_refnorm_conforms(dtype):
     assert report.paths[0].not_judged == {}
 
 
+@pytest.mark.rest  # see conftest.py
 def test_other_right_formulas_pass():
     class Bare(Plain):
         backward = property()
@@ -244,6 +245,7 @@ def test_a_mistake_is_called_by_its_name_and_by_no_other(name):
     assert {finding.cause for finding in report.findings} == true, str(report)
 
 
+@pytest.mark.rest  # see conftest.py
 def test_products_rounded_to_half_are_named_and_those_in_full_precision_pass():
     report = refnorm.check(by_name.products_rounded(), dtypes=["float32", "float16"])
     (finding,) = report.findings

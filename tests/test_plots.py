@@ -138,6 +138,7 @@ def test_the_command_line_imports_no_matplotlib(tmp_path):
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
 
 
+@pytest.mark.rest  # see conftest.py
 def test_a_file_is_measured_and_judged_in_a_process_of_its_own_and_its_report_draws_the_same(tmp_path, dtype):
     (tmp_path / "bad.py").write_text("print('loud')\n" + altered(" * m / (m - 1)", ""))
     done = refnorm("plot", "conditioning", "bad.py", cwd=tmp_path)
@@ -346,6 +347,7 @@ def test_constant_channels_are_left_out_and_constant_batches_counted(tmp_path):
     assert rendered(small_batch, found, "svg", "t").startswith(b"<?xml")
 
 
+@pytest.mark.rest  # see conftest.py
 def test_activations_draw_and_are_said_for_each_count_and_come_again(tmp_path):
     x = np.random.default_rng(0).normal(size=(12, 3, 4, 5)).astype(np.float32)
     saved(tmp_path, np.moveaxis(x, 1, -1))

@@ -385,6 +385,7 @@ def test_the_first_finding_explains_a_bug_that_nobody_had_seen(bug):
     assert words in f"{first.title}\n{first.measured}"
 
 
+@pytest.mark.rest  # see conftest.py
 def test_a_root_that_is_approximated_is_not_said_to_be_rounded():
     found = {f.quantities[0]: f for f in refnorm.check(RootByOneStep(), "torch", dtypes=("float64",)).findings}
     assert not [f for f in found.values() if f.cause.startswith("computed-in")]

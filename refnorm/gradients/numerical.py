@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -149,6 +149,7 @@ def central_differences(
     wide = y.astype(np.float64)
     moved, terms = np.zeros((len(moves), *y.shape), bool), np.zeros(len(moves))
 
+    @lru_cache(maxsize=64)  # the first steps are asked for more than once
     def change(j: int, t: float) -> Floats:
         with np.errstate(all="ignore"):
             result: Floats = y_of(moves[j].by(t)).astype(np.float64) - wide

@@ -55,9 +55,10 @@ def to_numpy(value: Any) -> Any:
     if name := kept_in(value):
         return to_numpy(getattr(value, name))
     if isinstance(value, list | tuple | float | int) and not isinstance(value, bool):
-        plain = not isinstance(value, list | tuple) or set(map(type, value)) <= {float, int}
+        parts = value if isinstance(value, list | tuple) else ()
+        plain = all(kind in (float, int) for kind in set(map(type, parts)))
         try:
-            return np.array(value if plain else [to_numpy(v) for v in value], dtype=np.float64)
+            return np.array(value if plain else [to_numpy(v) for v in parts], dtype=np.float64)
         except ValueError as error:
             raise NoNumbers(f"a {type(value).__name__} that is no rectangle of numbers") from error
     torch = sys.modules.get("torch")
