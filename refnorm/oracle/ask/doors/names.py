@@ -22,7 +22,7 @@ ROLES: tuple[tuple[str, str], ...] = (  # the first that matches is what a name 
     ("training", r"^(is_?|in_?|for_?)?train(ing)?(_?fla?g|_?mode|_?phase|_?time)?$|^istrain|use_batch_stats$|^is_fit"),
     ("mode", r"^(mode|phase)$"),
     ("eps", r"(?<!st)eps|^tiny$|^smooth$"),
-    ("momentum", r"moment|^mom$|decay|^alpha$|^rho$|factor|smoothing|^tau$|^mt$"),
+    ("momentum", r"moment(?!s)|^mom$|decay|^alpha$|^rho$|factor|smoothing|^tau$|^mt$"),
     ("params", r"^params?$|^parameters$|^theta$|^variables$"),
     (
         "state",

@@ -19,7 +19,7 @@ COLUMNS = (
     r"\bm\s*=\s*\w+\.shape\[1\]|/\s*\w+\.shape\[1\]|(?i:\bcolumns?\b)|\b[nDCFdc]\s*,\s*[mNB]\b"
     r"|(?i:\b(n_\w+|\w*(features?|units|channels|dims?|neurons))\s*,\s*(m|N|\w*(samples|examples|batch)\w*)\b)"
 )
-ABOUT_RANK = r"(?i)\b\d-?d\b|dimension|rank|unpack|axis \d|axes"  # how a rank is refused
+ABOUT_RANK = r"(?i)\b\d-?d\b|dimension|rank|to unpack|axis \d|axes"  # how a rank is refused
 WHOLE = 0.9  # of a channel's values change where one does, but for those that rounding leaves as they were
 
 
@@ -87,8 +87,10 @@ def opened(
                 try:
                     door = read(library, own, axis, **how)
                     turned_over = doors.get(2, (None, 1))[1] == 0
-                    if not _keeps(door, library, own, axis, alone=2 not in doors, strict=turned_over):
-                        if axis == 1 and len(shape) > 2 and _apart(door, library, own):
+                    moved = np.moveaxis(_changed(door, library, own), axis, 0)
+                    partly = max(doors, default=2) > 2 and _some_places(moved)
+                    if partly or not _keeps(moved, door, axis, alone=2 not in doors, strict=turned_over):
+                        if partly or (axis == 1 and len(shape) > 2 and _one_place(moved)):
                             doors.apart += (len(shape),)
                         rows = door if axis == 1 and not how else rows
                         continue
@@ -111,11 +113,18 @@ def opened(
     raise next((error for error in errors[:-1] if not re.search(ABOUT_RANK, str(error))), errors[0])
 
 
-def _apart(door: Any, library: Library, shape: tuple[int, ...]) -> bool:
+def _one_place(moved: Any) -> bool:
     """Whether a change of one value changes y in the same place of other samples, and nowhere else."""
-    changed = _changed(door, library, shape)
-    there = changed[(slice(None), *[0] * (changed.ndim - 1))]
-    return bool(there[1:].any() and np.count_nonzero(changed) == np.count_nonzero(there))
+    there = moved[(0, slice(None), *[0] * (moved.ndim - 2))]
+    return bool(there[1:].any() and np.count_nonzero(moved) == np.count_nonzero(there))
+
+
+def _some_places(moved: Any) -> bool:
+    """Whether it changes y of other volumes along some axes, and along another in the same place alone."""
+    if moved.ndim < 5 or moved[1:].any() or not moved[0][1:].any():
+        return False
+    along = [bool(np.delete(moved[0], 0, axis).any()) for axis in range(1, moved.ndim - 1)]
+    return any(along) and not all(along)
 
 
 def _changed(door: Any, library: Library, shape: tuple[int, ...]) -> Any:
@@ -131,20 +140,19 @@ def _changed(door: Any, library: Library, shape: tuple[int, ...]) -> Any:
     return y != changed
 
 
-def _keeps(door: Any, library: Library, shape: tuple[int, ...], axis: int, alone: bool, strict: bool) -> bool:
+def _keeps(moved: Any, door: Any, axis: int, alone: bool, strict: bool) -> bool:
     """Whether channels are on this axis: a change of one value leaves the y of other channels as it was.
 
     Code for rows that is given maps may take each place in them for a channel: it does not take maps. Where it takes
-    no rows, ``alone``, that is a fault, and is left to the judge. Code for maps that is given volumes may take a place
-    along their last axis for a channel: where parameters have the rank of x, that is known, and it takes no volumes.
-    Where rows are columns, ``strict``, it takes no maps but by statistics of all samples.
+    no rows, ``alone``, that is a fault, and is left to the judge. Where rows are columns, ``strict``, it takes no maps
+    but by statistics of all samples.
     """
-    moved = np.moveaxis(_changed(door, library, shape), axis, 0)
-    if len(shape) == 2 and axis == 1:
+    if moved.ndim == 2 and axis == 1:
         return not moved[1:].any()
-    if axis == 0 or len(shape) in getattr(door, "spread", ()):
+    if axis == 0 or moved.ndim in getattr(door, "spread", ()):
         return bool(not moved[1:].any() and np.mean(moved[0]) > WHOLE)
-    if strict and not moved[0].reshape(shape[0], -1)[1:].any():
+    samples = moved[0].reshape(len(moved[0]), -1)
+    if strict and not samples[1:].any():
         return False
-    shared = moved[0].reshape(shape[0], -1)[:, 1:].any()  # each place in a map alone is no batch norm of channels
+    shared = samples[:, 1:].any()  # each place in a map alone is no batch norm of channels
     return bool(not moved[1:].any() and ((axis == 1 and alone) or shared))
