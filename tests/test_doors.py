@@ -104,6 +104,8 @@ def test_names_say_what_they_stand_for():
     assert [gradient_of(n) for n in ("dgamma", "grad_W", "LW", "d_beta", "Lb", "bias_grad")] == [
         "gamma", "gamma", "gamma", "beta", "beta", "beta",
     ]  # fmt: skip
+    assert [role_of(n) for n in ("bn_param", "bn_config", "bn_cfg", "running_stats")] == ["state"] * 4
+    assert [role_of(n) for n in ("momentum", "moment", "moments")] == ["momentum", "momentum", ""]
     assert role_of("unheard_of") == gradient_of("gamma") == ""
 
 

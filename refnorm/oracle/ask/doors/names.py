@@ -26,7 +26,8 @@ ROLES: tuple[tuple[str, str], ...] = (  # the first that matches is what a name 
     ("params", r"^params?$|^parameters$|^theta$|^variables$"),
     (
         "state",
-        r"^bn_?params?$|state|^(running|moving|ema|pop|batch)?_?(stats|statistics|buffers|averages)$|^(running|ema)$",
+        r"^bn_?(params?|conf(ig)?|cfg|opt(ion)?s?)$|state|^(running|ema)$"
+        r"|^(running|moving|ema|pop|batch)?_?(stats|statistics|buffers|averages)$",
     ),
     ("cache", r"cache|^saved|ctx|context|memo|tape|residual|stash|intermediate|^for_backward|^tmp$|^aux"),
     ("var", r"var(?!iable)|sigma_?(2|sq)|square[sd]?$|(?:^|_)r?v$"),
