@@ -73,7 +73,7 @@ class Envelope:
         if needed:
             lines.append(("affine", f"{' and '.join(needed)} = None: not offered"))
         if not self.statistics:
-            lines.append(("statistics", "running statistics: not offered; none come back"))
+            lines.append(("statistics", "running statistics: not offered; no mean and variance were found"))
         for name in ("eps", "momentum"):
             value = getattr(self, name)
             if value is not None and name not in self.passes:
