@@ -160,7 +160,7 @@ FEWER = "if np.any(np.abs(few(own) - target[rows]) > noise[rows]) or np.any(np.a
 CLAMPED = (
     'f"max({var.words}, eps)", var, lambda w, v: np.maximum(v, w.eps), lambda w, v: (v > w.eps) * np.longdouble(1)'
 )
-MORE = '"m^2/(m + 1)": lambda of, m: m * m / (m + 1),'
+MORE = '"(m^2/(m + 1))": lambda of, m: m * m / (m + 1),'
 WHOLE = "if term.base is None or term.by is None:"
 BUT_LAST = 'yield Selection(f"all but the last {one}", along, lambda i, n: i < n - 1)'
 UNLIKE = "if abs(old_in_var - weights[0.9][0]) > DIGITS:"

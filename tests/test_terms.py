@@ -229,7 +229,7 @@ def test_counts_are_what_their_words_say(m):
     numbers = {"m": m, "N": 3, "C": 5, "HW": 7 / 3, "eps": 0.25}
     for below in DIVISORS:
         floor = {"(m - 2)": 1, "(m - 1.5)": 0.5, "(m - 3)": 1}.get(below, -np.inf)
-        whole = 7 * 5 if below == "m (NCHW - 1)/NCHW" else m * 5  # that of x, and that of the region
+        whole = 7 * 5 if below == "(m (NCHW - 1)/NCHW)" else m * 5  # that of x, and that of the region
         said = max(evaluated(below, w, **(numbers | {"HW": whole / 15 if "NCHW" in below else 7 / 3})), floor)
         assert float(ratio(f"m/{below}").of(counts, np.longdouble(m))) == pytest.approx(m / said, rel=1e-14), below
     for words in FACTORS:

@@ -35,14 +35,14 @@ SIZES: dict[str, Callable[[Counts, Values], Values]] = {
     "(m - 1.5)": lambda of, m: np.fmax(m - 1.5, 0.5),
     "(m - 3)": lambda of, m: np.fmax(m - 3, 1),
     "(NCHW - 1)": lambda of, m: m * of.channels - 1,
-    "C m": lambda of, m: of.channels * m,
+    "(C m)": lambda of, m: of.channels * m,
     "m^2": lambda of, m: m * m,
-    "(m - 1)^2/m": lambda of, m: np.fmax(m - 1, 1) ** 2 / m,
-    "m^2/(m - 1)": lambda of, m: m * m / np.fmax(m - 1, 1),
-    "m^2/(m + 1)": lambda of, m: m * m / (m + 1),
+    "((m - 1)^2/m)": lambda of, m: np.fmax(m - 1, 1) ** 2 / m,
+    "(m^2/(m - 1))": lambda of, m: m * m / np.fmax(m - 1, 1),
+    "(m^2/(m + 1))": lambda of, m: m * m / (m + 1),
     "(m - 1 + eps/C)": lambda of, m: m - 1 + of.eps / of.channels,
-    "m (N - 1)/N": lambda of, m: m * np.fmax(of.samples - 1, 1) / of.samples,
-    "m (NCHW - 1)/NCHW": lambda of, m: m * (1 - 1 / (of.m * of.channels)),
+    "(m (N - 1)/N)": lambda of, m: m * np.fmax(of.samples - 1, 1) / of.samples,
+    "(m (NCHW - 1)/NCHW)": lambda of, m: m * (1 - 1 / (of.m * of.channels)),
 }
 DIVISORS = tuple(SIZES)
 FACTORS = ("1", "1/m", "m", "m/(m - 1)", "(m - 1)/m", "m/N", "N/m", "1/N", "N", "1/C", "C", "m/(m + 1)", "m/(m - 2)")

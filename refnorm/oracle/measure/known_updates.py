@@ -108,24 +108,24 @@ STORED: dict[str, Known] = {  # what of the batch is stored as variance
         )
         for sign, k in (("+", "1"), ("-", "2"), ("-", "1.5"), ("-", "3"))
     },
-    "sum (x - mean)^2 / m^2/(m + 1)": Known(COUNT, "the correction is (m + 1)/m, not m/(m - 1)", SMALL),
+    "sum (x - mean)^2 / (m^2/(m + 1))": Known(COUNT, "the correction is (m + 1)/m, not m/(m - 1)", SMALL),
     "sum (x - mean)^2 / (m - 1 + eps/C)": Known(COUNT, "the correction divides by m - 1 + eps/C, not by m - 1", SMALL),
-    "sum (x - mean)^2 / (m - 1)^2/m": Known(
+    "sum (x - mean)^2 / ((m - 1)^2/m)": Known(
         "running-variance-corrected-twice",
         "the correction m/(m - 1) is applied twice",
         "The stored variance is too large.",
     ),
-    "sum (x - mean)^2 / m^2/(m - 1)": Known(
+    "sum (x - mean)^2 / (m^2/(m - 1))": Known(
         "running-variance-corrected-inversely",
         "the correction is (m - 1)/m instead of m/(m - 1)",
         "The stored variance is too small.",
     ),
-    "sum (x - mean)^2 / m (N - 1)/N": Known(
+    "sum (x - mean)^2 / (m (N - 1)/N)": Known(
         "running-variance-count-of-samples",
         "the correction uses the number of samples N, not of values per channel N*H*W",
         "The stored variance is too large wherever there are spatial axes.",
     ),
-    "sum (x - mean)^2 / m (NCHW - 1)/NCHW": Known(
+    "sum (x - mean)^2 / (m (NCHW - 1)/NCHW)": Known(
         "running-variance-count-of-all",
         "the correction counts all values of x, channels included",
         "The correction is too small.",
