@@ -11,7 +11,7 @@ from refnorm.conventions.rows import convention as row_called
 from refnorm.oracle.ask.box import Box
 from refnorm.oracle.ask.envelope import Envelope
 from refnorm.oracle.ask.target import Target
-from refnorm.oracle.measure.weights import SENSES, sense_and_correction
+from refnorm.oracle.measure.weights import SENSES, update_of
 
 LENIENT_ONE = tuple(name for name in POLICIES if name not in ("non-finite", "other"))
 LENIENT_EMPTY = tuple(name for name in POLICIES if name != "other")
@@ -64,7 +64,7 @@ def _measured(implementation: Any, envelope: Envelope) -> Followed:
     }
     if not envelope.statistics or not envelope.formats:
         return Followed(replace(ROWS["paper"], **free), "no running statistics: no convention to follow", True)
-    sense, correction = sense_and_correction(Box(implementation))
+    sense, correction, samples = update_of(Box(implementation))
     known = correction in (0, 1)
     if envelope.momentum is not None and sense not in SENSES:
         sense = "new" if correction == 1 else "old"
@@ -80,5 +80,7 @@ def _measured(implementation: Any, envelope: Envelope) -> Followed:
         )
     alike = [r for r in ROWS.values() if (r.momentum, r.correction) == (sense, correction) and r.name != "paper"]
     alike = [r for r in alike if r.attributes == "float64" and r.normalises == "batch" and not r.momentum_as] or alike
-    words = f"{weighs} and {STORES[int(correction)]}"
-    return Followed(replace(alike[0], **free), f"measured: {words}, as in {alike[0].name}", True)
+    words = f"{weighs} and {STORES[correction]}, as in {alike[0].name}"
+    if samples:
+        words = f"{weighs} and the variance is corrected by N/(N - 1), of samples; nearest to {alike[0].name}"
+    return Followed(replace(alike[0], **free), f"measured: {words}", True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,6 +17,8 @@ SENSES: dict[str, Callable[[float], tuple[float, float]]] = {
     "sums": lambda a: (a / (1 + a), 1 / (1 + a)),
 }
 MEANING = {"new": "weight of the new batch", "old": "weight of the old value", "sums": "factor on running sums"}
+
+SAMPLES = "samples"  # what m counts, where it does not count all values of a channel
 
 Probe = Iterator[Measurement]
 
@@ -55,7 +58,7 @@ def running_statistics(box: Box) -> Probe:
         x = np.arange(24.0).reshape(2, 2, *[1] * (rank - 3), 6) ** 2 if rank > 2 else np.arange(24.0).reshape(12, 2)
         _, _, var = box.train(x, 0.25, var=0.0)
         factor = float((var / weights[0.25][1] / np.var(x, axis=(0, *range(2, rank))))[0])
-        known = ((12, "all values"), (2, "samples"), (np.inf, "nothing: it is biased"))
+        known = ((12, "all values"), (2, SAMPLES), (np.inf, "nothing: it is biased"))
         near = (word for n, word in known if abs(factor * (1 - float(k) / n) - 1) < 1e-4)  # it is n/(n - k)
         counts.append((rank, next(near, f"other, {factor:.6g}")))
     yield from by_rank(Key.COUNTS, "m counts", counts)
@@ -75,13 +78,28 @@ def sense_of(fits: Sequence[tuple[float, float, float]], digits: float = DIGITS)
     return "other"
 
 
-def sense_and_correction(box: Box) -> tuple[str, float | int]:
-    """Return what momentum weighs, and k of m/(m - k), -1 if it is no whole number."""
+class Update(NamedTuple):
+    """What momentum weighs, k of m/(m - k), -1 if it is no whole number, and whether m counts samples alone."""
+
+    sense: str
+    correction: int
+    samples: bool
+
+
+def update_of(box: Box) -> Update:
+    """Return how running statistics move, in short."""
     try:
         with np.errstate(all="ignore"):
-            found = {m.key: m.value for m in running_statistics(box)}
+            found = list(running_statistics(box))
     except (Refused, ArithmeticError, ValueError, IndexError):
-        return "other", -1
-    k = found.get(Key.CORRECTION)
+        return Update("other", -1, False)
+    values = {m.key: m.value for m in found}
+    k = values.get(Key.CORRECTION)
     near = round(k) if isinstance(k, float) and abs(k - round(k)) < 1e-3 else -1
-    return str(found.get(Key.MOMENTUM, "other")), near
+    samples = any(m.value == SAMPLES for m in found if m.key == Key.COUNTS)
+    return Update(str(values.get(Key.MOMENTUM, "other")), near, samples)
+
+
+def sense_and_correction(box: Box) -> tuple[str, int]:
+    """Return what momentum weighs, and k of m/(m - k), -1 if it is no whole number."""
+    return update_of(box)[:2]
