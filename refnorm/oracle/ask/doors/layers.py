@@ -219,6 +219,9 @@ class LayerDoor:
             said[self.mode.name] = self.mode.value(training)
         elif self.mode.where == "switch":
             setattr(layer, self.mode.name, self.mode.value(training))
+        elif self.mode.where == "entry":
+            kept = [d for d in vars(layer).values() if isinstance(d, dict) and self.mode.name in d]
+            kept[0][self.mode.name] = self.mode.value(training)
         elif self.mode.where == "method":
             layer.train() if training else layer.eval()
         name = self.mode.inference if self.mode.where == "name" and not training else self.call

@@ -32,6 +32,8 @@ from refnorm.oracle.ask.doors.modes import Mode, modes_of, modes_outside
 from refnorm.oracle.ask.doors.names import gradient_of, is_running, is_size, role_of
 from refnorm.oracle.ask.doors.slots import ROLES, Slot, by_start, found_slots, kept
 
+GRADIENTS = r"(?i)grad|^_?ds?$"  # how a dictionary of gradients is called
+
 
 def read_layer(
     thing: Any,
@@ -128,6 +130,8 @@ def _modes(kind: type, thing: Any, parameters: Sequence[Parameter], call: str) -
         if callable(getattr(kind, name, None)) and name != call:
             yield Mode("name", call, call, name)
     codes = [c for k in kind.__mro__ for v in vars(k).values() if (c := getattr(v, "__code__", None)) is not None]
+    for name in dict.fromkeys(c for code in codes for c in code.co_consts if isinstance(c, str) and c.isidentifier()):
+        yield from modes_of(name, role_of(name), "entry")
     yield from modes_outside(codes, vars(sys.modules.get(kind.__module__, inspect)))
     yield Mode("")
     yield Mode("switch", "trainable")
@@ -281,11 +285,11 @@ def _backward(door: LayerDoor, shape: tuple[int, ...]) -> dict[str, Any]:
         if slot in door.slots.values() or (slot in before and np.array_equal(before[slot], flat(value))):
             continue
         role = gradient_of(own) or next(
-            (gradient_of(f"d{s}") for _, s in slot.way[:-1] if "grad" in str(s).lower() and role_of(own)), ""
+            (gradient_of(f"d{s}") for _, s in slot.way[:-1] if re.search(GRADIENTS, str(s)) and role_of(own)), ""
         )
         if not role and len(slot.way) > 1 and re.search(r"^_?grad(ient)?s?$", str(slot.way[-1][1])):
             role = role_of(str(slot.way[-2][1]))
-        if not role and any("grad" in str(step).lower() for _, step in slot.way[:-1]):
+        if not role and any(re.search(GRADIENTS, str(step)) for _, step in slot.way[:-1]):
             role = role_of(own)
         changed.append(slot)
         if role in ("gamma", "beta") and role not in found:
