@@ -18,11 +18,11 @@ WORDS = (
 
 @dataclass(frozen=True)
 class Mode:
-    """One way to say it: ``where`` is "argument", "switch", "entry", "method", "name", "grad", "absent", "outside" or "".
+    """One way to say it: ``where`` is "argument", "switch", "entry", "method", "name", "grad", "absent", "outside", "".
 
-    ``name`` is that of what says it; ``training`` and ``inference`` are both its values. An entry is one of a dictionary
-    that a layer keeps. What is ``outside`` of a layer or function is a name in ``holder``: a module's names, a class, a
-    dictionary; or a function that sets it.
+    ``name`` is that of what says it; ``training`` and ``inference`` are both its values. An entry is one of a
+    dictionary that a layer keeps. What is ``outside`` of a layer or function is a name in ``holder``: a module's names,
+    a class, a dictionary; or a function that sets it.
     """
 
     where: str
