@@ -216,9 +216,10 @@ def _variables(doors: Doors, library: Library, special: Any) -> Through:
     names = ", ".join(str(way[-1]) for _, way in door.names)
     words = f"{special.reading}: {names or 'nothing kept'}" + (f"; {door.mode}" if str(door.mode) else "")
     statistics = {"mean", "var"} <= door.roles
+    infers = statistics and str(door.mode) != ""
     engine = engine_of(door, library, by_hand=False)
     return finished(
-        door, engine, library, words, elsewhere(doors), statistics, statistics, door.roles, special.convention
+        door, engine, library, words, elsewhere(doors), infers, statistics, door.roles, special.convention
     )
 
 
@@ -240,15 +241,18 @@ def _layer(doors: Doors, library: Library, kind: type, fixed: str = "") -> Throu
     )
     called_with = [p.name for p in door.parameters if p.role in door.returned]
     words += f": {', '.join([*(slot.name for slot in door.slots.values()), *called_with]) or 'nothing kept'}"
+    infers = statistics and (not trains or str(door.mode) != "")
     if str(door.mode):
         words += f"; {door.mode}"
+    elif statistics and trains:
+        words += "; nothing was found that tells it to infer"
     words += fixed + _places(doors)
     if door.counts:
         words += f"; each batch as the second, by {door.counts}"
     if by_hand:
         words += f"; gradients by .{door.back}()"
     at, row = elsewhere(doors), row_of(kind)
-    return finished(door, engine, library, words, at, statistics, statistics, door.roles, row, trains)
+    return finished(door, engine, library, words, at, infers, statistics, door.roles, row, trains)
 
 
 def _places(doors: Doors) -> str:
