@@ -320,6 +320,86 @@ def test_a_layer_that_is_called_by_an_unknown_method_is_declared_by_it(tmp_path,
         assert checked(tmp_path, "layer.py", *formats)[1]["conforms"] == conforms
 
 
+TOLD = """
+import types
+import numpy as np
+
+
+class BatchNorm:
+    def __init__(self, n, eps=1e-5, momentum=0.9):
+        self.gamma, self.beta, self.running_mean, self.running_var = np.ones(n), np.zeros(n), np.zeros(n), np.ones(n)
+        self.eps, self.momentum = eps, momentum
+        {made}
+
+    def forward(self, x{taken}):
+        if {condition}:
+            mean, var = x.mean(0), x.var(0)
+            self.running_mean = self.momentum * self.running_mean + (1 - self.momentum) * mean
+            self.running_var = self.momentum * self.running_var + (1 - self.momentum) * var
+        else:
+            mean, var = self.running_mean, self.running_var
+        return (x - mean) / np.sqrt(var + self.eps) * self.gamma + self.beta
+"""
+
+
+@pytest.mark.parametrize(
+    ("made", "taken", "condition", "words"),
+    [
+        ("self.settings = types.SimpleNamespace(training=True)", "", "self.settings.training", "training=True"),
+        ("self.net = type('Net', (), {'training': True})()", "", "self.net.training", "training=True"),
+        ("self.how = {'phase': 'train'}", "", "self.how['phase'] == 'train'", "phase='train'"),
+        ("self.phase = 'TRAINING'", "", "self.phase == 'TRAINING'", "phase='TRAINING'"),
+        ("", ", phase=0", "phase == 0", "phase=0"),
+        ("", ", mode='learning'", "mode == 'learning'", "mode='learning'"),
+        ("", ", mode='fitting'", "mode != 'scoring'", ""),
+        ("self.learning = True", "", "self.learning", ""),
+        ("", ", **more", "more.get('train', True)", ""),
+        ("self.training = True", "", "True or self.training", "wrong"),
+    ],
+)
+def test_how_a_layer_is_told_to_train_is_found_or_its_inference_is_not_judged(tmp_path, made, taken, condition, words):
+    (tmp_path / "layer.py").write_text(TOLD.format(made=made or "pass", taken=taken, condition=condition))
+    _, report, _ = checked(tmp_path, "layer.py", "--dtypes", "float64")
+    assert report["conforms"] == (words != "wrong")
+    (path,) = report["paths"]
+    assert ("y, inference" not in path["not_judged"]) == bool(words)
+    if not words:
+        assert "nothing was found that tells it to infer" in text(Report.from_dict(report)).replace("\n    ", " ")
+    elif words == "wrong":  # it has a switch, and does not heed it
+        assert report["findings"][0]["cause"] == "batch-statistics-in-inference"
+    else:
+        assert f"training by {words}" in text(Report.from_dict(report))
+
+
+@pytest.mark.parametrize(
+    ("taken", "condition", "words"),
+    [
+        (", phase=0", "phase == 0", "phase=0"),
+        (", mode='TRAINING'", "mode == 'TRAINING'", "mode='TRAINING'"),
+        (", phase='scoring'", "phase != 'scoring'", ""),
+    ],
+)
+def test_a_function_whose_word_for_training_is_not_known_is_not_judged(tmp_path, taken, condition, words):
+    source = f"""
+import numpy as np
+
+
+def batch_norm(x, gamma, beta, running_mean, running_var, momentum=0.9, eps=1e-5{taken}):
+    mean, var = (x.mean(0), x.var(0)) if {condition} else (running_mean, running_var)
+    y = (x - mean) / np.sqrt(var + eps) * gamma + beta
+    old, new = (momentum, 1 - momentum) if {condition} else (1, 0)
+    return y, old * running_mean + new * mean, old * running_var + new * var
+"""
+    (tmp_path / "function.py").write_text(source)
+    status, report, said = checked(tmp_path, "function.py", "--dtypes", "float64")
+    assert status == (0 if words else 2), said
+    if words:
+        assert "y, inference" not in report["paths"][0]["not_judged"]
+        assert f"training by {words}" in text(Report.from_dict(report)).replace("\n    ", " ")
+    else:
+        assert "it is not known what tells it, by phase, whether it trains" in said
+
+
 def test_a_file_of_data_alone_is_said_to_define_nothing_that_could_be_called(tmp_path):
     (tmp_path / "data.py").write_text("rate = 0.1\n")
     assert "it defines no function, no class and no layer" in checked(tmp_path, "data.py")[2]

@@ -26,7 +26,7 @@ from refnorm.oracle.ask.doors.binding import (
 from refnorm.oracle.ask.doors.containers import Asked, Form, Named, forms_of, nested
 from refnorm.oracle.ask.doors.leaves import Way, flat, found_at, leaves, of_shape, size_of
 from refnorm.oracle.ask.doors.libraries import Library
-from refnorm.oracle.ask.doors.modes import ALWAYS, WORDS, Mode, modes_of, modes_outside
+from refnorm.oracle.ask.doors.modes import ALWAYS, WORDS, Mode, modes_of, modes_outside, words_in
 from refnorm.oracle.ask.doors.names import in_small, role_of
 
 IN_PLACE: Way = ("in place",)
@@ -200,8 +200,11 @@ def read_function(door: FunctionDoor, library: Library, shape: tuple[int, ...]) 
 
 def candidate_modes(door: FunctionDoor, library: Library) -> Iterator[Mode]:
     """Yield how it may be told whether it trains, most likely first."""
+    own = inspect.unwrap(door.function)
+    code = getattr(own, "__code__", None)
+    defaults = [d for d in getattr(own, "__defaults__", None) or () if isinstance(d, str)]
     for p in door.parameters:
-        yield from modes_of(p.name, p.role, "argument")
+        yield from modes_of(p.name, p.role, "argument", [*defaults, *words_in([code] if code else [])])
     if any(p.role == "state" for p in door.parameters):
         yield from (Mode("key", "mode", *pair) for pair in WORDS[:2])
     if not any(p.role in ("training", "inference", "mode") for p in door.parameters):
@@ -211,7 +214,6 @@ def candidate_modes(door: FunctionDoor, library: Library) -> Iterator[Mode]:
             yield Mode("")  # that it trains is in its name
         if (mean := next((p for p in door.parameters if p.role == "mean" and not p.needed), None)) is not None:
             yield Mode("absent", mean.name)
-        code = getattr(inspect.unwrap(door.function), "__code__", None)
         yield from modes_outside([code] if code else [], getattr(door.function, "__globals__", {}))
         yield Mode("")
 
@@ -256,6 +258,8 @@ def _learned(door: FunctionDoor, library: Library, shape: tuple[int, ...], has: 
             pass
     else:
         score = FULL
+    if score < FULL and not door.mode.sure:
+        raise NotReadable(f"it is not known what tells it, by {door.mode.name}, whether it trains")
     if any(p.role == "state" for p in door.parameters):
         called(False)
     taken = {y, moved["mean"], moved["var"]}

@@ -211,6 +211,11 @@ class LayerDoor:
             begun = getattr(layer, self.counts) * 0  # an array of none, where it is kept so
             setattr(layer, self.counts, begun + 1)  # so that the next batch counts for half, and not for all
 
+    def switched(self, layer: Any) -> Any:
+        """Return what has the switch that says whether it trains: the layer, or an object that it keeps; or None."""
+        kept = getattr(layer, "__dict__", {}).values()
+        return next((v for v in (layer, *kept) if hasattr(v, self.mode.name)), None)
+
     def called(self, layer: Any, x: Any, training: bool, given: Mapping[str, Any] | None = None) -> Any:
         """Call a layer, with statistics if it asks for them, and tell it whether it trains."""
         said: dict[str, Any] = {p.name: which(p.name) for p in self.parameters if p.role == "which" and p.needed}
@@ -218,7 +223,7 @@ class LayerDoor:
         if self.mode.where == "argument":
             said[self.mode.name] = self.mode.value(training)
         elif self.mode.where == "switch":
-            setattr(layer, self.mode.name, self.mode.value(training))
+            setattr(self.switched(layer) or layer, self.mode.name, self.mode.value(training))
         elif self.mode.where == "entry":
             kept = [d for d in vars(layer).values() if isinstance(d, dict) and self.mode.name in d]
             kept[0][self.mode.name] = self.mode.value(training)

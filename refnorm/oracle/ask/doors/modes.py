@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +13,9 @@ from refnorm.oracle.ask.doors.names import role_of
 WORDS = (
     ("train", "test"), ("train", "eval"), ("train", "inference"), ("train", "infer"), ("training", "inference"),
     ("training", "testing"), ("train", "predict"), ("train", "valid"), ("training", "test"), ("training", "evaluation"),
-    ("fit", "predict"), ("TRAIN", "TEST"), (True, False), (1, 0),
+    ("fit", "predict"), ("TRAIN", "TEST"), (True, False), (1, 0), (0, 1),
 )  # fmt: skip
+TRAINS, INFERS = r"(?i)train|^fit|learn", r"(?i)^(test|eval|infer|predict|valid)"  # words that code may compare with
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class Mode:
 
     ``name`` is that of what says it; ``training`` and ``inference`` are both its values. An entry is one of a
     dictionary that a layer keeps. What is ``outside`` of a layer or function is a name in ``holder``: a module's names,
-    a class, a dictionary; or a function that sets it.
+    a class, a dictionary; or a function that sets it. If it is not ``sure``, it is one only if it makes a difference.
     """
 
     where: str
@@ -30,6 +32,7 @@ class Mode:
     training: Any = True
     inference: Any = False
     holder: Any = None
+    sure: bool = True
 
     def value(self, training: bool) -> Any:
         """Return what says that it trains, or that it does not."""
@@ -115,12 +118,21 @@ def _has(held: Any, name: str) -> bool:
     return role_of(name) in ("training", "inference") and name.isidentifier() and hasattr(held, name)
 
 
-def modes_of(name: str, role: str, where: str) -> Sequence[Mode]:
-    """Return the ways that an argument or attribute of some role may say it."""
+def modes_of(name: str, role: str, where: str, known: Iterable[str] = ()) -> Sequence[Mode]:
+    """Return the ways that an argument or attribute of some role may say it, by words that are ``known`` first."""
     if role == "training":
         return (Mode(where, name), Mode(where, name, 1, 0))
     if role == "inference":
         return (Mode(where, name, False, True),)
     if role == "mode":
-        return [Mode(where, name, *pair) for pair in WORDS]
+        trains, infers = ([w for w in known if re.search(words, w)] for words in (TRAINS, INFERS))
+        told = [(t, i) for t in trains for i in infers]
+        guessed = [(t, "TEST" if t.isupper() else "test") for t in trains]
+        pairs = dict.fromkeys([*told, *(p for p in WORDS if set(p) & {*trains, *infers}), *guessed, *WORDS])
+        return [Mode(where, name, t, i, sure=(t, i) in told) for t, i in pairs]
     return ()
+
+
+def words_in(codes: Iterable[Any]) -> list[str]:
+    """Return the words that stand in some code, each once."""
+    return list(dict.fromkeys(c for code in codes for c in code.co_consts if isinstance(c, str) and c.isidentifier()))

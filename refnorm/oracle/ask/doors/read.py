@@ -218,9 +218,7 @@ def _variables(doors: Doors, library: Library, special: Any) -> Through:
     statistics = {"mean", "var"} <= door.roles
     infers = statistics and str(door.mode) != ""
     engine = engine_of(door, library, by_hand=False)
-    return finished(
-        door, engine, library, words, elsewhere(doors), infers, statistics, door.roles, special.convention
-    )
+    return finished(door, engine, library, words, elsewhere(doors), infers, statistics, door.roles, special.convention)
 
 
 def _layer(doors: Doors, library: Library, kind: type, fixed: str = "") -> Through:

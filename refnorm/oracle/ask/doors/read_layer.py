@@ -28,7 +28,7 @@ from refnorm.oracle.ask.doors.layers import LayerDoor, Recorder, makes, outcome
 from refnorm.oracle.ask.doors.leaves import Way, flat, leaves, size_of
 from refnorm.oracle.ask.doors.libraries import Library
 from refnorm.oracle.ask.doors.methods import INFER, SETUP, backwards_of, forwards_of
-from refnorm.oracle.ask.doors.modes import Mode, modes_of, modes_outside
+from refnorm.oracle.ask.doors.modes import Mode, modes_of, modes_outside, words_in
 from refnorm.oracle.ask.doors.names import gradient_of, is_running, is_size, role_of
 from refnorm.oracle.ask.doors.slots import ROLES, Slot, by_start, found_slots, kept
 
@@ -120,18 +120,20 @@ def _attempts(
 
 
 def _modes(kind: type, thing: Any, parameters: Sequence[Parameter], call: str) -> Iterator[Mode]:
+    codes = [c for k in kind.__mro__ for v in vars(k).values() if (c := getattr(v, "__code__", None)) is not None]
+    words = words_in(codes)
+    defaults = [d for v in vars(kind).values() for d in getattr(v, "__defaults__", None) or () if isinstance(d, str)]
     for p in parameters:
-        yield from modes_of(p.name, p.role, "argument")
+        yield from modes_of(p.name, p.role, "argument", [*defaults, *words])
     if callable(getattr(kind, "train", None)) and callable(getattr(kind, "eval", None)):
         yield Mode("method", "train")
     for name in switches_of(thing):
-        yield from modes_of(name, role_of(name), "switch")
+        yield from modes_of(name, role_of(name), "switch", words)
     for name in INFER:
         if callable(getattr(kind, name, None)) and name != call:
             yield Mode("name", call, call, name)
-    codes = [c for k in kind.__mro__ for v in vars(k).values() if (c := getattr(v, "__code__", None)) is not None]
-    for name in dict.fromkeys(c for code in codes for c in code.co_consts if isinstance(c, str) and c.isidentifier()):
-        yield from modes_of(name, role_of(name), "entry")
+    for name in words:
+        yield from modes_of(name, role_of(name), "entry", words)
     yield from modes_outside(codes, vars(sys.modules.get(kind.__module__, inspect)))
     yield Mode("")
     yield Mode("switch", "trainable")
@@ -156,6 +158,7 @@ def _learned(door: LayerDoor, shape: tuple[int, ...]) -> tuple[LayerDoor, int]:
     layer = door.made(given, shape)
     slots = found_slots(layer, CHANNELS)
     idle = _scalars(layer)
+    sure = door.mode.sure and (door.mode.where != "switch" or door.switched(layer) is not None)
     begun = [(slot, np.array(flat(value))) for slot, name, value in kept(layer, CHANNELS) if not role_of(name)]
     placed, result = _first_call(door, layer, given)
     slots, door = slots | placed, replace(door, placed=tuple(placed))
@@ -175,6 +178,8 @@ def _learned(door: LayerDoor, shape: tuple[int, ...]) -> tuple[LayerDoor, int]:
         door = replace(door, counts=counter)
     if "mean" in slots or door.returned:
         score = mode_score(lambda on, shifted: door.forward(**_given(door, shape, shifted), training=on)[0])
+        if score < FULL and not sure:
+            raise NotReadable(f"it is not known what tells it, by {door.mode.name}, whether it trains")
         if score < FULL and "mean" in slots and not is_running(slots["mean"].name) and not _moves(door, shape):
             door = replace(door, slots={role: slot for role, slot in slots.items() if role not in ("mean", "var")})
     return replace(door, **_backward(door, shape)), score

@@ -7,7 +7,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from refnorm.oracle.ask.doors.binding import CHANNELS, Parameter, best_of, mode_score, parameters_of, probe
+from refnorm.oracle.ask.doors.binding import (
+    CHANNELS,
+    FULL,
+    NotReadable,
+    Parameter,
+    best_of,
+    mode_score,
+    parameters_of,
+    probe,
+)
 from refnorm.oracle.ask.doors.leaves import leaves, size_of
 from refnorm.oracle.ask.doors.libraries import Library
 from refnorm.oracle.ask.doors.modes import ALWAYS, Mode, modes_of
@@ -94,7 +103,10 @@ def read_variables(thing: Any, kind: Any, library: Library, shape: tuple[int, ..
             return door.forward(*given)[0]
 
         if "mean" in seen:
-            return door, mode_score(y)
+            score = mode_score(y)
+            if score < FULL and not mode.sure:
+                raise NotReadable(f"it is not known what tells it, by {mode.name}, whether it trains")
+            return door, score
         y(True, "")
         return door, 1
 
