@@ -15,7 +15,6 @@ import refnorm
 from refnorm.conventions import CONVENTIONS, ROWS
 from refnorm.golden.inputs import case
 from refnorm.oracle.circumstances import circumstances
-from refnorm.oracle.measure.clipped import limits_of
 from refnorm.oracle.measure.fit import multiplied, summed
 from refnorm.oracle.measure.naming_gradients import expected_formula
 from refnorm.oracle.report import Report
@@ -129,17 +128,6 @@ def test_a_state_that_is_kept_comes_first():
             return super().y(s) * (1 + 2.0**-20 * (self.calls % 2))
 
     assert refnorm.check(Counts(), "torch", dtypes=["float64"]).findings[0].cause == "not-repeatable"
-
-
-# Bounds.
-
-
-def test_what_stops_at_a_bound_is_told_from_what_is_wrong():
-    right, cut = np.array([1.0, 3.0, 7.0, 9.0]), np.array([1.0, 3.0, 5.0, 5.0])
-    assert limits_of(right, cut).high == 5
-    assert limits_of(right, right) is None
-    assert limits_of(right, np.array([1.0, 3.0, 5.0, 6.0])) is None  # they stop at two places
-    assert limits_of(right, np.array([1.0, 3.0, 7.0, 5.0])) is None  # one value is no bound
 
 
 # Fits.
