@@ -16,7 +16,6 @@ from refnorm.conventions import CONVENTIONS, ROWS
 from refnorm.golden.inputs import case
 from refnorm.oracle.circumstances import circumstances
 from refnorm.oracle.measure.fit import multiplied, summed
-from refnorm.oracle.measure.naming_gradients import expected_formula
 from refnorm.oracle.report import Report
 
 SAMPLED = True  # see conftest.py
@@ -186,15 +185,6 @@ def test_where_momentum_is_a_factor_on_sums_another_sense_is_not_called_the_othe
     assert "momentum-sense" not in found
     assert found["other-running-mean"].measured == "running mean = a running mean + (1 - a) mean"
     assert found["other-running-mean"].formula == "running mean = a/(1 + a) running mean + 1/(1 + a) mean"
-
-
-def test_what_a_convention_says_is_written_in_the_same_words():
-    torch, keras = CONVENTIONS["torch"], CONVENTIONS["keras"]
-    assert expected_formula("running variance", torch) == (
-        "running variance = (1 - a) running variance + a unbiased var"
-    )
-    assert expected_formula("running variance", keras) == "running variance = a running variance + (1 - a) var"
-    assert expected_formula("frozen dx", torch) == "dx = gamma / std dy"
 
 
 class Cut(Correct):
