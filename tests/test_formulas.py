@@ -12,7 +12,7 @@ from mutants import INVENTED, Correct, Own, count
 from test_identify import Plain
 
 import refnorm
-from refnorm.conventions import CONVENTIONS, ROWS
+from refnorm.conventions import ROWS
 from refnorm.golden.inputs import case
 from refnorm.oracle.circumstances import circumstances
 from refnorm.oracle.measure.fit import multiplied, summed
