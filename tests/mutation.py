@@ -69,14 +69,15 @@ INSTRUMENT = {  # file of tests: files of oracle/measure that it tries first
     "read_parameters": ("read_parameters",),
     "naming_gradients": ("naming_gradients",),
     "explain": ("explain", "read_forward", "known_gradients"),
-    "oracle_second_order": ("read_second", "known_second"),
+    "read_second": ("read_second", "known_second"),
     "weights": ("weights", "measurement"),
     "numerics": ("numerics",),
     "probes": ("probes", "formulas"),
     "recorded": ("from_files",),
 }
 for first, files in INSTRUMENT.items():
-    tests = dict.fromkeys((first, "terms", "explain", "identify", "formulas", "unseen_bugs", "mutants"))
+    second = ("oracle_second_order", "second_programs") if first == "read_second" else ()
+    tests = dict.fromkeys((first, *second, "terms", "explain", "identify", "formulas", "unseen_bugs", "mutants"))
     FILES |= dict.fromkeys(files, ("oracle/measure", tuple(tests)))
 WAIT, CPU, MEMORY = 900.0, 300, 8 << 30  # seconds, seconds of the processor, and bytes that a trial may take
 SLOWER = 5  # times as long as without a mutant its tests may take, and as many seconds more
@@ -177,6 +178,16 @@ PASSED = 'passed = "1 - f" if b.momentum == "new" else "f"'
 NOT_NEGATIVE = "a norm is not negative"
 SUMS_LAST = 'of the three, "sums" comes last'
 AS_LONG = "both are made with as many"
+SPREAD = "spread = np.abs(centred) > 0.1 * np.abs(centred).max(w.axes, keepdims=True)"
+BEYOND_BOUND = 'for name, beyond in (("low", right < got), ("high", right > got)):'
+SIGNED_WORDS = 'return ("-" if p.constant < 0 else "") + text + over'
+APART = "if len(fronts) > 1 or any(p.constant for p in found.also):"
+ROOTS = "own = variances if power == 2 else [root_of(v) for v in variances]"
+SLOPE_TOLD = "told = np.isfinite(slope) & (np.abs(y).max(w.axes, keepdims=True) <= TELLING * np.abs(w.gamma))"
+INVERSE_OF = (
+    '"gamma/sqrt(var + eps)" if plain[0][0].case.operation == "training" else "gamma/sqrt(running variance + eps)"'
+)
+ONE_OPERATION = "all are of one operation"
 EQUIVALENT: dict[tuple[str, str, str], str] = {
     (
         "running",
@@ -537,6 +548,24 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("probes", CENTRED, CENTRED.replace("4", "5")): "any number of pairs has this mean and this variance",
     ("probes", AT_MEAN, AT_MEAN.replace("[0]", "[ 1]")): "both values are the mean",
     ("probes", "d = 2.0**-6", "d = 2.0**- 7"): "any small number shows eps",
+    ("clipped", SPREAD, SPREAD.replace(">", ">=")): "no float lies exactly on this limit",
+    ("clipped", BEYOND_BOUND, BEYOND_BOUND.replace("<", "<=")): "what is off is not equal",
+    ("clipped", BEYOND_BOUND, BEYOND_BOUND.replace("> got", ">= got")): "what is off is not equal",
+    (
+        "naming_gradients",
+        SIGNED_WORDS,
+        SIGNED_WORDS.replace("< 0", "<= 0"),
+    ): "a constant of 0 has been dealt with before",
+    ("naming_gradients", APART, APART.replace("> 1", "!= 1")): "there is at least one term",
+    ("read_parts", ROOTS, ROOTS.replace("==", ">=")): "of the two powers the other is 1",
+    ("read_parts", SLOPE_TOLD, SLOPE_TOLD.replace("<=", "<")): "no float lies exactly on this limit",
+    ("read_parts", INVERSE_OF, INVERSE_OF.replace("[0][0]", "[ -1][0]")): ONE_OPERATION,
+    ("read_parts", "own = defined(lines[0].world)", "own = defined(lines[ -1].world)"): ONE_OPERATION,
+    (
+        "read_second",
+        "both[len(own) + k] *= other != t",
+        "both[len(own) + k] *= other is not t",
+    ): "what a variation leaves as it is it returns, but for a count of 1, with which it fails as the definition did",
 }
 
 

@@ -20,6 +20,23 @@ FROZEN = [
 ]
 
 
+def shrunk(w, by, **changed):
+    """Return a world with x so many times smaller; std is as many times smaller."""
+    return replace(w, x=w.x * by, mean=w.mean * by, var=w.var * by**2, eps=w.eps * by**2, **changed)
+
+
+def near_mean(w):
+    """Return a world in which one value is all but the mean: it tells nothing of what multiplies x - mean."""
+    x = np.array(w.x)
+    x[0] = w.mean[0] * (1 + 1e-9)
+    mean = x.mean(w.axes, keepdims=True)
+    x[0] = mean[0] * (1 + 1e-9)
+    return replace(w, x=x, mean=mean, var=((x - mean) ** 2).mean(w.axes, keepdims=True))
+
+
+NEAR = [near_mean(w) for w in WORLDS]
+
+
 def seen(rule, worlds=WORLDS):
     return [(w, np.asarray(rule(w), float)) for w in worlds]
 
@@ -77,7 +94,11 @@ def first(found):
     return next(iter(found), None)
 
 
-@pytest.mark.parametrize("worlds", [WORLDS, FROZEN], ids=["training", "inference"])
+@pytest.mark.parametrize(
+    "worlds",
+    [WORLDS, FROZEN, [shrunk(w, 2.0**-10) for w in WORLDS], NEAR],
+    ids=["training", "inference", "small", "near the mean"],
+)
 def test_each_step_of_a_map_may_be_cut_off(worlds):
     def by(inverse):
         return lambda w: w.gamma * (w.x - w.mean) * inverse(w) + w.beta
@@ -94,6 +115,8 @@ def test_each_step_of_a_map_may_be_cut_off(worlds):
     }
     names = ("x-hat-clipped", "inverse-std-clipped", "variance-clipped")
     for name, (words, rule) in zip(names, steps.items(), strict=True):
+        if worlds is NEAR and name == "x-hat-clipped":
+            continue  # x_hat itself is close to 0 there, and rounded
         offered = [found for found in clipped_maps(seen(rule, worlds)) if found[0].name == name]
         ((found, forward, change),) = offered
         assert (found.measured, found.kind) == (words, "wrong")
@@ -101,7 +124,7 @@ def test_each_step_of_a_map_may_be_cut_off(worlds):
         assert found.formula == words.split(",")[0] + ", whatever it is"
         assert (forward is None) == (name == "x-hat-clipped")
         if forward is not None:
-            assert str(forward.centre) == ("mean" if worlds is WORLDS else "running mean")
+            assert str(forward.centre) == ("running mean" if worlds is FROZEN else "mean")
         for w in worlds:
             expected = np.asarray(rule(w), float)
             assert np.allclose(np.asarray(change(w).y, float), expected, rtol=1e-8, atol=1e-8)
@@ -189,6 +212,9 @@ def test_what_weighs_alike_is_no_activation_nor_is_what_is_off_by_more_than_roun
     rounded = seen(lambda w: leaky(w) * (1 + 1e-15 * np.cos(w.x)))
     nan = WORLDS[0], np.full(WORLDS[0].x.shape, np.nan)
     assert first(activated(right_y, [nan, *rounded]))[0].name == "activation-applied"
-    large = max(float(np.abs(w.y).max() * (np.abs(w.x).max() / np.sqrt(w.var.min()) + 1)) for w in WORLDS)
-    off = seen(lambda w: leaky(w) + 1e-13 * large * np.cos(w.x))
-    assert first(activated(right_y, off)) is None
+    for size in (1e-2, 1.0, 1e2):
+        sized = [replace(w, gamma=w.gamma * size, beta=w.beta * size) for w in WORLDS]
+        within = seen(lambda w: leaky(w) + 2e-14 * np.abs(w.y).max() * np.cos(w.x), sized)
+        assert first(activated(right_y, within)) is not None
+        off = seen(lambda w: leaky(w) + 1e-12 * np.abs(w.y).max() * np.cos(w.x), sized)
+        assert first(activated(right_y, off)) is None

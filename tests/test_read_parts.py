@@ -63,6 +63,12 @@ def test_a_y_by_some_of_the_values_is_read(y, divisor):
     assert (str(found.scale), str(found.shift)) == ("gamma", "beta")
 
 
+def shrunk(w, by):
+    """Return a world with x so many times smaller, in float32."""
+    w = replace(w, x=w.x * by, mean=w.mean * by, var=w.var * by**2, eps=w.eps * by)
+    return named(w, w.case.id, kind="float32")
+
+
 def test_eps_may_stand_outside_of_the_root():
     def y(w):
         some = w.x[: (len(w.x) + 1) // 2]
@@ -70,7 +76,10 @@ def test_eps_may_stand_outside_of_the_root():
         std = np.sqrt(squares_of(some, centre) / (len(some) * some[0, 0].size))
         return w.gamma * (w.x - centre) / (std + w.eps) + w.beta
 
-    assert read(y).parts()["divisor"] == "std = sqrt(var of the first half of the samples) + eps"
+    words = "std = sqrt(var of the first half of the samples) + eps"
+    assert read(y).parts()["divisor"] == words
+    narrow = [shrunk(w, 1e-2) for w in WORLDS]
+    assert read(lambda w: np.asarray(y(w), "float32"), narrow).parts()["divisor"] == words
 
 
 def test_a_mean_of_some_values_may_stand_over_a_variance_of_all():
