@@ -187,6 +187,9 @@ SLOPE_TOLD = "told = np.isfinite(slope) & (np.abs(y).max(w.axes, keepdims=True) 
 INVERSE_OF = (
     '"gamma/sqrt(var + eps)" if plain[0][0].case.operation == "training" else "gamma/sqrt(running variance + eps)"'
 )
+ROOT_NOISE = "rough = noise[told] * (1 if power == 2 else 0.5 / np.sqrt(square[told]))"
+ALL_ALIKE = "noises.append(np.full(own[0].shape, max(noise_in(w.case.kind) * size, 1e-300)))"
+FIRST_SEEN = 'training = seen[0][0].case.operation == "training"'
 ONE_OPERATION = "all are of one operation"
 EQUIVALENT: dict[tuple[str, str, str], str] = {
     (
@@ -557,6 +560,15 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         SIGNED_WORDS.replace("< 0", "<= 0"),
     ): "a constant of 0 has been dealt with before",
     ("naming_gradients", APART, APART.replace("> 1", "!= 1")): "there is at least one term",
+    ("read_parts", ROOT_NOISE, ROOT_NOISE.replace("==", ">=")): "of the two powers the other is 1",
+    (
+        "read_parts",
+        'plain = [(w, y) for w, y in seen if np.all(np.isfinite(y)) and w.case.operation == "training"]',
+        'plain = [(w, y) for w, y in seen if np.all(np.isfinite(y)) and w.case.operation >= "training"]',
+    ): TWO_OPERATIONS,
+    **{("activated", ALL_ALIKE, ALL_ALIKE.replace("own[0]", f"own[ {k}]")): AS_LONG for k in (1, -1)},
+    **{("clipped", FIRST_SEEN, FIRST_SEEN.replace("seen[0]", f"seen[ {k}]")): ONE_OPERATION for k in (1, -1)},
+    ("clipped", FIRST_SEEN, FIRST_SEEN.replace("==", ">=")): TWO_OPERATIONS,
     ("read_parts", ROOTS, ROOTS.replace("==", ">=")): "of the two powers the other is 1",
     ("read_parts", SLOPE_TOLD, SLOPE_TOLD.replace("<=", "<")): "no float lies exactly on this limit",
     ("read_parts", INVERSE_OF, INVERSE_OF.replace("[0][0]", "[ -1][0]")): ONE_OPERATION,

@@ -218,3 +218,12 @@ def test_what_weighs_alike_is_no_activation_nor_is_what_is_off_by_more_than_roun
         assert first(activated(right_y, within)) is not None
         off = seen(lambda w: leaky(w) + 1e-12 * np.abs(w.y).max() * np.cos(w.x), sized)
         assert first(activated(right_y, off)) is None
+
+
+def test_where_nothing_comes_back_nothing_speaks_against_an_activation():
+    def dx(w):
+        return replace(w, upstream=w.upstream * (right_y(w) > 0)).dx()
+
+    still = [(replace(w, upstream=0 * w.upstream), np.zeros(w.x.shape)) for w in WORLDS]
+    found, _ = first(through_activation(lambda w: w.dx(), [*still, *seen(dx)]))
+    assert found.measured == "dy weighs 1 where y > 0 and 0 elsewhere"

@@ -569,16 +569,6 @@ def test_an_activation_is_read_off_y_and_off_gradients_that_went_through_one(bel
             assert through.frozen == frozen
 
 
-def test_where_nothing_comes_back_nothing_speaks_against_an_activation():
-    y = y_of(lambda s: (s.mean, s.var + s.eps))
-    dx = gradient(lambda s: np.where(y(s).real > 0, y(s), 0), "x")
-    seen = [(world(c, TORCH), returned(c, dx)) for c in TRAINING]
-    still = [(replace(w, upstream=0 * w.upstream), 0 * value) for w, value in seen[:2]]
-    with np.errstate(all="ignore"):
-        offered = [names(e) for e in explanations("dx", [*still, *seen], TORCH, [])]
-    assert ["gradient-through-activation"] in offered
-
-
 def test_an_update_is_read():
     def swapped(s):
         return s.momentum * s.running_mean + (1 - s.momentum) * s.mean, s.running_var

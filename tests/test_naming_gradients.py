@@ -71,6 +71,11 @@ def test_the_definition_has_no_cause():
             "gamma / std (dy - (m - 1)/m mean(dy) - x_hat mean(dy x_hat))",
             ["other-dx"],
         ),
+        (
+            dx(1, -1, -0.5, counts=("1", "1", "(m - 1)/m")),
+            "gamma / std (dy - mean(dy) - 0.5 (m - 1)/m x_hat mean(dy x_hat))",
+            ["other-dx"],
+        ),
         (dx(1, -3, -1, counts=("1", "m", "1")), "gamma / std (dy - 3 m mean(dy) - x_hat mean(dy x_hat))", ["other-dx"]),
         (dx(gamma="|gamma|"), "|gamma| / std (dy - mean(dy) - x_hat mean(dy x_hat))", ["dx-gamma-absolute"]),
         (dx(gamma="1"), "1 / std (dy - mean(dy) - x_hat mean(dy x_hat))", ["dx-gamma-missing"]),

@@ -82,6 +82,11 @@ def test_eps_may_stand_outside_of_the_root():
     assert read(lambda w: np.asarray(y(w), "float32"), narrow).parts()["divisor"] == words
 
 
+def test_the_digits_of_a_large_beta_hide_those_of_the_centre():
+    wide = [replace(w, x=(w.x - w.mean) * 2.0**14, mean=0 * w.mean, beta=w.beta + 1000) for w in WORLDS]
+    assert read(of_half, wide).part.words == "the first half of the samples"
+
+
 def test_a_mean_of_some_values_may_stand_over_a_variance_of_all():
     def y(w):
         centre = mean_of(w.x[:-1])

@@ -68,7 +68,7 @@ def other_inverse(seen: Sequence[Seen]) -> tuple[str, float] | None:
     own = defined(lines[0].world)
     table = Table([line.world for line in lines], [line.slope.shape for line in lines])
     centre, unsure, square, loose = _measured(lines)
-    told = np.isfinite(loose) & (loose < square) & np.isfinite(table(own.divisor))
+    told = np.isfinite(loose) & np.isfinite(table(own.divisor))
     if not told.any() or np.any(np.abs(centre - table(own.centre)) > unsure):
         return None
     factors = np.sqrt(table(own.divisor)[told] / square[told])
