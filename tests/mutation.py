@@ -188,6 +188,7 @@ INVERSE_OF = (
     '"gamma/sqrt(var + eps)" if plain[0][0].case.operation == "training" else "gamma/sqrt(running variance + eps)"'
 )
 ROOT_NOISE = "rough = noise[told] * (1 if power == 2 else 0.5 / np.sqrt(square[told]))"
+COLUMNS = "up, down, target = (np.concatenate(column) for column in zip(*rows, strict=True))"
 ALL_ALIKE = "noises.append(np.full(own[0].shape, max(noise_in(w.case.kind) * size, 1e-300)))"
 FIRST_SEEN = 'training = seen[0][0].case.operation == "training"'
 ONE_OPERATION = "all are of one operation"
@@ -566,6 +567,7 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         'plain = [(w, y) for w, y in seen if np.all(np.isfinite(y)) and w.case.operation == "training"]',
         'plain = [(w, y) for w, y in seen if np.all(np.isfinite(y)) and w.case.operation >= "training"]',
     ): TWO_OPERATIONS,
+    ("activated", COLUMNS, COLUMNS.replace("=True", "=False")): AS_LONG,
     **{("activated", ALL_ALIKE, ALL_ALIKE.replace("own[0]", f"own[ {k}]")): AS_LONG for k in (1, -1)},
     **{("clipped", FIRST_SEEN, FIRST_SEEN.replace("seen[0]", f"seen[ {k}]")): ONE_OPERATION for k in (1, -1)},
     ("clipped", FIRST_SEEN, FIRST_SEEN.replace("==", ">=")): TWO_OPERATIONS,

@@ -136,7 +136,7 @@ def test_each_step_of_a_map_may_be_cut_off(worlds):
 def test_a_map_that_is_right_is_cut_off_nowhere_and_gammas_of_0_do_not_speak():
     assert first(clipped_maps(seen(right_y))) is None
     assert first(clipped_maps(seen(lambda w: right_y(w) + w.x))) is None
-    none = [replace(w, gamma=w.gamma * (np.arange(w.x.shape[1]) > 0).reshape(w.gamma.shape)) for w in WORLDS]
+    none = [replace(w, gamma=np.abs(w.gamma) * (np.arange(w.x.shape[1]) > 0).reshape(w.gamma.shape)) for w in WORLDS]
     found, _, _ = first(clipped_maps(seen(lambda w: w.gamma * np.minimum(w.x_hat, 0.75) + w.beta, none)))
     assert found.measured == "x_hat, at most 0.75"
 
@@ -194,7 +194,8 @@ def test_what_weighs_otherwise_where_y_is_negative_is_read(above, below, measure
         f"dy weighs {above} where y > 0 and {below} elsewhere",
     )
     assert of_dx.title == f"dy is multiplied by {below} where y is negative{elsewhere}, as if an activation followed"
-    for w in WORLDS:
+    still = replace(WORLDS[0], gamma=WORLDS[0].gamma * [[1, 0, 1]], beta=WORLDS[0].beta * [[1, 0, 1]])  # y is 0 there
+    for w in [*WORLDS, still]:
         expected = np.asarray(right_y(w) * weight(w), float)
         assert np.allclose(np.asarray(value(w), float), expected)
         for world in (change(w), through(w)):

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from test_terms import made
 
-from refnorm.oracle.measure.read_parts import Unsaid, other_inverse, read_parts, with_other_inverse
+from refnorm.oracle.measure.read_forward import Lines
+from refnorm.oracle.measure.read_parts import Unsaid, _measured, other_inverse, read_parts, with_other_inverse
 
 SHAPES = (8, 3), (5, 4), (6, 2, 3), (3, 2, 2, 4), (9, 3)
 
@@ -63,9 +64,9 @@ def test_a_y_by_some_of_the_values_is_read(y, divisor):
     assert (str(found.scale), str(found.shift)) == ("gamma", "beta")
 
 
-def shrunk(w, by):
-    """Return a world with x so many times smaller, in float32."""
-    w = replace(w, x=w.x * by, mean=w.mean * by, var=w.var * by**2, eps=w.eps * by)
+def sized(w, by, eps):
+    """Return a world with x and eps so many times as large, in float32."""
+    w = replace(w, x=w.x * by, mean=w.mean * by, var=w.var * by**2, eps=w.eps * eps)
     return named(w, w.case.id, kind="float32")
 
 
@@ -78,8 +79,16 @@ def test_eps_may_stand_outside_of_the_root():
 
     words = "std = sqrt(var of the first half of the samples) + eps"
     assert read(y).parts()["divisor"] == words
-    narrow = [shrunk(w, 1e-2) for w in WORLDS]
-    assert read(lambda w: np.asarray(y(w), "float32"), narrow).parts()["divisor"] == words
+    for by in (2.0**-7, 2.0**14):
+        narrow = [sized(w, by, by) for w in WORLDS]
+        assert read(lambda w: np.asarray(y(w), "float32"), narrow).parts()["divisor"] == words
+
+
+def test_digits_that_are_rounded_away_count_by_the_size_of_the_divisor():
+    for by in (2.0**-7, 2.0**14):
+        narrow = [sized(w, by, by**2) for w in WORLDS]
+        divisor = read(lambda w: np.asarray(of_half(w), "float32"), narrow).parts()["divisor"]
+        assert divisor == "std^2 = var of the first half of the samples + eps"
 
 
 def test_the_digits_of_a_large_beta_hide_those_of_the_centre():
@@ -114,6 +123,20 @@ def test_what_is_not_finite_and_what_gamma_hides_does_not_speak_against_a_part()
     assert found.part.words == "the first half of the samples"
     ignored = [replace(named(w, w.case.id, gamma=None, beta=None), gamma=1 + 0 * w.gamma) for w in WORLDS]
     assert read(of_half, ignored).part.words == "the first half of the samples"
+
+
+def test_noise_is_what_an_error_of_the_slope_makes_of_the_centre_and_the_square():
+    w = made((4, 1))
+    w = replace(w, gamma=np.full((1, 1), -2.0), beta=np.full((1, 1), 1.0))
+
+    def measured(noise):
+        line = Lines(w, *(np.full((1, 1), value) for value in (-0.5, -2.0, 5.0, noise)))  # slope, means of x and y
+        return np.ravel(_measured([line]))
+
+    assert measured(1e-3) == pytest.approx([6, (2 * 1e-3 + 1e-3) / 0.5, 16, 2 * 16 * 1e-3 / 0.5], rel=1e-9)
+    assert measured(0.0) == pytest.approx([6, (5 + 1) * 1e-15 / 0.5, 16, 1e-300], rel=1e-9, abs=0)
+    assert measured(0.03)[[1, 3]] == pytest.approx([0.18, 1.92])
+    assert np.all(np.isinf(measured(0.5 / 16)[[1, 3]]))
 
 
 # Another number in the place of 1/std.
