@@ -187,6 +187,8 @@ SLOPE_TOLD = "told = np.isfinite(slope) & (np.abs(y).max(w.axes, keepdims=True) 
 INVERSE_OF = (
     '"gamma/sqrt(var + eps)" if plain[0][0].case.operation == "training" else "gamma/sqrt(running variance + eps)"'
 )
+ALIKE_KS = "alike = max(ks) - min(ks) < 100 * LARGEST * digits"
+OF_RANK = "if rank == 2 and size[0] < 30 * size[1]:  # else a digit of the running mean is many of a weight"
 ROOT_NOISE = "rough = noise[told] * (1 if power == 2 else 0.5 / np.sqrt(square[told]))"
 COLUMNS = "up, down, target = (np.concatenate(column) for column in zip(*rows, strict=True))"
 ALL_ALIKE = "noises.append(np.full(own[0].shape, max(noise_in(w.case.kind) * size, 1e-300)))"
@@ -575,6 +577,13 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("read_parts", SLOPE_TOLD, SLOPE_TOLD.replace("<=", "<")): "no float lies exactly on this limit",
     ("read_parts", INVERSE_OF, INVERSE_OF.replace("[0][0]", "[ -1][0]")): ONE_OPERATION,
     ("read_parts", "own = defined(lines[0].world)", "own = defined(lines[ -1].world)"): ONE_OPERATION,
+    ("from_files", ALIKE_KS, ALIKE_KS.replace("< 100", "<= 100")): "no float lies exactly on this limit",
+    (
+        "from_files",
+        'if case.operation == "training" and "running_mean" in arrays:',
+        'if case.operation >= "training" and "running_mean" in arrays:',
+    ): TWO_OPERATIONS,
+    ("from_files", OF_RANK, OF_RANK.replace("==", ">=")): "two columns have no rank above 2",
     (
         "read_second",
         "both[len(own) + k] *= other != t",

@@ -160,6 +160,12 @@ def test_what_no_terms_give_is_not_read_nor_is_what_is_off_by_more_than_rounding
     assert read("jvp", [(w, np.tanh(value)) for w, value in right]) is None
     assert read("jvp", []) is None
     assert read("jvp", [(w, value + 1e-8 * np.cos(np.asarray(w.x, float))) for w, value in right]) is None
+    noisy = []  # as far as the largest terms of a world are rounded, be those of an equation however small
+    for w, value in right:
+        size = np.max(sum(np.abs(t) for t in terms("jvp", w)) + np.abs(value)).astype(float)
+        far = np.min(np.abs(w.x).max(w.axes) / np.sqrt((w.var + w.eps).reshape(-1)) + 1).astype(float)
+        noisy.append((w, value + 0.2 * 512 * 2.0**-53 * size * far**2 * np.cos(np.asarray(9 * w.x, float))))
+    assert read("jvp", noisy).key == key(*RIGHT["jvp"])
     rounded = [(w, value * (1 + 1e-15 * np.cos(np.asarray(w.x, float)))) for w, value in right]
     assert read("jvp", rounded).key == key(*RIGHT["jvp"])
     small = [
@@ -211,6 +217,7 @@ def test_the_definition_has_no_name():
         ("jvp", (-1, 1, 1, 1, 1), {}, "second-order-x-sign"),
         ("jvp", (1, -1, -1, 1, 2), {}, "other-second-order"),
         ("jvp", (0, 0, 0, 0, 0), {}, "returns-zeros"),
+        ("jvp", (0, -1, -1, 0, 0), {}, "other-second-order"),
         ("jvp", (1, -1, -1, 1, 1), {"frozen": True}, "training-second-order-in-frozen"),
         ("jvp", (-1, 0, 0, -1, -1), {"frozen": True}, "second-order-sign"),
         ("dgamma", (-1, 1, 1), {}, "second-order-sign"),
