@@ -189,6 +189,7 @@ INVERSE_OF = (
 )
 ALIKE_KS = "alike = max(ks) - min(ks) < 100 * LARGEST * digits"
 OF_RANK = "if rank == 2 and size[0] < 30 * size[1]:  # else a digit of the running mean is many of a weight"
+SCREENING = "if np.abs(columns @ constants - wanted[equations]).max(initial=0) > LEFT:"
 ROOT_NOISE = "rough = noise[told] * (1 if power == 2 else 0.5 / np.sqrt(square[told]))"
 COLUMNS = "up, down, target = (np.concatenate(column) for column in zip(*rows, strict=True))"
 ALL_ALIKE = "noises.append(np.full(own[0].shape, max(noise_in(w.case.kind) * size, 1e-300)))"
@@ -584,6 +585,7 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         'if case.operation >= "training" and "running_mean" in arrays:',
     ): TWO_OPERATIONS,
     ("from_files", OF_RANK, OF_RANK.replace("==", ">=")): "two columns have no rank above 2",
+    ("read_second", SCREENING, SCREENING.replace("> LEFT", "== LEFT")): LOOSER,
     (
         "read_second",
         "both[len(own) + k] *= other != t",

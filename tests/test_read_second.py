@@ -16,7 +16,7 @@ from refnorm.oracle.measure import known_second
 from refnorm.oracle.measure.known import OTHER, Known
 from refnorm.oracle.measure.known_gradients import ZEROS
 from refnorm.oracle.measure.known_second import second_order_causes, seen_in
-from refnorm.oracle.measure.read_second import read_second
+from refnorm.oracle.measure.read_second import _Columns, read_second
 from refnorm.oracle.measure.second_terms import Combination, defined_second
 
 SAMPLED = 3  # one in so many; see conftest.py
@@ -144,6 +144,34 @@ def test_a_term_may_stand_beside_itself_with_another_factor():
     assert [c for c, _ in found.parts] == [1, -1, 3, -1, 1, 1]
 
 
+def test_of_two_factors_that_are_one_number_the_first_is_told():
+    found = read("jvp", seen_of("jvp", RIGHT["jvp"], WORLDS[:2], front=lambda w: len(w.x)))
+    assert found.changed == "m"
+
+
+def test_rounding_is_granted_by_the_largest_terms_of_a_world_and_by_how_far_x_is_from_0():
+    seen = seen_of("jvp", RIGHT["jvp"])
+    columns = _Columns("jvp", seen)
+    row = np.concatenate([value.ravel() for _, value in seen])
+    expected = []
+    for w, value in seen:
+        far = np.abs(w.x).max(w.axes, keepdims=True) / np.sqrt(w.var + w.eps) + 1
+        expected.append((np.abs(3 * value).max() * far**2 + 0 * w.x).astype(float).ravel())
+    assert np.allclose(columns.sizes([row, -2 * row]), np.concatenate(expected), rtol=1e-12)
+
+
+def test_of_many_equations_some_are_chosen_evenly():
+    (w, value), *_ = seen_of("jvp", RIGHT["jvp"], [made((64, 70))])
+    columns = _Columns("jvp", [(w, value)])
+    chosen = columns.picked(np.arange(64 * 70))
+    assert len(chosen) == 2000
+    assert (chosen[0], chosen[-1]) == (0, 64 * 70 - 1)
+    assert set(np.diff(chosen)) == {2, 3}
+    far = np.abs(w.x).max(w.axes, keepdims=True) / np.sqrt(w.var + w.eps) + 1
+    some = columns.picked(value.ravel())
+    assert columns.sizes([some]).max() == pytest.approx(float(far.max() ** 2 * np.abs(some).max()), rel=1e-12)
+
+
 def test_what_is_missing_from_gamma_is_read():
     def without(w):
         parts = terms("jvp", w)
@@ -160,12 +188,6 @@ def test_what_no_terms_give_is_not_read_nor_is_what_is_off_by_more_than_rounding
     assert read("jvp", [(w, np.tanh(value)) for w, value in right]) is None
     assert read("jvp", []) is None
     assert read("jvp", [(w, value + 1e-8 * np.cos(np.asarray(w.x, float))) for w, value in right]) is None
-    noisy = []  # as far as the largest terms of a world are rounded, be those of an equation however small
-    for w, value in right:
-        size = np.max(sum(np.abs(t) for t in terms("jvp", w)) + np.abs(value)).astype(float)
-        far = np.min(np.abs(w.x).max(w.axes) / np.sqrt((w.var + w.eps).reshape(-1)) + 1).astype(float)
-        noisy.append((w, value + 0.2 * 512 * 2.0**-53 * size * far**2 * np.cos(np.asarray(9 * w.x, float))))
-    assert read("jvp", noisy).key == key(*RIGHT["jvp"])
     rounded = [(w, value * (1 + 1e-15 * np.cos(np.asarray(w.x, float)))) for w, value in right]
     assert read("jvp", rounded).key == key(*RIGHT["jvp"])
     small = [

@@ -202,6 +202,8 @@ def test_a_weight_is_told_to_the_digits_of_the_format(sense, kind):
 def test_a_correction_is_told_that_is_the_same_for_all_counts():
     assert fitted(Corrects(lambda m: 0))[Key.CORRECTION].value == 0
     assert fitted(Corrects(lambda m: 0.5))[Key.CORRECTION].value == 0.5
+    assert fitted(Corrects(lambda m: 1 + 1e-3 * (m > 30)))[Key.CORRECTION].value == 1
+    assert fitted(Corrects(lambda m: 1 + 4e-3 * (m > 30)))[Key.CORRECTION].value == "other"
     half = fitted(Corrects(lambda m: m / 2))[Key.CORRECTION]
     assert half.value == "other"
     assert half.note == "from 1 to 16.5"
