@@ -68,7 +68,8 @@ INSTRUMENT = {  # file of tests: files of oracle/measure that it tries first
     "clipped": ("clipped", "activated"),
     "read_parameters": ("read_parameters",),
     "naming_gradients": ("naming_gradients",),
-    "explain": ("explain", "read_forward", "known_gradients"),
+    "read_forward": ("read_forward",),
+    "explain": ("explain", "known_gradients"),
     "read_second": ("read_second", "known_second"),
     "weights": ("weights", "measurement"),
     "numerics": ("numerics",),
@@ -190,6 +191,10 @@ INVERSE_OF = (
 ALIKE_KS = "alike = max(ks) - min(ks) < 100 * LARGEST * digits"
 OF_RANK = "if rank == 2 and size[0] < 30 * size[1]:  # else a digit of the running mean is many of a weight"
 SCREENING = "if np.abs(columns @ constants - wanted[equations]).max(initial=0) > LEFT:"
+MODERATELY = "return bool(np.all((w.inv > 1 / MODERATE) & (w.inv < MODERATE)))"
+FEWEST = "  # equations by which most variations are refuted"
+CHOSEN = "chosen = [c for c in cases if c.kind == c.parameters == dtype and len(c.batches) == 1]"
+COLUMN_SIZES = "sizes = np.abs(columns).max(axis=0, initial=0) + 1e-300"
 ROOT_NOISE = "rough = noise[told] * (1 if power == 2 else 0.5 / np.sqrt(square[told]))"
 COLUMNS = "up, down, target = (np.concatenate(column) for column in zip(*rows, strict=True))"
 ALL_ALIKE = "noises.append(np.full(own[0].shape, max(noise_in(w.case.kind) * size, 1e-300)))"
@@ -578,6 +583,8 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("read_parts", SLOPE_TOLD, SLOPE_TOLD.replace("<=", "<")): "no float lies exactly on this limit",
     ("read_parts", INVERSE_OF, INVERSE_OF.replace("[0][0]", "[ -1][0]")): ONE_OPERATION,
     ("read_parts", "own = defined(lines[0].world)", "own = defined(lines[ -1].world)"): ONE_OPERATION,
+    ("from_files", CHOSEN, CHOSEN.replace("c.kind ==", "c.kind >=")): "no parameters have a narrower format than x",
+    ("read_second", COLUMN_SIZES, COLUMN_SIZES.replace("1e-300", "-1.0")): "columns may be scaled by any numbers",
     ("from_files", ALIKE_KS, ALIKE_KS.replace("< 100", "<= 100")): "no float lies exactly on this limit",
     (
         "from_files",
@@ -585,6 +592,14 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         'if case.operation >= "training" and "running_mean" in arrays:',
     ): TWO_OPERATIONS,
     ("from_files", OF_RANK, OF_RANK.replace("==", ">=")): "two columns have no rank above 2",
+    (
+        "read_forward",
+        "if found.cost < 1:",
+        "if found.cost <= 1:",
+    ): "what costs 1 is found once more, with beta among the shifts",
+    **{("read_second", f"SCREENED = 240{FEWEST}", f"SCREENED = {n}{FEWEST}"): LOOSER for n in (239, 241)},
+    ("read_second", MODERATELY, MODERATELY.replace("inv > 1", "inv >= 1")): "no float lies exactly on this limit",
+    ("read_second", MODERATELY, MODERATELY.replace("inv < M", "inv <= M")): "no float lies exactly on this limit",
     ("read_second", SCREENING, SCREENING.replace("> LEFT", "== LEFT")): LOOSER,
     (
         "read_second",

@@ -242,6 +242,7 @@ def test_the_definition_has_no_name():
         ("jvp", (0, -1, -1, 0, 0), {}, "other-second-order"),
         ("jvp", (1, -1, -1, 1, 1), {"frozen": True}, "training-second-order-in-frozen"),
         ("jvp", (-1, 0, 0, -1, -1), {"frozen": True}, "second-order-sign"),
+        ("jvp", (2, 0, 0, 1, 1), {"frozen": True}, "other-second-order"),
         ("dgamma", (-1, 1, 1), {}, "second-order-sign"),
         ("dgamma", (-1, 1, 1), {"before": ["second-order-x-sign"]}, "second-order-x-sign"),
         ("dgamma", (-1, 1, 1), {"before": ["eps-missing"]}, "second-order-sign"),

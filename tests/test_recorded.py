@@ -5,6 +5,7 @@ alone, where weights are told to two digits.
 """
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -193,8 +194,9 @@ def test_a_weight_is_told_to_the_digits_of_the_format(sense, kind):
     assert found[Key.MOMENTUM].value == sense
     (weight,) = {Client(sense).weights(0.25)[1]}
     assert found[Key.NEW_WEIGHT].value == pytest.approx(weight, abs=DIGITS[kind])
-    assert "at 0.25" in found[Key.NEW_WEIGHT].note
-    assert found[Key.NEW_WEIGHT].note.endswith("; fitted in 4 cases")
+    told = re.fullmatch(r"(\S+) at 0.25, (\S+) at 0.125, (\S+) at 0.5; fitted in 4 cases", found[Key.NEW_WEIGHT].note)
+    each = [Client(sense).weights(a)[1] for a in (0.25, 0.125, 0.5)]
+    assert [float(value) for value in told.groups()] == pytest.approx(each, abs=max(DIGITS[kind], 1e-6))
     if kind in ("float64", "float32"):
         assert found[Key.CORRECTION].value == 1
 
@@ -222,6 +224,10 @@ def test_of_many_values_no_correction_is_told_and_of_no_known_weights_none():
     assert found[Key.MOMENTUM].value == "other"
     assert found[Key.MOMENTUM].note == "no known rule"
     assert Key.CORRECTION not in found
+
+
+def test_of_a_variance_that_no_batch_enters_no_correction_is_told():
+    assert Key.CORRECTION not in fitted(Corrects(lambda m: -np.inf))
 
 
 def test_a_batch_that_hardly_counts_says_nothing_of_the_correction():
