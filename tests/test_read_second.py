@@ -261,6 +261,7 @@ def test_the_definition_has_no_name():
         ("jvp", ("1*", "-1*", "-1*", "1*", "1*"), {"changed": "gamma"}, "other-second-order"),
         ("jvp", ("1*", "-1*", "-1*", "1*", "1"), {"changed": "std"}, "second-order-std-missing"),
         ("jvp", ("1*", "-2*", "-1*", "1*", "1"), {"changed": "std"}, "other-second-order"),
+        ("jvp", ("0.5*", "-1*", "-1*", "1*", "1"), {"changed": "std"}, "other-second-order"),
     ],
 )
 def test_a_measured_combination_is_named(which, constants, given, name):

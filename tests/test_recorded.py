@@ -228,6 +228,7 @@ def test_of_many_values_no_correction_is_told_and_of_no_known_weights_none():
 
 def test_of_a_variance_that_no_batch_enters_no_correction_is_told():
     assert Key.CORRECTION not in fitted(Corrects(lambda m: -np.inf))
+    assert Key.CORRECTION not in fitted(Corrects(lambda m: 2 * m))  # it is subtracted
 
 
 def test_a_batch_that_hardly_counts_says_nothing_of_the_correction():
