@@ -59,7 +59,8 @@ U = 512 * 2.0**-53  # of a result in float64
 
 def sized(w, by):
     """Return a world with x so many times as large, and std with it."""
-    return replace(w, x=w.x * by, mean=w.mean * by, var=w.var * by**2, eps=w.eps * by**2)
+    state = w.running_mean * by, w.running_var * by**2
+    return replace(w, x=w.x * by, mean=w.mean * by, var=w.var * by**2, eps=w.eps * by**2, state=state)
 
 
 def still(w, channels):
@@ -163,6 +164,20 @@ def test_the_definition_is_read():
     assert maps(right_y, []) == []
 
 
+@pytest.mark.parametrize("size", [2.0**-6, 2.0**6])
+def test_noise_counts_by_the_size_of_gamma(size):
+    worlds = [replace(w, gamma=w.gamma * size) for w in WORLDS]
+    assert first(right_y, worlds).parts() == BY_BATCH.parts()
+    off = maps(lambda w: right_y(replace(w, var=w.var * (1 + 1e-10 * np.cos(w.mean)))), worlds)
+    assert not [found for found in off if found.parts() == BY_BATCH.parts()]
+
+
+def test_of_scales_that_are_one_number_gamma_alone_is_told():
+    positive = [replace(w, gamma=np.abs(w.gamma)) for w in WORLDS]
+    found = maps(lambda w: w.gamma * (w.x - w.mean) / np.sqrt(w.var + 2 * w.eps) + w.beta, positive)
+    assert {str(one.scale) for one in found} == {"gamma"}
+
+
 def test_values_that_are_no_numbers_are_passed_over():
     w = WORLDS[0]
     assert first(lambda v: right_y(v) * (np.nan if v is w else 1), [w, *WORLDS[1:]]).parts() == BY_BATCH.parts()
@@ -200,14 +215,14 @@ def test_a_scale_is_0_where_y_does_not_depend_on_x():
     assert maps(unusual, worlds) == []
 
 
-def test_a_slope_that_is_hidden_by_rounding_does_not_speak_against_a_scale():
-    small = [sized(w, 2.0**-10) for w in WORLDS]
-    tiny = []
-    for w in small:
-        hidden = 5 * U * np.abs(w.beta) / np.sqrt(w.var) * np.sqrt(w.var + w.eps)  # std is 2^-9 or so
+@pytest.mark.parametrize("by", [2.0**-10, 2.0**10])
+def test_a_slope_that_is_hidden_by_rounding_does_not_speak_against_a_scale(by):
+    worlds = []
+    for w in (sized(w, by) for w in WORLDS):
+        hidden = 5 * U * np.abs(w.beta) / np.sqrt(w.var) * np.sqrt(w.var + w.eps)  # gamma / std is five times its noise
         second = (np.arange(w.x.shape[1]) == 1).reshape(w.gamma.shape)
-        tiny.append(replace(w, gamma=np.where(second, hidden, w.gamma)))
-    assert first(right_y, tiny).parts() == BY_BATCH.parts()
+        worlds.append(replace(w, gamma=np.where(second, hidden, w.gamma)))
+    assert first(right_y, worlds).parts() == BY_BATCH.parts()
 
 
 @pytest.mark.parametrize("by", [2.0**-8, 2.0**8])
