@@ -196,6 +196,8 @@ FEWEST = "  # equations by which most variations are refuted"
 CHOSEN = "chosen = [c for c in cases if c.kind == c.parameters == dtype and len(c.batches) == 1]"
 COLUMN_SIZES = "sizes = np.abs(columns).max(axis=0, initial=0) + 1e-300"
 SPARE = "constants = np.linalg.lstsq(columns / sizes, wanted, rcond=1e-12)[0]"
+ANY_ORDER = "of terms that are not the same what is not needed may be left out in any order"
+LEFT_OVER = "LEFT = 64  # times its noise: what a screening may leave of an equation"
 ROOT_NOISE = "rough = noise[told] * (1 if power == 2 else 0.5 / np.sqrt(square[told]))"
 COLUMNS = "up, down, target = (np.concatenate(column) for column in zip(*rows, strict=True))"
 ALL_ALIKE = "noises.append(np.full(own[0].shape, max(noise_in(w.case.kind) * size, 1e-300)))"
@@ -602,9 +604,9 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("read_second", MODERATELY, MODERATELY.replace("inv > 1", "inv >= 1")): "no float lies exactly on this limit",
     ("read_second", MODERATELY, MODERATELY.replace("inv < M", "inv <= M")): "no float lies exactly on this limit",
     ("read_second", SCREENING, SCREENING.replace("> LEFT", "== LEFT")): LOOSER,
-    ("read_second", SPARE, SPARE.replace("columns /", "columns //")): (
-        "of terms that are not the same what is not needed may be left out in any order"
-    ),
+    **{("read_second", SPARE, SPARE.replace("/ sizes", f"{sign} sizes")): ANY_ORDER for sign in ("*", "//")},
+    **{("read_second", LEFT_OVER, LEFT_OVER.replace("64", other)): LOOSER for other in ("63", "65")},
+    ("read_second", COLUMN_SIZES, COLUMN_SIZES.replace("l=0", "l= 1")): "columns may be scaled by any numbers",
 }
 
 

@@ -144,6 +144,14 @@ def test_a_term_may_stand_beside_itself_with_another_factor():
     assert [c for c, _ in found.parts] == [1, -1, 3, -1, 1, 1]
 
 
+def test_a_term_with_another_factor_may_be_the_larger_one_everywhere():
+    worlds = [replace(w, upstream=w.ddx) for w in FROZEN]  # a sum of squares
+    found = read("dgamma", seen_of("dgamma", (1, 0, 0), worlds, front=lambda w: w.m), frozen=True)
+    assert (found.key, found.changed) == (("1*", "0", "0"), "m")
+    less = read("dgamma", seen_of("dgamma", (1, 0, 0), worlds, front=lambda w: 1 / np.longdouble(w.m)), frozen=True)
+    assert (less.key, less.changed) == (("1*", "0", "0"), "1/m")
+
+
 def test_of_two_factors_that_are_one_number_the_first_is_told():
     found = read("jvp", seen_of("jvp", RIGHT["jvp"], WORLDS[:2], front=lambda w: len(w.x)))
     assert found.changed == "m"

@@ -161,12 +161,12 @@ def test_a_folder_is_identified_on_the_command_line(tmp_path, capsys):
 # Weights, without files.
 
 
-def fitted(client, counts=(2, 3, 8, 33), kind="float64", largest=1.0, spread=1.0):
+def fitted(client, counts=(2, 3, 8, 33), kind="float64", largest=1.0):
     """Return what is told of weights and correction by the running statistics of a client; x is of rank 2 and 4."""
     recorded = []
     for i, m in enumerate(counts):
         case = made((m, 3) if i % 2 else (1, 3, m, 1), momentum=(0.25, 0.125, 0.5)[i % 3]).case
-        x = case.x * spread
+        x = case.x
         axes = (0, *range(2, x.ndim))
         old, new = client.weights(case.momentum)
         var = x.var(axis=axes) * (m / (m - client.k(m)))
@@ -174,7 +174,7 @@ def fitted(client, counts=(2, 3, 8, 33), kind="float64", largest=1.0, spread=1.0
             "running_mean": old * case.running_mean + new * x.mean(axis=axes),
             "running_var": old * case.running_var * largest + new * var,
         }
-        own = replace(case, batches=(x,), running_var=case.running_var * largest)
+        own = replace(case, running_var=case.running_var * largest)
         recorded.append((own, {name: rounded(value, kind) for name, value in stored.items()}))
     return {m.key: m for m in _weights(recorded, DIGITS[kind])}
 
@@ -236,9 +236,13 @@ def test_a_batch_that_hardly_counts_says_nothing_of_the_correction():
     assert fitted(Corrects(lambda m: 1), largest=10)[Key.CORRECTION].value == 1
 
 
-def test_where_a_weight_cannot_be_told_from_the_other_none_is():
-    assert Key.MOMENTUM in fitted(Corrects(lambda m: 1), spread=4)
-    assert fitted(Corrects(lambda m: 1), spread=200) == {}
+@pytest.mark.parametrize(("size", "told"), [(59.0, True), (61.0, False)])
+def test_where_the_batchs_mean_is_thirty_times_the_old_one_no_weight_is_told(size, told):
+    case = replace(made((4, 2)).case, running_mean=np.array([2.0, 0.0]))
+    x = case.x - case.x.mean(0) + [0.0, size]
+    moved = {"running_mean": 0.75 * case.running_mean + 0.25 * x.mean(0)}
+    found = {m.key for m in _weights([(replace(case, batches=(x,)), moved)], DIGITS["float64"])}
+    assert (Key.MOMENTUM in found) == told
 
 
 def test_the_divisor_is_what_the_formula_of_y_says():
