@@ -198,6 +198,7 @@ COLUMN_SIZES = "sizes = np.abs(columns).max(axis=0, initial=0) + 1e-300"
 SPARE = "constants = np.linalg.lstsq(columns / sizes, wanted, rcond=1e-12)[0]"
 ANY_ORDER = "of terms that are not the same what is not needed may be left out in any order"
 LEFT_OVER = "LEFT = 64  # times its noise: what a screening may leave of an equation"
+FOUR = "for column in zip(*((o.slope, o.noise, o.x, o.y) for o in lines), strict=True)"
 ROOT_NOISE = "rough = noise[told] * (1 if power == 2 else 0.5 / np.sqrt(square[told]))"
 COLUMNS = "up, down, target = (np.concatenate(column) for column in zip(*rows, strict=True))"
 ALL_ALIKE = "noises.append(np.full(own[0].shape, max(noise_in(w.case.kind) * size, 1e-300)))"
@@ -578,6 +579,12 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         'plain = [(w, y) for w, y in seen if np.all(np.isfinite(y)) and w.case.operation == "training"]',
         'plain = [(w, y) for w, y in seen if np.all(np.isfinite(y)) and w.case.operation >= "training"]',
     ): TWO_OPERATIONS,
+    (
+        "read_running",
+        'batch += [variance(r) for r in REGIONS if set("NSL") < set(r.axes)]',
+        'batch += [variance(r) for r in REGIONS if set("NSL") <= set(r.axes)]',
+    ): "the channel's own variance is there already",
+    ("read_parts", FOUR, FOUR.replace("=True", "=False")): AS_LONG,
     ("activated", COLUMNS, COLUMNS.replace("=True", "=False")): AS_LONG,
     **{("activated", ALL_ALIKE, ALL_ALIKE.replace("own[0]", f"own[ {k}]")): AS_LONG for k in (1, -1)},
     **{("clipped", FIRST_SEEN, FIRST_SEEN.replace("seen[0]", f"seen[ {k}]")): ONE_OPERATION for k in (1, -1)},

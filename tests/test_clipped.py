@@ -70,7 +70,10 @@ def test_bounds_are_where_several_values_stop(cut, low, high):
     right = np.array([1.0, 3.0, 7.0, 9.0])
     found = limits_of(right, np.array(cut, float))
     assert found == (None if low is None else Limits(pytest.approx(low, rel=1e-8), pytest.approx(high, rel=1e-8)))
+    large = limits_of(right * 2.0**20, np.array(cut, float) * 2.0**20)
+    assert (large is None) == (low is None)
     if low is not None:
+        assert large == Limits(pytest.approx(low * 2.0**20, rel=1e-8), pytest.approx(high * 2.0**20, rel=1e-8))
         signs = limits_of(-right, -np.array(cut, float))
         assert signs == Limits(pytest.approx(-high, rel=1e-8), pytest.approx(-low, rel=1e-8))
 

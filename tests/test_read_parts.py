@@ -96,6 +96,17 @@ def test_the_digits_of_a_large_beta_hide_those_of_the_centre():
     assert read(of_half, wide).part.words == "the first half of the samples"
 
 
+def test_a_sum_of_some_values_may_be_divided_by_the_number_of_all():
+    def y(w):
+        some, m = w.x[: (len(w.x) + 1) // 2], w.x.size / w.x.shape[1]
+        centre = some.sum((0, *range(2, some.ndim)), keepdims=True) / m
+        return w.gamma * (w.x - centre) / np.sqrt(squares_of(some, centre) / m + w.eps) + w.beta
+
+    parts = read(y).parts()
+    assert parts["centre"] == "sum x of the first half of the samples / m"
+    assert parts["divisor"] == "std^2 = sum (x - mean)^2 of the first half of the samples / m + eps"
+
+
 def test_a_mean_of_some_values_may_stand_over_a_variance_of_all():
     def y(w):
         centre = mean_of(w.x[:-1])
