@@ -64,18 +64,21 @@ INSTRUMENT = {  # file of tests: files of oracle/measure that it tries first
     "terms": ("terms", "counts", "region", "products", "formula", "second_terms"),
     "divisors": ("divisors",),
     "parts": ("parts",),
+    "read_parts": ("read_parts",),
+    "clipped": ("clipped", "activated"),
     "read_parameters": ("read_parameters",),
-    "explain": (
-        "explain", "read_forward", "read_parts", "clipped", "naming_gradients", "known_gradients", "activated",
-    ),
-    "oracle_second_order": ("read_second", "known_second"),
+    "naming_gradients": ("naming_gradients",),
+    "read_forward": ("read_forward",),
+    "explain": ("explain", "known_gradients"),
+    "read_second": ("read_second", "known_second"),
     "weights": ("weights", "measurement"),
     "numerics": ("numerics",),
     "probes": ("probes", "formulas"),
     "recorded": ("from_files",),
-}  # fmt: skip
+}
 for first, files in INSTRUMENT.items():
-    tests = dict.fromkeys((first, "terms", "explain", "identify", "formulas", "unseen_bugs", "mutants"))
+    second = ("oracle_second_order", "second_programs") if first == "read_second" else ()
+    tests = dict.fromkeys((first, *second, "terms", "explain", "identify", "formulas", "unseen_bugs", "mutants"))
     FILES |= dict.fromkeys(files, ("oracle/measure", tuple(tests)))
 WAIT, CPU, MEMORY = 900.0, 300, 8 << 30  # seconds, seconds of the processor, and bytes that a trial may take
 SLOWER = 5  # times as long as without a mutant its tests may take, and as many seconds more
@@ -88,6 +91,9 @@ SAME_MEMBER = "members of an enumeration are equal if they are the same"
 POISONS = 'of what is poisoned, "nan" and "inf" come before "nan-upstream"'
 CACHE = "a cache saves time; so does one of another size"
 LAST_IS_FIRST = "of a single axis the first is the last"
+FIRST_TIER = (
+    "first = TIERS.index(WORST) + 1 if limit is WORST and ratio[worst] > 1 else 2  # within it, they fail as well"
+)
 ANYWAY_INFINITE = "where the variance may lose all of itself the logarithm is NaN, or infinite, as the bound is then"
 UNCHANGED = "  # what has not changed need not be looked at twice"
 GIVEN = "weight: Array, running_mean: Array, running_var: Array, eps: float"
@@ -173,6 +179,31 @@ PASSED = 'passed = "1 - f" if b.momentum == "new" else "f"'
 NOT_NEGATIVE = "a norm is not negative"
 SUMS_LAST = 'of the three, "sums" comes last'
 AS_LONG = "both are made with as many"
+SPREAD = "spread = np.abs(centred) > 0.1 * np.abs(centred).max(w.axes, keepdims=True)"
+BEYOND_BOUND = 'for name, beyond in (("low", right < got), ("high", right > got)):'
+SIGNED_WORDS = 'return ("-" if p.constant < 0 else "") + text + over'
+APART = "if len(fronts) > 1 or any(p.constant for p in found.also):"
+ROOTS = "own = variances if power == 2 else [root_of(v) for v in variances]"
+SLOPE_TOLD = "told = np.isfinite(slope) & (np.abs(y).max(w.axes, keepdims=True) <= TELLING * np.abs(w.gamma))"
+INVERSE_OF = (
+    '"gamma/sqrt(var + eps)" if plain[0][0].case.operation == "training" else "gamma/sqrt(running variance + eps)"'
+)
+ALIKE_KS = "alike = max(ks) - min(ks) < 100 * LARGEST * digits"
+OF_RANK = "if rank == 2 and size[0] < 30 * size[1]:  # else a digit of the running mean is many of a weight"
+SCREENING = "if np.abs(columns @ constants - wanted[equations]).max(initial=0) > LEFT:"
+MODERATELY = "return bool(np.all((w.inv > 1 / MODERATE) & (w.inv < MODERATE)))"
+FEWEST = "  # equations by which most variations are refuted"
+CHOSEN = "chosen = [c for c in cases if c.kind == c.parameters == dtype and len(c.batches) == 1]"
+COLUMN_SIZES = "sizes = np.abs(columns).max(axis=0, initial=0) + 1e-300"
+SPARE = "constants = np.linalg.lstsq(columns / sizes, wanted, rcond=1e-12)[0]"
+ANY_ORDER = "of terms that are not the same what is not needed may be left out in any order"
+LEFT_OVER = "LEFT = 64  # times its noise: what a screening may leave of an equation"
+FOUR = "for column in zip(*((o.slope, o.noise, o.x, o.y) for o in lines), strict=True)"
+ROOT_NOISE = "rough = noise[told] * (1 if power == 2 else 0.5 / np.sqrt(square[told]))"
+COLUMNS = "up, down, target = (np.concatenate(column) for column in zip(*rows, strict=True))"
+ALL_ALIKE = "noises.append(np.full(own[0].shape, max(noise_in(w.case.kind) * size, 1e-300)))"
+FIRST_SEEN = 'training = seen[0][0].case.operation == "training"'
+ONE_OPERATION = "all are of one operation"
 EQUIVALENT: dict[tuple[str, str, str], str] = {
     (
         "running",
@@ -196,8 +227,8 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ): "there are no statistics of nothing; made by hand, they raise either way",
     (
         "judge",
-        "return bool(np.all((error <= allowed) | np.isinf(allowed) | (ratio == 0)))",
-        "return bool(np.all((error <= allowed) | np.isinf(allowed) | (ratio <= 0)))",
+        "return bool(np.all((error <= given) | np.isinf(given) | (ratio == 0)))",
+        "return bool(np.all((error <= given) | np.isinf(given) | (ratio <= 0)))",
     ): "a ratio of an error and a bound is not negative",
     (
         "judge",
@@ -209,16 +240,10 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         'return Observation("shapes and dtypes" if trouble.kind is Kind.DTYPE else quantity, case, trouble=trouble)',
         'return Observation("shapes and dtypes" if trouble.kind == Kind.DTYPE else quantity, case, trouble=trouble)',
     ): SAME_MEMBER,
-    (
-        "judge",
-        "tiers = () if within(PAIRWISE) else tuple(tier.name for tier in TIERS[2:] if within(tier))",
-        "tiers = () if within(PAIRWISE) else tuple(tier.name for tier in TIERS[ 1:] if within(tier))",
-    ): "TIERS[1] is PAIRWISE, of which it was just found that it does not hold",
-    (
-        "behaviours",
-        'return "raises" if answer.failed["train"].kind is Kind.RAISED else "other"',
-        'return "raises" if answer.failed["train"].kind == Kind.RAISED else "other"',
-    ): SAME_MEMBER,
+    ("judge", FIRST_TIER, FIRST_TIER.replace("else 2", "else 1")): (
+        "TIERS[1] is PAIRWISE, of which it was just found that it does not hold"
+    ),
+    ("judge", FIRST_TIER, FIRST_TIER.replace("limit is", "limit ==")): "no tier is equal to another",
     ("behaviours", "if case.count == 0:", "if case.count <= 0:"): "a count is not negative",
     (
         "behaviours",
@@ -255,28 +280,18 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ): ANYWAY_INFINITE,
     (
         "bounds",
-        "less = rest + (d_var if tier.moments is one_pass else np.minimum(d_var, var))",
-        "less = rest + (d_var if tier.moments == one_pass else np.minimum(d_var, var))",
-    ): "functions are equal if they are the same",
-    (
-        "bounds",
-        "u, axes, m = unit_roundoff(kind), _axes(x), x.size // x.shape[1]",
-        "u, axes, m = unit_roundoff(kind), _axes(x), x.size / x.shape[1]",
-    ): "every channel has as many values, and as a float their number is the same",
-    (
-        "bounds",
-        "running = [_blend(*pair, case, convention) for pair in zip(running, new, strict=True)]",
-        "running = [_blend(*pair, case, convention) for pair in zip(running, new, strict=False)]",
+        "running = [_blend(*pair, sums.kind, case, convention) for pair in zip(running, new, strict=True)]",
+        "running = [_blend(*pair, sums.kind, case, convention) for pair in zip(running, new, strict=False)]",
     ): "both are a pair, of mean and variance",
     (
         "bounds",
-        "squares = np.max(np.abs(np.stack(case.batches)), axis=(0, *(a + 1 for a in axes))) ** 2 <= largest(kind)",
-        "squares = np.max(np.abs(np.stack(case.batches)), axis=(0, *(a + 1 for a in axes))) ** 2 < largest(kind)",
+        "squares = np.max(np.abs(np.stack(case.batches)), axis=(0, *(a + 1 for a in axes))) ** 2 <= most",
+        "squares = np.max(np.abs(np.stack(case.batches)), axis=(0, *(a + 1 for a in axes))) ** 2 < most",
     ): NO_SQUARE,
     (
         "second_bounds",
-        f"judged = ({MOST} ** 2 <= largest(kind)) & _judged(n.s**2, kind)",
-        f"judged = ({MOST} ** 2 < largest(kind)) & _judged(n.s**2, kind)",
+        f"judged = ({MOST} ** 2 <= largest(sums.kind)) & _judged(n.s**2, sums.kind)",
+        f"judged = ({MOST} ** 2 < largest(sums.kind)) & _judged(n.s**2, sums.kind)",
     ): NO_SQUARE,
     (
         "bounds",
@@ -302,11 +317,6 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("lint", f"@lru_cache(maxsize=256){UNCHANGED}", f"@lru_cache(maxsize= 257){UNCHANGED}"): CACHE,
     ("lint", f"@lru_cache(maxsize=256){UNCHANGED}", f"@lru_cache(maxsize= 255){UNCHANGED}"): CACHE,
     ("lint", f"@lru_cache(maxsize=256){UNCHANGED}", ""): CACHE,
-    (
-        "folding",
-        'if namespace(bias, "bias") is not layout.xp:',
-        'if namespace(bias, "bias") != layout.xp:',
-    ): SAME_MODULE,
     ("folding", 'if namespace(bias, "bias") is not xp:', 'if namespace(bias, "bias") != xp:'): SAME_MODULE,
     (
         "folding",
@@ -554,6 +564,56 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("probes", CENTRED, CENTRED.replace("4", "5")): "any number of pairs has this mean and this variance",
     ("probes", AT_MEAN, AT_MEAN.replace("[0]", "[ 1]")): "both values are the mean",
     ("probes", "d = 2.0**-6", "d = 2.0**- 7"): "any small number shows eps",
+    ("clipped", SPREAD, SPREAD.replace(">", ">=")): "no float lies exactly on this limit",
+    ("clipped", BEYOND_BOUND, BEYOND_BOUND.replace("<", "<=")): "what is off is not equal",
+    ("clipped", BEYOND_BOUND, BEYOND_BOUND.replace("> got", ">= got")): "what is off is not equal",
+    (
+        "naming_gradients",
+        SIGNED_WORDS,
+        SIGNED_WORDS.replace("< 0", "<= 0"),
+    ): "a constant of 0 has been dealt with before",
+    ("naming_gradients", APART, APART.replace("> 1", "!= 1")): "there is at least one term",
+    ("read_parts", ROOT_NOISE, ROOT_NOISE.replace("==", ">=")): "of the two powers the other is 1",
+    (
+        "read_parts",
+        'plain = [(w, y) for w, y in seen if np.all(np.isfinite(y)) and w.case.operation == "training"]',
+        'plain = [(w, y) for w, y in seen if np.all(np.isfinite(y)) and w.case.operation >= "training"]',
+    ): TWO_OPERATIONS,
+    (
+        "read_running",
+        'batch += [variance(r) for r in REGIONS if set("NSL") < set(r.axes)]',
+        'batch += [variance(r) for r in REGIONS if set("NSL") <= set(r.axes)]',
+    ): "the channel's own variance is there already",
+    ("read_parts", FOUR, FOUR.replace("=True", "=False")): AS_LONG,
+    ("activated", COLUMNS, COLUMNS.replace("=True", "=False")): AS_LONG,
+    **{("activated", ALL_ALIKE, ALL_ALIKE.replace("own[0]", f"own[ {k}]")): AS_LONG for k in (1, -1)},
+    **{("clipped", FIRST_SEEN, FIRST_SEEN.replace("seen[0]", f"seen[ {k}]")): ONE_OPERATION for k in (1, -1)},
+    ("clipped", FIRST_SEEN, FIRST_SEEN.replace("==", ">=")): TWO_OPERATIONS,
+    ("read_parts", ROOTS, ROOTS.replace("==", ">=")): "of the two powers the other is 1",
+    ("read_parts", SLOPE_TOLD, SLOPE_TOLD.replace("<=", "<")): "no float lies exactly on this limit",
+    ("read_parts", INVERSE_OF, INVERSE_OF.replace("[0][0]", "[ -1][0]")): ONE_OPERATION,
+    ("read_parts", "own = defined(lines[0].world)", "own = defined(lines[ -1].world)"): ONE_OPERATION,
+    ("from_files", CHOSEN, CHOSEN.replace("c.kind ==", "c.kind >=")): "no parameters have a narrower format than x",
+    ("read_second", COLUMN_SIZES, COLUMN_SIZES.replace("1e-300", "-1.0")): "columns may be scaled by any numbers",
+    ("from_files", ALIKE_KS, ALIKE_KS.replace("< 100", "<= 100")): "no float lies exactly on this limit",
+    (
+        "from_files",
+        'if case.operation == "training" and "running_mean" in arrays:',
+        'if case.operation >= "training" and "running_mean" in arrays:',
+    ): TWO_OPERATIONS,
+    ("from_files", OF_RANK, OF_RANK.replace("==", ">=")): "two columns have no rank above 2",
+    (
+        "read_forward",
+        "if found.cost < 1:",
+        "if found.cost <= 1:",
+    ): "what costs 1 is found once more, with beta among the shifts",
+    **{("read_second", f"SCREENED = 240{FEWEST}", f"SCREENED = {n}{FEWEST}"): LOOSER for n in (239, 241)},
+    ("read_second", MODERATELY, MODERATELY.replace("inv > 1", "inv >= 1")): "no float lies exactly on this limit",
+    ("read_second", MODERATELY, MODERATELY.replace("inv < M", "inv <= M")): "no float lies exactly on this limit",
+    ("read_second", SCREENING, SCREENING.replace("> LEFT", "== LEFT")): LOOSER,
+    **{("read_second", SPARE, SPARE.replace("/ sizes", f"{sign} sizes")): ANY_ORDER for sign in ("*", "//")},
+    **{("read_second", LEFT_OVER, LEFT_OVER.replace("64", other)): LOOSER for other in ("63", "65")},
+    ("read_second", COLUMN_SIZES, COLUMN_SIZES.replace("l=0", "l= 1")): "columns may be scaled by any numbers",
 }
 
 

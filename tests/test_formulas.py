@@ -12,12 +12,10 @@ from mutants import INVENTED, Correct, Own, count
 from test_identify import Plain
 
 import refnorm
-from refnorm.conventions import CONVENTIONS, ROWS
+from refnorm.conventions import ROWS
 from refnorm.golden.inputs import case
 from refnorm.oracle.circumstances import circumstances
-from refnorm.oracle.measure.clipped import limits_of
 from refnorm.oracle.measure.fit import multiplied, summed
-from refnorm.oracle.measure.naming_gradients import expected_formula
 from refnorm.oracle.report import Report
 
 SAMPLED = True  # see conftest.py
@@ -131,17 +129,6 @@ def test_a_state_that_is_kept_comes_first():
     assert refnorm.check(Counts(), "torch", dtypes=["float64"]).findings[0].cause == "not-repeatable"
 
 
-# Bounds.
-
-
-def test_what_stops_at_a_bound_is_told_from_what_is_wrong():
-    right, cut = np.array([1.0, 3.0, 7.0, 9.0]), np.array([1.0, 3.0, 5.0, 5.0])
-    assert limits_of(right, cut).high == 5
-    assert limits_of(right, right) is None
-    assert limits_of(right, np.array([1.0, 3.0, 5.0, 6.0])) is None  # they stop at two places
-    assert limits_of(right, np.array([1.0, 3.0, 7.0, 5.0])) is None  # one value is no bound
-
-
 # Fits.
 
 
@@ -198,15 +185,6 @@ def test_where_momentum_is_a_factor_on_sums_another_sense_is_not_called_the_othe
     assert "momentum-sense" not in found
     assert found["other-running-mean"].measured == "running mean = a running mean + (1 - a) mean"
     assert found["other-running-mean"].formula == "running mean = a/(1 + a) running mean + 1/(1 + a) mean"
-
-
-def test_what_a_convention_says_is_written_in_the_same_words():
-    torch, keras = CONVENTIONS["torch"], CONVENTIONS["keras"]
-    assert expected_formula("running variance", torch) == (
-        "running variance = (1 - a) running variance + a unbiased var"
-    )
-    assert expected_formula("running variance", keras) == "running variance = a running variance + (1 - a) var"
-    assert expected_formula("frozen dx", torch) == "dx = gamma / std dy"
 
 
 class Cut(Correct):

@@ -16,6 +16,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 import house
+import mutation
 import pytest
 
 import refnorm
@@ -172,3 +173,11 @@ def test_a_file_is_short_enough_to_be_read_in_one_sitting():
 
 def test_the_first_page_is_one_page():
     assert len(Path(house.ROOT, "README.md").read_bytes()) <= 6 * 1024
+
+
+def test_what_is_listed_as_an_equivalent_mutant_stands_in_its_file():
+    lines = {
+        name: {line.strip() for line in (house.ROOT / "refnorm" / wing / f"{name}.py").read_text().splitlines()}
+        for name, (wing, _) in mutation.FILES.items()
+    }
+    assert [line for name, line, _ in mutation.EQUIVALENT if line not in lines[name]] == []

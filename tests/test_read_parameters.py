@@ -6,6 +6,8 @@ formulas (`test_naming`), and which explanation is chosen in a trial (`test_form
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from test_explain import INFERENCE, TRAINING, others
@@ -100,6 +102,9 @@ def test_another_divisor_is_read(sign):
     found = read(program)
     assert found.words() == f"{'-' * (sign < 0)}sum dy (x - mean) / std"
     assert str(found.divisor) == "std^2 = var + 3 eps"
+    small = [replace(w, upstream=w.upstream * 2.0**-20) for w in worlds(GIVEN)]
+    (again, *_) = read_parameter([(w, one_each(program(w), w)) for w in small])
+    assert (again.words(), str(again.divisor)) == (found.words(), str(found.divisor))
 
 
 SOME = [p for p in parts() if "(none" not in p.words and p.along in ("samples", "places", "last axis")]

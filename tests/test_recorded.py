@@ -5,15 +5,20 @@ alone, where weights are told to two digits.
 """
 
 import json
+import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from test_terms import made
 
 from refnorm.cli import main
 from refnorm.conventions import ROWS
+from refnorm.formats import rounded
 from refnorm.golden.export import export
 from refnorm.oracle.ask.target import TargetError
-from refnorm.oracle.measure.from_files import identify_outputs
+from refnorm.oracle.measure.from_files import DIGITS, _divisors, _weights, identify_outputs
+from refnorm.oracle.measure.measurement import Key, Measurement
 
 ALIKE = list({(row.momentum, row.correction): name for name, row in reversed(ROWS.items())}.values())
 
@@ -120,6 +125,15 @@ def test_single_precision_and_inference_alone(tmp_path):
     values, path = measured(tmp_path / "a")
     assert (values["momentum"], values["running variance, k in m/(m - k)"]) == ("old", 0)
     assert [line for line in path["differs"] if not line.startswith("one value")] == []
+    for entry in json.loads((tmp_path / "a" / "export.json").read_text())["cases"]:
+        with np.load(tmp_path / "a" / entry["file"]) as file:
+            shape = file["x" if entry["operation"] == "inference" else "batch.0"].shape
+        for path in (tmp_path / "a" / "outputs").glob(f"{entry['id']}.*"):
+            if np.prod(shape) != 2 * shape[1]:
+                path.unlink()
+    values, _ = measured(tmp_path / "a")  # of two values a channel alone
+    assert values["momentum"] == "old"
+    assert "one value per channel" not in values
     write(tmp_path / "b", Infers(), {"operations": ["infer"]}, ("float32",))
     values, _ = measured(tmp_path / "b")
     assert values["divisor in inference"] == "sqrt(var + eps)"
@@ -141,4 +155,107 @@ def test_a_folder_is_identified_on_the_command_line(tmp_path, capsys):
     assert main(["identify", str(tmp_path)]) == 1  # torch is what program.json means when it is silent
     said = capsys.readouterr().out
     assert "mine 3" in said
-    assert "differs" in said
+    assert re.search(r"differs +momentum: old, torch has new", said)
+
+
+# Weights, without files.
+
+
+def fitted(client, counts=(2, 3, 8, 33), kind="float64", largest=1.0):
+    """Return what is told of weights and correction by the running statistics of a client; x is of rank 2 and 4."""
+    recorded = []
+    for i, m in enumerate(counts):
+        case = made((m, 3) if i % 2 else (1, 3, m, 1), momentum=(0.25, 0.125, 0.5)[i % 3]).case
+        x = case.x
+        axes = (0, *range(2, x.ndim))
+        old, new = client.weights(case.momentum)
+        var = x.var(axis=axes) * (m / (m - client.k(m)))
+        stored = {
+            "running_mean": old * case.running_mean + new * x.mean(axis=axes),
+            "running_var": old * case.running_var * largest + new * var,
+        }
+        own = replace(case, running_var=case.running_var * largest)
+        recorded.append((own, {name: rounded(value, kind) for name, value in stored.items()}))
+    return {m.key: m for m in _weights(recorded, DIGITS[kind])}
+
+
+class Corrects(Client):
+    """The correction is k(m) of m values."""
+
+    def __init__(self, k, momentum="new"):
+        super().__init__(momentum)
+        self.k = k
+
+
+@pytest.mark.parametrize("kind", DIGITS)
+@pytest.mark.parametrize("sense", ["new", "old", "sums"])
+def test_a_weight_is_told_to_the_digits_of_the_format(sense, kind):
+    found = fitted(Corrects(lambda m: 1, sense), kind=kind)
+    assert found[Key.MOMENTUM].value == sense
+    (weight,) = {Client(sense).weights(0.25)[1]}
+    assert found[Key.NEW_WEIGHT].value == pytest.approx(weight, abs=DIGITS[kind])
+    told = re.fullmatch(r"(\S+) at 0.25, (\S+) at 0.125, (\S+) at 0.5; fitted in 4 cases", found[Key.NEW_WEIGHT].note)
+    each = [Client(sense).weights(a)[1] for a in (0.25, 0.125, 0.5)]
+    assert [float(value) for value in told.groups()] == pytest.approx(each, abs=max(DIGITS[kind], 1e-6))
+    if kind in ("float64", "float32"):
+        assert found[Key.CORRECTION].value == 1
+
+
+def test_a_correction_is_told_that_is_the_same_for_all_counts():
+    assert fitted(Corrects(lambda m: 0))[Key.CORRECTION].value == 0
+    assert fitted(Corrects(lambda m: 0.5))[Key.CORRECTION].value == 0.5
+    assert fitted(Corrects(lambda m: 1 + 1e-3 * (m > 30)))[Key.CORRECTION].value == 1
+    assert fitted(Corrects(lambda m: 1 + 4e-3 * (m > 30)))[Key.CORRECTION].value == "other"
+    half = fitted(Corrects(lambda m: m / 2))[Key.CORRECTION]
+    assert half.value == "other"
+    assert half.note == "from 1 to 16.5"
+
+
+def test_of_many_values_no_correction_is_told_and_of_no_known_weights_none():
+    assert Key.CORRECTION not in fitted(Corrects(lambda m: 1), counts=(65, 70))
+    assert fitted(Corrects(lambda m: 1), counts=(64, 70))[Key.CORRECTION].value == 1
+    assert fitted(Corrects(lambda m: m / 2 if m > 64 else 1), counts=(8, 100))[Key.CORRECTION].value == 1
+
+    class Strange(Corrects):
+        def weights(self, a):
+            return 1 - a, a * 1.001
+
+    found = fitted(Strange(lambda m: 1))
+    assert found[Key.MOMENTUM].value == "other"
+    assert found[Key.MOMENTUM].note == "no known rule"
+    assert Key.CORRECTION not in found
+
+
+def test_of_a_variance_that_no_batch_enters_no_correction_is_told():
+    assert Key.CORRECTION not in fitted(Corrects(lambda m: -np.inf))
+    assert Key.CORRECTION not in fitted(Corrects(lambda m: 2 * m))  # it is subtracted
+
+
+def test_a_batch_that_hardly_counts_says_nothing_of_the_correction():
+    assert Key.CORRECTION not in fitted(Corrects(lambda m: 1), largest=1e3)
+    assert fitted(Corrects(lambda m: 1), largest=10)[Key.CORRECTION].value == 1
+
+
+@pytest.mark.parametrize(("size", "told"), [(59.0, True), (61.0, False)])
+def test_where_the_batchs_mean_is_thirty_times_the_old_one_no_weight_is_told(size, told):
+    case = replace(made((4, 2)).case, running_mean=np.array([2.0, 0.0]))
+    x = case.x - case.x.mean(0) + [0.0, size]
+    moved = {"running_mean": 0.75 * case.running_mean + 0.25 * x.mean(0)}
+    found = {m.key for m in _weights([(replace(case, batches=(x,)), moved)], DIGITS["float64"])}
+    assert (Key.MOMENTUM in found) == told
+
+
+def test_the_divisor_is_what_the_formula_of_y_says():
+    said = {
+        "y = gamma (x - mean) / std + beta, std^2 = var + eps": "sqrt(var + eps)",
+        "y = gamma (x - running mean) / std + beta, std = sqrt(running variance) + eps": "sqrt(var) + eps",
+        "y = beta": "other",
+    }
+    for words, place in said.items():
+        formulas = [
+            Measurement(Key.FORMULA, f"formula of {quantity}", words)
+            for quantity in ("running mean", "y, training", "frozen y", "y, inference")
+        ]
+        found = [*_divisors(formulas[:3])]
+        assert [(m.key, m.name, m.value) for m in found] == [("training-divisor", "divisor in training", place)]
+        assert [m.value for m in _divisors(formulas)] == [place, place]

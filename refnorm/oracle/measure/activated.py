@@ -71,7 +71,7 @@ def _weights(above: Value, below: Value, seen: Sequence[Seen]) -> tuple[float, f
     if not rows:
         return None
     up, down, target = (np.concatenate(column) for column in zip(*rows, strict=True))
-    found = summed(target, np.concatenate(noises), [[up], [down]], 2)
+    found = summed(target, np.concatenate(noises), [[up], [down]])
     weights = dict(found.terms) if found else {}
     result = weights.get(0, 0.0), weights.get(1, 0.0)
     return result if found and result[0] != result[1] else None

@@ -151,7 +151,7 @@ def second_order_causes(found: Combination, before: Sequence[str]) -> list[Cause
     names = names or (OTHER["second order"],)
     entry = next((k for k in names if k.name in before), names[0])
     numbers = {f"{t.front} / std^{t.power} {t.words.replace('{}', '')}".strip(): c for c, t in found.parts}
-    title = f"{found.quantity.rpartition(' ')[0]} {found.words()}".strip() if found.quantity != "jvp" else ""
+    title = f"{found.quantity.rpartition(' ')[0]} {found.words()}".strip()
     return [cause(entry, found.words(), right.words(), title, numbers)]
 
 

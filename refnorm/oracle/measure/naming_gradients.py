@@ -99,12 +99,11 @@ def _dx_words(found: Dx) -> str:
             if inside
             else ("-" if sign == "-" else "") + " ".join(filter(None, factors))
         )
-    if _within_x_hat(found.of_x_hat) not in ("/ std", inverse):
+    within = _within_x_hat(found.of_x_hat)
+    if within not in ("/ std", inverse):
         return f"dx = {found.words()}"
-    square = found.of_x_hat.words().get("squares", "").split(" (")
-    if len(square) == 2 and square[0] == square[1].removesuffix(")^2") and square[0] != "/ std":
-        return f"dx = {front} ({inside}), x_hat = (x - mean) {square[0]}"
-    return f"dx = {front} ({inside})" if len(terms) > 1 and front else f"dx = {front} {inside}".replace("  ", " ")
+    whole = f"dx = {front} ({inside})" if len(terms) > 1 and front else f"dx = {front} {inside}".replace("  ", " ")
+    return whole if within == "/ std" else f"{whole}, x_hat = {f'(x - mean) {within}' if within else 'x - mean'}"
 
 
 def _front(p: Product) -> tuple[str, str]:

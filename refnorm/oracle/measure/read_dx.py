@@ -167,7 +167,7 @@ def _two_products(target: Rows, noise: Rows, usual: str, worlds: Sequence[World]
     first = [replace(every[usual], factors=(*every[usual].factors, ("count", *count))) for count in COUNTS.items()]
     both = [first, [p for words, p in every.items() if words != usual]]
     told = noise > 0  # in a constant channel x - mean tells nothing
-    found = summed(target[told], noise[told], [[table(p.value)[told] for p in products] for products in both], 2)
+    found = summed(target[told], noise[told], [[table(p.value)[told] for p in products] for products in both])
     if found is None:
         return None, ZERO
     one, *two = (replace([*both[0], *both[1]][i], constant=c) for i, c in found.terms)

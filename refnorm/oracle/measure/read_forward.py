@@ -233,7 +233,7 @@ def _read(lines: Sequence[Lines], per_channel: bool) -> Iterator[ForwardMap]:
         std = row(own.divisor) ** 0.5
         every = (*SCALES, *UNUSUAL_SCALES)
         families = [[row(s)[given] for s in every], [row(SCALES[1])[given]]]
-        found = summed((slope * std)[given], (noise * std)[given], families, 2)
+        found = summed((slope * std)[given], (noise * std)[given], families)
         if found:
             formula = formula_of(found.terms, [*every, SCALES[1]])
             if silent(formula, own.divisor, own.power):

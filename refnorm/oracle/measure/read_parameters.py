@@ -121,7 +121,7 @@ def read_parameter(seen: Sequence[Seen]) -> Iterator[Summed]:
             yield Summed(product_of(found.terms, families))
             return
         both = [list(OWN.values()), list(ADDED.values())]
-        pair = summed(target, noise, [[*map(table, some)] for some in both], 2)
+        pair = summed(target, noise, [[*map(table, some)] for some in both])
         if pair and len(pair.terms) == 2:
             (i, c), (j, d) = pair.terms
             added = Product(d, (("added", *list(ADDED.items())[j - len(OWN)]),))

@@ -68,7 +68,7 @@ def other_inverse(seen: Sequence[Seen]) -> tuple[str, float] | None:
     own = defined(lines[0].world)
     table = Table([line.world for line in lines], [line.slope.shape for line in lines])
     centre, unsure, square, loose = _measured(lines)
-    told = np.isfinite(loose) & (loose < square) & np.isfinite(table(own.divisor))
+    told = np.isfinite(loose) & np.isfinite(table(own.divisor))
     if not told.any() or np.any(np.abs(centre - table(own.centre)) > unsure):
         return None
     factors = np.sqrt(table(own.divisor)[told] / square[told])
@@ -142,7 +142,7 @@ def _divided(part: Selection, mean: Term, lines: Sequence[Lines], square: Rows, 
         own = variances if power == 2 else [root_of(v) for v in variances]
         target = square[told] ** (power / 2)
         rough = noise[told] * (1 if power == 2 else 0.5 / np.sqrt(square[told]))
-        found = summed(target, rough, [[table(t)[told] for t in own], [table(t)[told] for t in ADDED]], 2)
+        found = summed(target, rough, [[table(t)[told] for t in own], [table(t)[told] for t in ADDED]])
         if found and found.terms:
             yield ForwardMap(of(mean), power, formula_of(found.terms, [*own, *ADDED]), of(GAMMA), of(BETA), part)
             return

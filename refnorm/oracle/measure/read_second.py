@@ -51,8 +51,7 @@ def read_second(quantity: str, seen: Sequence[Seen]) -> Iterator[Combination]:
         for words, change in variations():
             others = [change(t) for t in own]
             both = np.concatenate([rows, np.stack([columns(t) for t in others]) / noise])
-            for k, (t, other) in enumerate(zip(own, others, strict=True)):
-                both[len(own) + k] *= other != t
+            both[len(own) :] *= np.any(both[len(own) :] != rows, axis=1)[:, None]  # what is the same is there once
             found = _fitted(both, wanted)
             if found is not None and (best is None or len(found) < len(best[0])):
                 best = found, others, words
