@@ -141,7 +141,6 @@ STORED = 'batch = MEAN if which == "mean" else UNBIASED if row.correction else V
 NEAR = "if near and abs(near - c) < 1e-3 * abs(c):"
 LEAST = "least = np.argsort(noise / np.abs(target))[:TESTED]"
 SLACK = "slack = self.bound + np.abs(self.hi) * 2.0**-105 + 2.0**-1070  # the last two: rounding of lo +- slack"
-OWN_STATISTICS = 'statistics = forward.centre if which == "mean" else forward.variance()'
 MEAN_FIRST = '"mean" comes before "variance"'
 NEW_WEIGHT = 'return state.momentum if row.momentum == "new" else 1 - state.momentum'
 ROUNDING = 'rounding = a if a.attributes == "float32" else b'
@@ -517,7 +516,6 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ): "all columns are as long",
     ("conversion", 'if b.momentum == "old":', 'if b.momentum <= "old":'): SUMS_LAST,
     ("number", SLACK, SLACK.replace("105", " 104")): SLOW_WAY,
-    ("explain", OWN_STATISTICS, OWN_STATISTICS.replace("==", "<=")): MEAN_FIRST,
     (
         "number",
         "if n << max(0, -(place + bits - 1)) < d << max(0, place + bits - 1):",

@@ -159,21 +159,12 @@ def met_before(asked: Sequence[Case]) -> tuple[Circumstance, ...]:
     [[False, True], [False, False]]
     """
     found = []
-    keys: tuple[Callable[[Case], Any], ...] = (_shape, lambda c: (_shape(c), c.kind))
+    keys: tuple[Callable[[Case], Any], ...] = (lambda c: c.x.shape, lambda c: (c.x.shape, c.kind))
     for (name, words), key in zip(MET_BEFORE, keys, strict=True):
-        first = {key(c): c.id for c in reversed(asked)}
-        found.append(Circumstance(name, words, _follows(key, first)))
+        first = {key(c): c.id for c in reversed(asked)}  # another case, or else an earlier batch of the case itself
+        holds = lambda c, key=key, first=first: first.get(key(c), c.id) != c.id or len(c.batches) > 1  # noqa: E731
+        found.append(Circumstance(name, words, holds))
     return tuple(found)
-
-
-def _follows(key: Callable[[Case], Any], first: dict[Any, str]) -> Callable[[Case], bool]:
-    """Return whether another case has the same key, and comes before, or an earlier batch of the case itself."""
-    return lambda c: first.get(key(c), c.id) != c.id or len(c.batches) > 1
-
-
-def _shape(c: Case) -> tuple[int, ...]:
-    shape: tuple[int, ...] = c.x.shape
-    return shape
 
 
 def circumstances(

@@ -80,11 +80,4 @@ def finding(cause: Cause, observations: Sequence[Observation]) -> Finding:
         shown = replace(shown, measured=cause.measured, formula=cause.formula, coefficients=cause.coefficients)
     if clearest.trouble is not None:
         return shown
-    return replace(
-        shown,
-        index=clearest.index,
-        expected=clearest.expected,
-        got=clearest.got,
-        error=clearest.error,
-        bound=clearest.bound,
-    )
+    return replace(shown, **{name: getattr(clearest, name) for name in ("index", "expected", "got", "error", "bound")})

@@ -150,16 +150,8 @@ class Report:
             }
             own |= {"cells": cells, "findings": tuple(findings)}
             paths.append(Path(**own))
-        return cls(
-            data["target"],
-            data["convention"],
-            tuple(paths),
-            data["versions"],
-            tuple(data["dtypes"]),
-            data["seconds"],
-            tuple(data["notes"]),
-            data["again"],
-        )
+        own = {k: data[k] for k in ("target", "convention", "versions", "seconds", "again")}
+        return cls(**own, paths=tuple(paths), dtypes=tuple(data["dtypes"]), notes=tuple(data["notes"]))
 
     def snippet(self, case: str, quantity: str, path: str) -> str:
         """Return a line to paste that shows one finding again; ``implementation`` is the object that was checked."""

@@ -156,12 +156,7 @@ def trial(
         if plan.row.name != judged_as:
             path = replace(path, convention=plan.row.name)
         paths.append(path)
-    versions = {
-        "refnorm": refnorm.__version__,
-        "golden": SET,
-        "target": target.version,
-        "array": target.array,
-    }
+    versions = {"refnorm": refnorm.__version__, "golden": SET, "target": target.version, "array": target.array}
     seconds = round(time.perf_counter() - start, 3)
     notes = [*target.notes]
     notes += [f"{loss.how} in case {id}: cases like it were left out" for id, loss in lost.items()]

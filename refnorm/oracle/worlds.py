@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -37,14 +37,19 @@ class World:
     limits: tuple[float, float] = (-np.inf, np.inf)
 
     @cached_property
+    def met(self) -> tuple[Values, Values]:
+        """The running statistics that the last batch meets: those of the case, moved by the batches before it."""
+        return self.state or after_batches(self, self.case.batches[:-1])
+
+    @property
     def running_mean(self) -> Values:
         """The running mean that the last batch meets."""
-        return given(self)[0] if self.state is None else self.state[0]
+        return self.met[0]
 
-    @cached_property
+    @property
     def running_var(self) -> Values:
         """The running variance that the last batch meets."""
-        return given(self)[1] if self.state is None else self.state[1]
+        return self.met[1]
 
     @cached_property
     def known(self) -> dict[object, Values]:
@@ -152,13 +157,21 @@ def mean_and_var(x: Values, axes: tuple[int, ...]) -> tuple[Values, Values]:
     return mean, ((x - mean) ** 2).mean(axes, keepdims=True)
 
 
-def given(w: World) -> tuple[Values, Values]:
-    """Return the running statistics that the last batch meets: those of the case, moved by the batches before it."""
+def after_batch(w: World) -> tuple[Values, Values]:
+    """Return the running statistics that the last batch leaves, as the convention says."""
+    old, new = (np.longdouble(float(v)) for v in w.convention.weights(w.case.momentum))
+    unbiased = float(w.convention.factor(w.m))
+    return old * w.running_mean + new * w.mean, old * w.running_var + new * unbiased * w.var
+
+
+def after_batches(
+    w: World, batches: Iterable[Values], move: Callable[[World], tuple[Values, Values]] = after_batch
+) -> tuple[Values, Values]:
+    """Return the running statistics after some batches, each of which moves those of the case in its own world."""
     shape = (1, -1) + (1,) * (w.x.ndim - 2)
-    mean, var = (np.asarray(a, dtype=np.longdouble) for a in (w.case.running_mean, w.case.running_var))
-    old, new = (float(v) for v in w.convention.weights(w.case.momentum))
-    for batch in w.case.batches[:-1]:
-        batch_mean, batch_var = mean_and_var(np.asarray(batch, dtype=np.longdouble), w.axes)
-        mean = old * mean + new * batch_mean.reshape(-1)
-        var = old * var + new * float(w.convention.factor(w.m)) * batch_var.reshape(-1)
-    return mean.reshape(shape), var.reshape(shape)
+    mean, var = (np.asarray(a, np.longdouble).reshape(shape) for a in (w.case.running_mean, w.case.running_var))
+    for batch in batches:
+        x = np.asarray(batch, np.longdouble)
+        own_mean, own_var = mean_and_var(x, w.axes)
+        mean, var = move(replace(w, x=x, mean=own_mean, var=own_var, state=(mean, var)))
+    return mean, var

@@ -52,12 +52,6 @@ class Opaque(NamedTuple):
     type: str
 
 
-class Refers(NamedTuple):
-    """An array that the other side has."""
-
-    number: int
-
-
 @cache
 def format_called(name: str) -> np.dtype[Any]:
     """Return NumPy's dtype of a format's name; `Garbled` if it is not one of numbers."""

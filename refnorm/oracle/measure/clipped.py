@@ -79,13 +79,12 @@ def clipped_maps(seen: Sequence[Seen]) -> Iterator[tuple[Cause, ForwardMap | Non
         return np.where(spread, x_hat / np.where(spread, centred, 1), np.nan)
 
     if bounds := found(lambda w: w.inv, inverse):
-        limits = bounds
-        term = function("1/sqrt(var + eps)", var, lambda w, v: limits.cut(1 / np.sqrt(v + w.eps)), _flat)
-        term = replace(term, words=f"1/sqrt(var + eps), {bounds}")
-        yield _mapped("inverse-std-clipped", "1/std", bounds, replace(own, power=-1, divisor=of(term)))
+        limits, words = bounds, f"1/sqrt(var + eps), {bounds}"
+        cut = function(words, var, lambda w, v: limits.cut(1 / np.sqrt(v + w.eps)), lambda _, v: 0 * v)
+        yield _mapped("inverse-std-clipped", "1/std", bounds, replace(own, power=-1, divisor=of(cut)))
     if bounds := found(lambda w: w.inv**-2.0 - w.eps, lambda w, h: inverse(w, h) ** -2.0 - w.eps):
         kept = bounds
-        cut = function(f"var, {bounds}", var, lambda _, v: kept.cut(v), _flat)
+        cut = function(f"var, {bounds}", var, lambda _, v: kept.cut(v), lambda _, v: 0 * v)  # no gradient is asked for
         yield _mapped("variance-clipped", "the variance", bounds, replace(own, divisor=of(cut, EPS)))
 
 
@@ -120,8 +119,3 @@ def _mapped(
 
 def _limited(bounds: Limits) -> Callable[[World], World]:
     return lambda w: replace(w, limits=(bounds.low, bounds.high))
-
-
-def _flat(w: World, values: Values) -> Values:
-    """Return the derivative that a bound leaves: none is asked for."""
-    return np.zeros_like(values)

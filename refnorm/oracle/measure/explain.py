@@ -28,7 +28,7 @@ from refnorm.oracle.measure.read_second import read_second
 from refnorm.oracle.measure.region import STANDARD, Region
 from refnorm.oracle.measure.second_terms import RIGHT
 from refnorm.oracle.quantities import FURTHER
-from refnorm.oracle.worlds import Values, World
+from refnorm.oracle.worlds import Values, World, after_batch, after_batches
 
 Value = Callable[[World], Values]
 FORWARD = ("y, training", "y, inference", "frozen y")
@@ -147,10 +147,9 @@ def _following(quantity: str, forward: ForwardMap | None) -> Iterator[Value]:
     frozen, which = quantity.startswith("frozen "), quantity.removeprefix("frozen ")
     if quantity in FORWARD:
         yield forward.y
-    elif quantity == "running mean":
-        yield lambda w: _moved(w, forward, "mean")
-    elif quantity == "running variance":
-        yield lambda w: _moved(w, forward, "variance")
+    elif quantity in ("running mean", "running variance"):
+        number = quantity == "running variance"
+        yield lambda w: after_batches(w, w.case.batches, lambda step: _moved(step, forward))[number].reshape(-1)
     elif which == "dx":
         yield lambda w: forward.change(w).dx(*((1, 0, 0) if frozen else ()))
         if not frozen:
@@ -189,30 +188,11 @@ def _usual_over(forward: ForwardMap, average: Callable[[World, Values], Values])
     return dx
 
 
-def _moved(w: World, forward: ForwardMap, which: str) -> Values:
-    """Return running statistics into which a map's own statistics go."""
-    old, new = (np.longdouble(float(v)) for v in w.convention.weights(w.case.momentum))
-    if len(w.case.batches) > 1:
-        return _steps(w, forward, which)
-    statistics = forward.centre if which == "mean" else forward.variance()
-    own = STANDARD.average(np.broadcast_to(statistics.value(w), w.x.shape)).reshape(-1)
-    factor = 1.0 if which == "mean" else float(w.convention.factor(w.m))
-    before = w.running_mean if which == "mean" else w.running_var
-    return old * before.reshape(-1) + new * factor * own
-
-
-def _steps(w: World, forward: ForwardMap, which: str) -> Values:
-    """Return the running statistics after several batches."""
-    shape = (1, -1) + (1,) * (w.x.ndim - 2)
-    mean_and_var = (np.asarray(a, np.longdouble).reshape(shape) for a in (w.case.running_mean, w.case.running_var))
-    state: tuple[Values, ...] = tuple(mean_and_var)
-    for batch in w.case.batches:
-        x = np.asarray(batch, np.longdouble)
-        mean = x.mean(w.axes, keepdims=True)
-        step = replace(w, x=x, mean=mean, var=((x - mean) ** 2).mean(w.axes, keepdims=True), state=(state[0], state[1]))
-        step = replace(step, case=replace(w.case, batches=(batch,)))
-        state = tuple(_moved(step, forward, part).reshape(shape) for part in ("mean", "variance"))
-    return state[which == "variance"].reshape(-1)
+def _moved(w: World, forward: ForwardMap) -> tuple[Values, Values]:
+    """Return the running statistics that a batch leaves, into which a map's own statistics go."""
+    own = (np.broadcast_to(f.value(w), w.x.shape) for f in (forward.centre, forward.variance()))
+    mean, var = map(STANDARD.average, own)
+    return after_batch(replace(w, mean=mean, var=var))
 
 
 def _read(
@@ -286,9 +266,8 @@ def _rounded_products(w: World) -> Values:
 
 def _updated(w: World) -> World:
     """Return the world in which the updated running statistics are the batch's."""
-    old, new = (np.longdouble(float(v)) for v in w.convention.weights(w.case.momentum))
-    var = old * w.running_var + new * float(w.convention.factor(w.m)) * w.var
-    return replace(w, mean=old * w.running_mean + new * w.mean, var=var)
+    mean, var = after_batch(w)
+    return replace(w, mean=mean, var=var)
 
 
 def _cycling(w: World) -> Values:

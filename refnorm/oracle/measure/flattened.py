@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import cached_property
 
 import numpy as np
 
-from refnorm.oracle.worlds import Values, World, mean_and_var
+from refnorm.oracle.worlds import Values, World, after_batch, after_batches, mean_and_var
 
 
 class Flattened(World):
@@ -42,16 +42,11 @@ def flattened(w: World) -> World:
 def flattened_statistics(which: str) -> Callable[[World], Values]:
     """Return what moves a running statistic by the values of every batch that are taken for a channel."""
 
-    def moved(w: World) -> Values:
-        state = np.asarray(w.case.running_mean if which == "mean" else w.case.running_var, np.longdouble)
-        old, new = (np.longdouble(float(v)) for v in w.convention.weights(w.case.momentum))
-        for batch in w.case.batches:
-            mean, var = mean_and_var(rows_of_channels(np.asarray(batch, np.longdouble)), (0,))
-            own = mean if which == "mean" else float(w.convention.factor(w.m)) * var
-            state = old * state + new * own[0]
-        return state
+    def move(w: World) -> tuple[Values, Values]:
+        mean, var = (a.reshape(w.mean.shape) for a in mean_and_var(rows_of_channels(w.x), (0,)))
+        return after_batch(replace(w, mean=mean, var=var))
 
-    return moved
+    return lambda w: after_batches(w, w.case.batches, move)[which != "mean"].reshape(-1)
 
 
 def rows_of_channels(values: Values) -> Values:

@@ -40,9 +40,7 @@ DDX_MISSING = Known(
     SAME,
 )
 HALF_MISSING = Known(
-    "double-backward-half-missing",
-    "of the two halves of dx in which ddx and dy change places, one is missing",
-    SAME,
+    "double-backward-half-missing", "of the two halves of dx in which ddx and dy change places, one is missing", SAME
 )
 DDGAMMA_MISSING = Known(
     "second-order-ddgamma-missing",

@@ -30,11 +30,7 @@ class Part:
 
 
 def cause(
-    entry: Known,
-    measured: str = "",
-    formula: str = "",
-    title: str = "",
-    coefficients: dict[str, float] | None = None,
+    entry: Known, measured: str = "", formula: str = "", title: str = "", coefficients: dict[str, float] | None = None
 ) -> Cause:
     """Return the cause that a known formula is; one without a name says what was measured."""
     numbers = coefficients or {}

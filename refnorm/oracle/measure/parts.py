@@ -163,7 +163,8 @@ def _parts() -> Iterator[Selection]:
     yield Selection("every second place of each row", "last axis", lambda i, n: i % 2 == 0)
     yield Selection("every second place of each spatial axis", "spatial axes", lambda i, n: i % 2 == 0)
     yield Selection("the places that are on no edge", "spatial axes", lambda i, n: (i > 0) & (i < n - 1) | (n < 3))
-    yield Selection("all values and a frame of zeros", "places", lambda i, n: 1, zeros=_frame)
+    frame: Rule = lambda x, _: x.shape[0] * (math.prod(n + 2 for n in x.shape[2:]) - math.prod(x.shape[2:]))  # noqa: E731
+    yield Selection("all values and a frame of zeros", "places", lambda i, n: 1, zeros=frame)
     yield Selection("the values that are not 0", "size", lambda x, n: x != 0)
     yield Selection("the values above 0", "size", lambda x, n: x > 0)
     yield Selection("the values above 0, with 0 for the others", "size", lambda x, n: x > 0, False, _others)
@@ -195,11 +196,6 @@ def _blocks(size: int) -> Rule:
 
 def _first(size: int) -> Rule:
     return lambda i, n: i < size
-
-
-def _frame(x: Values, counted: Values) -> Any:
-    """Return how many zeros stand around the values of a channel, one at either end of each spatial axis."""
-    return x.shape[0] * (math.prod(n + 2 for n in x.shape[2:]) - math.prod(x.shape[2:]))
 
 
 def _others(x: Values, counted: Values) -> Any:

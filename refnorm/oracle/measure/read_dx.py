@@ -12,17 +12,7 @@ from refnorm.oracle.measure.divisors import divisors
 from refnorm.oracle.measure.fit import CLEAR, Rows, multiplied, summed
 from refnorm.oracle.measure.formula import Table, Value
 from refnorm.oracle.measure.parts import Selection, parts
-from refnorm.oracle.measure.products import (
-    COUNTS,
-    GAMMAS,
-    INVERSES,
-    ZERO,
-    Divisor,
-    Product,
-    centred,
-    far,
-    product_of,
-)
+from refnorm.oracle.measure.products import COUNTS, GAMMAS, INVERSES, ZERO, Divisor, Product, centred, far, product_of
 from refnorm.oracle.measure.read_forward import Seen, noise_in
 from refnorm.oracle.measure.region import STANDARD, Region, shards
 from refnorm.oracle.measure.terms import REGIONS, once
@@ -221,10 +211,6 @@ def _own_divisor(
     return None, None
 
 
-def _times_centred(p: Product) -> Value:
-    return lambda w: p.value(w) * centred(w)
-
-
 def _mean_of(region: Region, times_x: bool) -> Value:
     return lambda w: region.average(w.upstream * centred(w) if times_x else w.upstream)
 
@@ -287,10 +273,7 @@ def _elementwise(seen: Sequence[Seen]) -> Iterator[Dx]:
         for count in COUNTS.items():
             means.append(Product(1.0, (mean, *front, ("count", *count))))
             both.append(Product(1.0, (other, *behind, ("count", *count))))
-    rows = [
-        [table(p.value) for p in means],
-        [table(_times_centred(p)) for p in both],
-    ]
+    rows = [[table(p.value) for p in means], [table(p.value) * table(centred) for p in both]]
     found = summed(target - whole, np.maximum(size * u, 1e-300), rows)
     if found:
         terms = {0: ZERO, 1: ZERO}

@@ -12,17 +12,7 @@ from refnorm.oracle.measure.divisors import divisors
 from refnorm.oracle.measure.fit import CLEAR, Rows, multiplied, summed
 from refnorm.oracle.measure.formula import Table, Value, channels
 from refnorm.oracle.measure.parts import ALL, Selection, parts
-from refnorm.oracle.measure.products import (
-    COUNTS,
-    GAMMAS,
-    INVERSES,
-    ZERO,
-    Divisor,
-    Product,
-    centred,
-    far,
-    product_of,
-)
+from refnorm.oracle.measure.products import COUNTS, GAMMAS, INVERSES, ZERO, Divisor, Product, centred, far, product_of
 from refnorm.oracle.measure.read_forward import Seen, noise_in
 from refnorm.oracle.measure.region import STANDARD
 from refnorm.oracle.worlds import Values, World

@@ -35,16 +35,16 @@ def read_parts(seen: Sequence[Seen]) -> Iterator[ForwardMap]:
     if not lines:
         return
     with np.errstate(all="ignore"):
-        unlike = [line for line in lines if _is_off(line)]
-        few = [*unlike, *lines][:FEW]
+        few = lines[:FEW]
         centre, unsure, *_ = _measured(few)
         clear, rough, target, loose = _measured(lines)
-        if not unlike and np.all(np.abs(_row(VAR, lines) + _row(EPS, lines) - target) <= loose):
+        usual = np.all(np.abs(_row(MEAN, lines) - clear) <= rough)
+        if usual and np.all(np.abs(_row(VAR, lines) + _row(EPS, lines) - target) <= loose):
             return  # all values count once
         for part in parts():
             if all(part.all_count_once(line.world) for line in lines):
                 continue
-            for mean in (part_mean(part, False), part_mean(part, True), *([] if unlike else [MEAN])):
+            for mean in (part_mean(part, False), part_mean(part, True), *([MEAN] if usual else [])):
                 if np.all(np.abs(_row(mean, few) - centre) <= unsure) and np.all(
                     np.abs(_row(mean, lines) - clear) <= rough
                 ):
@@ -104,12 +104,6 @@ def with_other_inverse(seen: Sequence[Seen]) -> Callable[[World], World]:
         return known[w.case.id]
 
     return lambda w: replace(w, inverse=inverse)
-
-
-def _is_off(line: Lines) -> bool:
-    """Whether a line is centred by another value than the mean."""
-    centre, unsure, *_ = _measured([line])
-    return bool(np.any(np.abs(centre - _row(MEAN, [line])) > unsure))
 
 
 def _row(term: Term, lines: Sequence[Lines]) -> Rows:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -32,7 +32,7 @@ from refnorm.oracle.measure.terms import (
     variance,
     weighed,
 )
-from refnorm.oracle.worlds import Values, World, mean_and_var
+from refnorm.oracle.worlds import Values, World, after_batch, after_batches
 
 USUAL = tuple(WEIGHTS)[:18]
 UNBIASED = variance(STANDARD, "(m - 1)")
@@ -58,18 +58,12 @@ class Running:
 
     def value(self, w: World) -> Values:
         """Return what is stored after all batches of a case."""
-        shape = channels(w)
-        m_old, v_old = (np.asarray(a, np.longdouble).reshape(shape) for a in (w.case.running_mean, w.case.running_var))
-        old, new = (np.longdouble(float(v)) for v in w.convention.weights(w.case.momentum))
-        for batch in w.case.batches:
-            x = np.asarray(batch, np.longdouble)
-            batch_mean, batch_var = mean_and_var(x, w.axes)
-            step = replace(w, x=x, mean=batch_mean, var=batch_var, state=(m_old, v_old))
-            own = np.broadcast_to(self.formula.value(step) ** np.longdouble(1 / self.power), shape)
-            m_new = old * m_old + new * batch_mean
-            v_new = old * v_old + new * batch_var * float(w.convention.factor(w.m))
-            m_old, v_old = (own, v_new) if self.which == "mean" else (m_new, own)
-        return (m_old if self.which == "mean" else v_old).reshape(-1)
+
+        def move(step: World) -> tuple[Values, Values]:
+            own = np.broadcast_to(self.formula.value(step) ** np.longdouble(1 / self.power), channels(w))
+            return (own, after_batch(step)[1]) if self.which == "mean" else (after_batch(step)[0], own)
+
+        return after_batches(w, w.case.batches, move)[self.which != "mean"].reshape(-1)
 
     def words(self) -> str:
         """Return the formula in words."""

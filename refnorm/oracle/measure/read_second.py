@@ -71,8 +71,6 @@ class _Columns:
         whole = elementwise(quantity)
         worlds = [w for w, _ in seen]
         self._table = Table(worlds, [w.x.shape if whole else w.mean.shape for w in worlds])
-        self._channels = [w.axes for w in worlds]
-        self._whole = whole
         self._seen = seen
         count = sum(v.size for _, v in seen)
         self._chosen = np.unique(np.linspace(0, count - 1, min(count, EQUATIONS)).astype(int))

@@ -85,7 +85,8 @@ def as_constructed(kind: type) -> Iterator[tuple[type, str]]:
         yield kind, ""
         return
     name = _configuration(parameters)
-    codes = [getattr(v, "__code__", None) for k in kind.__mro__ for v in vars(k).values() if _same_home(k, kind)]
+    own = [k for k in kind.__mro__ if k.__module__ == kind.__module__]
+    codes = [getattr(v, "__code__", None) for k in own for v in vars(k).values()]
     further = {role: role for role in sorted(_asked(codes))} if name else _behind(kind, parameters)
     if "size" in further:
         further["size"] = "num_features"
@@ -191,7 +192,3 @@ def _without_activation(parameters: Mapping[str, inspect.Parameter]) -> Iterator
             yield {name: None}
             return
     yield {}
-
-
-def _same_home(one: type, other: type) -> bool:
-    return one.__module__ == other.__module__

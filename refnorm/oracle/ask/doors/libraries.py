@@ -78,10 +78,6 @@ def to_numpy(value: Any) -> Any:
     raise NoNumbers(f"{type(value).__name__}, expected an array")
 
 
-def _as_lists(array: Any) -> Any:
-    return np.asarray(array, dtype=np.float64).tolist()
-
-
 def numpy_library() -> Library:
     """Return NumPy: arrays go in as they are."""
     return Library("numpy", lambda array: array)
@@ -89,7 +85,7 @@ def numpy_library() -> Library:
 
 def lists() -> Library:
     """Return lists of lists of Python's numbers."""
-    return Library("lists", _as_lists, ("float64",))
+    return Library("lists", lambda array: np.asarray(array, dtype=np.float64).tolist(), ("float64",))
 
 
 def torch_library() -> Library:

@@ -18,12 +18,7 @@ ROLES = ("gamma", "beta", "mean", "var")
 DICTIONARIES = ("_parameters", "_buffers")  # of a torch.nn.Module
 INNER = ("_modules", "memory")  # of a torch.nn.Module, and of a function that remembers
 SETTERS = ("set_value", "assign")  # of a framework's variable
-WRAPPED = (
-    "value",
-    "data",
-    "_value",
-    "_data",
-)  # where a variable of a framework, or of people's own making, keeps its array
+WRAPPED = ("value", "data", "_value", "_data")  # where a variable, of a framework or people's own, keeps its array
 DEPTH = 3
 PAIRS = {  # what two arrays in a list are, by what it stands for
     "params": ("gamma", "beta"), "grads": ("dgamma", "dbeta"), "state": ("running_mean", "running_var"),
@@ -50,23 +45,13 @@ class Slot:
     def holder(self, layer: Any) -> Any:
         """Return what holds the array."""
         for kind, step in self.way[:-1]:
-            layer = (
-                getattr(layer, step)
-                if kind == "attribute"
-                else _cells(layer)[step].cell_contents
-                if (kind == "cell")
-                else layer[step]
-            )
+            layer = _inside(layer, kind, step)
         return layer
 
     def get(self, layer: Any) -> Any:
         """Return what is there now; a variable is opened."""
         try:
-            holder = self.holder(layer)
-            kind, step = self.way[-1]
-            if kind == "cell":
-                return _opened(_cells(holder)[step].cell_contents)
-            return _opened(getattr(holder, step) if kind == "attribute" else holder[step])
+            return _opened(_inside(self.holder(layer), *self.way[-1]))
         except (AttributeError, KeyError, ValueError):  # it is made when the layer is called
             return None
 
@@ -103,6 +88,12 @@ class Slot:
                 setattr(holder, step, row)
             except AttributeError:  # frozen, as a dataclass may be: it is a layer of our own making
                 object.__setattr__(holder, step, row)
+
+
+def _inside(holder: Any, kind: str, step: Any) -> Any:
+    if kind == "cell":
+        return _cells(holder)[step].cell_contents
+    return getattr(holder, step) if kind == "attribute" else holder[step]
 
 
 def _shape(shape: tuple[int, ...]) -> tuple[int, ...]:

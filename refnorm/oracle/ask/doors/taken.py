@@ -55,11 +55,7 @@ def taken_shape(doors: Doors) -> tuple[int, ...]:
 
 
 def opened(
-    read: Callable[..., Any],
-    libraries: list[Library],
-    last: bool = False,
-    spread: bool = False,
-    columns: bool = False,
+    read: Callable[..., Any], libraries: list[Library], last: bool = False, spread: bool = False, columns: bool = False
 ) -> tuple[Library, Doors]:
     """Return the first library whose arrays are taken, and by rank how, and where the channels are.
 

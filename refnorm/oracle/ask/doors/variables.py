@@ -155,29 +155,26 @@ class Haiku(Called):
     name, convention, reading = "jax", "", "read as haiku.Module"
 
     @staticmethod
-    def _transformed(make: Any, said: dict[str, Any], arguments: dict[str, Any]) -> Any:
+    def _begun(make: Any, said: dict[str, Any], x: Any, arguments: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """Return a new layer as pure functions, and its variables."""
         import haiku
+        import jax
 
-        return haiku.transform_with_state(lambda x: make(**said)(x, **arguments))
+        transformed = haiku.transform_with_state(lambda x: make(**said)(x, **arguments))
+        params, state = transformed.init(jax.random.key(0), x)
+        return transformed, {"params": _plain(params), "state": _plain(state)}
 
     @classmethod
     def variables(cls, make: Any, said: dict[str, Any], x: Any, arguments: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
         """Yield the variables of a new layer, each with the way to it."""
-        import jax
-
-        params, state = cls._transformed(make, said, arguments).init(jax.random.key(0), x)
-        yield from leaves({"params": _plain(params), "state": _plain(state)})
+        yield from leaves(cls._begun(make, said, x, arguments)[1])
 
     @classmethod
     def call(
         cls, make: Any, said: dict[str, Any], x: Any, arguments: dict[str, Any], given: dict[Any, Any]
     ) -> tuple[Any, dict[Any, Any]]:
         """Apply a layer to variables made of what is given; return y, and the variables afterwards."""
-        import jax
-
-        transformed = cls._transformed(make, said, arguments)
-        params, state = transformed.init(jax.random.key(0), x)
-        variables = {"params": _plain(params), "state": _plain(state)}
+        transformed, variables = cls._begun(make, said, x, arguments)
         for way, value in given.items():
             if value is not None:
                 _put(variables, way, value)
@@ -244,7 +241,7 @@ class Keras:
         return call
 
     @staticmethod
-    def _built(make: Any, said: dict[str, Any], x: Any) -> Any:
+    def _built(make: Any, said: dict[str, Any], x: Any, arguments: dict[str, Any]) -> Any:
         takes = inspect.signature(make).parameters
         kind = getattr(x.dtype, "name", str(x.dtype).rpartition(".")[2])
         if "dtype" in takes or any(p.kind is p.VAR_KEYWORD for p in takes.values()):
@@ -252,14 +249,14 @@ class Keras:
         layer = make(**said)
         if not layer.built:
             layer.build(tuple(x.shape))
+        if not layer.weights:
+            layer(x, **arguments)
         return layer
 
     @classmethod
     def variables(cls, make: Any, said: dict[str, Any], x: Any, arguments: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
         """Yield the variables of a new layer, each with its name."""
-        layer = cls._built(make, said, x)
-        if not layer.weights:
-            layer(x, **arguments)
+        layer = cls._built(make, said, x, arguments)
         for number, variable in enumerate(layer.weights):
             yield (number, variable.name.partition(":")[0].rpartition("/")[2]), variable
 
@@ -268,9 +265,7 @@ class Keras:
         cls, make: Any, said: dict[str, Any], x: Any, arguments: dict[str, Any], given: dict[Any, Any]
     ) -> tuple[Any, dict[Any, Any]]:
         """Call a layer with what is given for its variables; return y, and the variables afterwards."""
-        layer = cls._built(make, said, x)
-        if not layer.weights:
-            layer(x, **arguments)
+        layer = cls._built(make, said, x, arguments)
         variables = {way: layer.weights[way[0]] for way in given}
         y, now = cls._with(
             [(v, given[way]) for way, v in variables.items() if given[way] is not None], layer, x, arguments
