@@ -7,7 +7,6 @@ import functools
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from types import SimpleNamespace
 from typing import Any
 
 from refnorm.oracle.ask.doors.methods import FORWARD
@@ -139,10 +138,27 @@ def applied(maker: Any) -> Callable[..., Any] | None:
     return call
 
 
+class Context:
+    """What a forward leaves its backward: whatever is put there, or saved there."""
+
+    saved: tuple[Any, ...] = ()
+
+    def save_for_backward(self, *values: Any) -> None:
+        """Keep values."""
+        self.saved = values
+
+    @property
+    def saved_tensors(self) -> tuple[Any, ...]:
+        """What was kept."""
+        return self.saved
+
+    saved_values = saved_tensors
+
+
 def with_context(kind: type, scope: Mapping[str, Any]) -> Callable[..., Any] | None:
     """Return a forward and a backward that share a context as one function, whose pullback comes back; None of others.
 
-    The context is of the class that a module has for that, or any object, with the attributes that it is given.
+    The context is of the class that a module has for that, or one that keeps what it is given.
     """
     static = inspect.getattr_static(kind, "forward", None)
     forward = getattr(static, "__func__", static)
@@ -153,7 +169,7 @@ def with_context(kind: type, scope: Mapping[str, Any]) -> Callable[..., Any] | N
     contexts = [v for v in scope.values() if isinstance(v, type) and hasattr(v, "save_for_backward") and v is not kind]
 
     def call(**said: Any) -> Any:
-        context = contexts[0]() if len(contexts) == 1 else SimpleNamespace()
+        context = contexts[0]() if len(contexts) == 1 else Context()
         given = (said.get(p.name, p.default) for p in parameters[bound + 1 :])
         y = getattr(kind, "forward")(context, *given)  # noqa: B009 - any class has it by here
         return y, lambda dy: getattr(kind, "backward")(context, dy)  # noqa: B009
