@@ -32,7 +32,7 @@ def imports(path: Path, inside: bool = True) -> set[str]:
 def _imported(path: Path, source: str, inside: bool) -> frozenset[str]:
     known = modules()
     names: set[str] = set()
-    for node in _nodes(parsed(source), inside):
+    for node in ast.walk(parsed(source)) if inside else _outside(parsed(source)):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -42,13 +42,12 @@ def _imported(path: Path, source: str, inside: bool) -> frozenset[str]:
     return frozenset(name for name in names if name.partition(".")[0] == "refnorm")
 
 
-def _nodes(tree: ast.AST, inside: bool) -> Iterator[ast.AST]:
-    """Yield what is executed when a module is imported, or all of it."""
+def _outside(tree: ast.AST) -> Iterator[ast.AST]:
+    """Yield what is executed when a module is imported."""
     for node in ast.iter_child_nodes(tree):
         yield node
-        hidden = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or _for_types_only(node)
-        if inside or not hidden:
-            yield from _nodes(node, inside)
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.expr) and not _for_types_only(node):
+            yield from _outside(node)
 
 
 def _for_types_only(node: ast.AST) -> bool:

@@ -323,6 +323,7 @@ def test_no_algorithm_exceeds_its_tier(algorithm, kind, family):
                 assert np.max(ratios(case, quantity, got, tier)) <= 1, (case.id, quantity, tier.name)
 
 
+@pytest.mark.rest  # see conftest.py
 def test_a_thousand_trials_reach_five_percent_of_every_bound():
     found = experiment(1000, KINDS)
     assert found.trials >= 1000

@@ -219,6 +219,7 @@ def test_output_that_cannot_be_written_is_one_line_and_status_2(write, tmp_path)
     assert "cannot write no/such/report.txt" in done.stderr
 
 
+@pytest.mark.rest  # see conftest.py
 def test_a_baseline_accepts_what_is_known_and_says_what_is_gone(write, tmp_path):
     asked = ("--convention", "torch", "--dtypes", "float64")
     name = write("mine.py", altered(" * m / (m - 1)", ""))

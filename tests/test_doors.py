@@ -32,7 +32,7 @@ from refnorm.oracle.measure.weights import SENSES
 from refnorm.oracle.report import Report
 from refnorm.oracle.shown import text
 
-SAMPLED = 40  # one in so many; see conftest.py
+SAMPLED = 60  # one in so many; see conftest.py
 
 DOORS = Path(__file__).parent / "doors"
 EXPECTED = [

@@ -243,6 +243,7 @@ def test_who_writes_exactly_what_is_listed_from_exact_values_conforms_under_ever
     assert report.convention == name
 
 
+@pytest.mark.rest  # see conftest.py
 def test_the_report_is_that_of_check(right):
     report, same = judge(right), refnorm.check("refnorm", dtypes=["bfloat16"])
     numbers = {(c.quantity, c.state, c.worst) for c in report.paths[0].cells}

@@ -35,6 +35,7 @@ def test_other_data_are_noticed():
     assert differing == {"kills.json", "kills.md", "kills.svg"}
 
 
+@pytest.mark.rest  # see conftest.py
 @pytest.mark.parametrize("many", [1, pytest.param(6, marks=pytest.mark.slow)])
 def test_the_kills_of_some_mutants_are_as_committed(many):
     data = stored("kills")

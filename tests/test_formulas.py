@@ -99,6 +99,7 @@ def where(holds):
     return Sometimes()
 
 
+@pytest.mark.rest  # see conftest.py
 @pytest.mark.parametrize(
     ("holds", "words"),
     [

@@ -180,6 +180,7 @@ def test_a_target_may_bear_the_name_of_a_library(tmp_path):
     assert refnorm("check", "statistics.py", cwd=tmp_path).returncode == 2
 
 
+@pytest.mark.rest  # see conftest.py
 @pytest.mark.parametrize(
     ("command", "options", "said"),
     [("check", ["--dtypes", "float64"], "conforms to torch"), ("identify", [], "nearest row")],
@@ -191,6 +192,7 @@ def test_what_numpy_exports_is_no_word_of_the_target(tmp_path, command, options,
     assert said in done.stdout
 
 
+@pytest.mark.rest  # see conftest.py
 def test_numpys_error_state_is_the_targets_own(tmp_path):
     (tmp_path / "raises.py").write_text("import numpy as np\nnp.seterr(all='raise')\n" + GOOD)
     assert refnorm("check", "raises.py", "--dtypes", "float32", cwd=tmp_path).returncode == 0

@@ -184,6 +184,7 @@ def test_the_unbiased_variance_that_normalises_is_seen():
     assert found(Unbiased(ROWS["torch"]))["divisor in training"] == "sqrt(var + eps), unbiased var"
 
 
+@pytest.mark.rest  # see conftest.py
 def test_an_eps_with_a_floor_is_seen():
     box = Plain(ROWS["torch"])
     box.received = lambda eps: max(eps, 1e-5)
@@ -315,6 +316,7 @@ def test_a_float64_box_that_computes_in_less_is_seen_and_its_attributes_are_not_
     assert ("eps travels as" in names) == ("float64, variance at mean/std 2^28" in names) == (narrow == "float64")
 
 
+@pytest.mark.rest  # see conftest.py
 def test_what_happens_in_ranks_that_a_row_leaves_out_does_not_count_against_it():
     class ByRank(Plain):
         def factor(self, x):

@@ -445,6 +445,7 @@ def test_a_wrong_layout_is_named_by_its_circumstance():
     assert "only-strided" in causes(refnorm.check(Mutant(), dtypes=FAST))
 
 
+@pytest.mark.rest  # see conftest.py
 def test_cs231n_modules_are_judged_as_they_are():
     def batchnorm_forward(x, gamma, beta, bn_param):
         eps, momentum = bn_param.get("eps", 1e-5), bn_param.get("momentum", 0.9)
@@ -678,6 +679,7 @@ def only_for(holds):
     return Only()
 
 
+@pytest.mark.rest  # see conftest.py
 @pytest.mark.parametrize(
     "holds",
     [

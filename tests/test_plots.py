@@ -180,6 +180,7 @@ def test_csv_and_json_hold_the_numbers_that_are_drawn(name):
         assert [float(row[key]) for row in rows] == [b[key] for b in series]
 
 
+@pytest.mark.rest  # see conftest.py
 def test_standard_output_gets_the_file_alone_and_standard_error_a_sentence_for_each_count(tmp_path):
     done = refnorm("plot", *SMALL, "--format", "json", "--output", "-", cwd=tmp_path)
     assert (done.returncode, json.loads(done.stdout)["samples"], list(tmp_path.iterdir())) == (0, 500, [])

@@ -203,6 +203,7 @@ class HalfEps(Injected):
             return super().train(x, *rest[:-1], eps)
 
 
+@pytest.mark.rest  # see conftest.py
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
@@ -258,6 +259,7 @@ def test_who_promises_less_conforms_and_who_promises_more_is_held_to_it():
         refnorm.check(Rows("none"), "torch", accumulate="float8")
 
 
+@pytest.mark.rest  # see conftest.py
 def test_sums_in_another_order_at_each_call_are_noted_and_not_wrong():
     algorithm = next(draw(seed)[1] for seed in range(99) if draw(seed)[0].startswith("any order, two_passes,"))
     with np.errstate(all="ignore"):
@@ -311,6 +313,7 @@ class MeanInHalf(Reference):
         return dx, dgamma, dbeta
 
 
+@pytest.mark.rest  # see conftest.py
 def test_what_sums_in_half_precision_in_one_quantity_does_so_in_others():
     with np.errstate(all="ignore"):
         report = refnorm.check(MeanInHalf(), "torch", dtypes=("float16",))

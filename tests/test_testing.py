@@ -108,6 +108,7 @@ def test_a_mistake_in_it_fails_where_it_shows_and_says_why(tmp_path, blocks, dty
     assert "expected" in shown.stdout
 
 
+@pytest.mark.rest  # see conftest.py
 def test_a_baseline_makes_known_findings_expected_and_no_others(tmp_path, blocks, dtype):
     wrong = blocks[0].replace("var * m / (m - 1)", "var")
     target, known = written(tmp_path, wrong), tmp_path / "known.json"

@@ -396,6 +396,7 @@ def test_a_root_that_is_approximated_is_not_said_to_be_rounded():
     assert {"dx", "dgamma"} <= set(first.quantities)  # they follow from the root that y shows
 
 
+@pytest.mark.rest  # see conftest.py
 def test_a_root_that_is_rounded_is_said_to_be():
     with np.errstate(all="ignore"):
         causes = [f.cause for f in refnorm.check(RootInHalf(), "torch", dtypes=("float64",)).findings]
