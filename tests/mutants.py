@@ -540,6 +540,47 @@ class sync_averages_shard_variances(Correct):
         return s.gamma * s.inv * (g - self.average(g) - own * self.average(g * x_hat))
 
 
+@real
+class fwd_welford_counts_skipped_tiles(Correct):
+    """flagos-ai/FlagGems#5828: of 256 lanes, those masked in a sample's last tile divide by its number all the same."""
+
+    tile = 256
+
+    def moments(self, x: Array) -> tuple[Array, Array]:
+        if x.ndim < 3:
+            return super().moments(x)
+        n, c = x.shape[:2]
+        size = count(x) // n
+        steps = -(-size // self.tile)
+        lanes = np.full((n, c, steps * self.tile), np.nan)
+        lanes[:, :, :size] = x.reshape(n, c, size)
+        lanes = lanes.reshape(n, c, steps, self.tile).transpose(0, 2, 1, 3).reshape(n * steps, c, self.tile)
+        mean, squares = np.zeros((c, self.tile)), np.zeros((c, self.tile))
+        for step, values in enumerate(lanes, start=1):
+            there, d = ~np.isnan(values), values - mean
+            mean = np.where(there, mean + d / step, mean)
+            squares = np.where(there, squares + d * (values - mean), squares)
+        counts = (~np.isnan(lanes)).sum(0)
+        total = (counts * mean).sum(1, keepdims=True) / (n * size)
+        var = (squares + counts * (mean - total) ** 2).sum(1, keepdims=True) / (n * size)
+        return self.along(total, x), self.along(var, x)
+
+
+@real
+class fwd_instance_statistics(Autodiff):
+    """apache/tvm#18609: lowered to instance norm, each sample by its own statistics; those that run are not part of it.
+
+    The report's batch norm has no running statistics; here they move as they should.
+    """
+
+    def axes(self, values: Array) -> tuple[int, ...]:
+        return tuple(range(2, values.ndim)) or (0,)
+
+    def update(self, running_mean: Array, running_var: Array, s: Saved, momentum: float) -> tuple[Array, Array]:
+        mean, var = Correct().moments(s.wide)
+        return super().update(running_mean, running_var, s._replace(mean=mean, var=var), momentum)
+
+
 # Running statistics.
 
 
@@ -616,6 +657,42 @@ class run_unnormalised_sum(Correct):
 
     def blend(self, old: Array, new: Array, momentum: float, s: Saved) -> Array:
         return (1 - momentum) * old.astype(s.wide.dtype) + flat(new)
+
+
+@real
+class run_variance_recovered_with_plus_eps(Correct):
+    """flagos-ai/FlagGems#4955: the variance to store is recovered from 1/sqrt(var + eps) by adding eps once more."""
+
+    def corrected(self, var: Array, s: Saved) -> Array:
+        return super().corrected(1 / s.inv**2 + s.eps, s)
+
+
+@real
+class run_update_is_a_race(Correct):
+    """tile-ai/TileOPs#1727: every thread reads and writes the running statistics: a random number of updates."""
+
+    def __init__(self) -> None:
+        self.threads = np.random.default_rng(0)
+
+    def update(self, running_mean: Array, running_var: Array, s: Saved, momentum: float) -> tuple[Array, Array]:
+        for _ in range(self.threads.integers(1, 9)):
+            running_mean, running_var = super().update(running_mean, running_var, s, momentum)
+        return running_mean, running_var
+
+
+@real
+class run_tuning_runs_update_too(Correct):
+    """ROCm/rocm-libraries#2104: the first call for a shape and format is tuned by three runs, which update as well."""
+
+    def __init__(self) -> None:
+        self.tuned: set[Any] = set()
+
+    def update(self, running_mean: Array, running_var: Array, s: Saved, momentum: float) -> tuple[Array, Array]:
+        kind = s.x.shape, s.x.dtype
+        for _ in range(0 if kind in self.tuned else 3):
+            running_mean, running_var = super().update(running_mean, running_var, s, momentum)
+        self.tuned.add(kind)
+        return super().update(running_mean, running_var, s, momentum)
 
 
 # Backward.
@@ -707,6 +784,43 @@ class bwd_overwrites_dy(Correct):
         return gradients
 
 
+@real
+class bwd_sums_run_over_channels(Correct):
+    """AskyJx/xDeepLearning#1: the two sums of dx are taken along axis 1, channels, and divided by the samples."""
+
+    def dx(self, g: Array, x_hat: Array, s: Saved) -> Array:
+        mean_g, mean_g_x_hat = (a.sum(axis=1, keepdims=True) / len(g) for a in (g, g * x_hat))
+        return s.gamma * s.inv * (g - mean_g - x_hat * mean_g_x_hat)
+
+
+@real
+class bwd_stale_statistics(Correct):
+    """ooples/AiDotNet.Tensors#722: backward reads the statistics of the first batch of a shape, for ever."""
+
+    def __init__(self) -> None:
+        self.first: dict[Any, tuple[Array, Array]] = {}
+
+    def backward(self, dy: Array, cache: Saved) -> tuple[Any, ...]:
+        if not cache.frozen:
+            mean, inv = self.first.setdefault((dy.shape, dy.dtype), (cache.mean, cache.inv))
+            cache = cache._replace(mean=mean, inv=inv)
+        return super().backward(dy, cache)
+
+
+@real
+class bwd_dbeta_accumulates_without_gamma(Correct):
+    """apache/mxnet#16297: scale off: the buffer of dbeta is added to and never cleared."""
+
+    def __init__(self) -> None:
+        self.buffers: dict[int, Array] = {}
+
+    def dbeta(self, g: Array, s: Saved) -> Array:
+        dbeta = super().dbeta(g, s)
+        if s.gamma_dtype is None:
+            dbeta = self.buffers[len(dbeta)] = self.buffers.get(len(dbeta), 0) + dbeta
+        return dbeta
+
+
 # Inference.
 
 
@@ -741,6 +855,26 @@ class inf_moves_running_statistics(Correct):
             if buffer.flags.writeable:
                 buffer[...] = 0.9 * buffer + 0.1 * new
         return y
+
+
+@real
+class inf_folded_shift_lost(Correct):
+    """tenstorrent/tt-metal#5317: folded with no bias to fold into: y = x gamma / std, mean and beta are lost."""
+
+    def infer(self, x: Array, gamma: Array, beta: Array, running_mean: Array, running_var: Array, eps: float) -> Array:
+        return super().infer(x, gamma, None, np.zeros_like(running_mean), running_var, eps)
+
+
+@real
+class inf_vector_index_taken_for_element_index(Correct):
+    """microsoft/onnxruntime#24404: a shader that writes 4 values at once finds their channel by the vector's index."""
+
+    def infer(self, x: Array, gamma: Array, beta: Array, running_mean: Array, running_var: Array, eps: float) -> Array:
+        if x.ndim == 2 or x.shape[-1] % 4:
+            return super().infer(x, gamma, beta, running_mean, running_var, eps)
+        channel = np.arange(x.size) // 4 // (count(x) // len(x)) % x.shape[1]
+        parts = (None if a is None else a[channel] for a in (gamma, beta, running_mean, running_var))
+        return super().infer(x.reshape(1, -1), *parts, eps).reshape(x.shape)
 
 
 # Numerics.
@@ -804,6 +938,30 @@ class num_eps_nudged_by_1e_12(Correct):
         self, x: Array, gamma: Array, beta: Array, mean: Array, var: Array, eps: float, frozen: bool = False
     ) -> tuple[Array, Saved]:
         return super().forward(x, gamma, beta, mean, var, eps + 1e-12 if eps <= 1e-5 else eps, frozen)
+
+
+@real
+class num_statistics_read_with_10_bits(Correct):
+    """tenstorrent/tt-metal#23876: float32 input is reduced in a format of 10 fraction bits."""
+
+    def forward(
+        self, x: Array, gamma: Array, beta: Array, mean: Array, var: Array, eps: float, frozen: bool = False
+    ) -> tuple[Array, Saved]:
+        if not frozen and x.dtype == np.float32:
+            fraction, exponent = np.frexp(x)
+            mean, var = self.moments(self.widen(np.ldexp(np.round(np.ldexp(fraction, 11)), exponent - 11)))
+        return super().forward(x, gamma, beta, mean, var, eps, frozen)
+
+
+@real
+class num_eps_rounded_to_half(Correct):
+    """pytorch/pytorch#41527, apple/coremltools#2572: half input: eps is cast to half, and below 3e-8 becomes 0."""
+
+    def forward(
+        self, x: Array, gamma: Array, beta: Array, mean: Array, var: Array, eps: float, frozen: bool = False
+    ) -> tuple[Array, Saved]:
+        eps = float(np.float16(eps)) if x.dtype == np.float16 else eps
+        return super().forward(x, gamma, beta, mean, var, eps, frozen)
 
 
 # Edges.
@@ -894,6 +1052,40 @@ class edge_null_affine_crashes(Correct):
     def parameters(self, gamma: Array, beta: Array, x: Array, eps: float) -> tuple[Array, Array]:
         if gamma is None and beta is None:
             return gamma.reshape(-1), beta.reshape(-1)
+        return super().parameters(gamma, beta, x, eps)
+
+
+@real
+class edge_channels_last_view_reduces_other_axes(fwd_layout_axes_shifted):
+    """pytorch/pytorch#169372: a permuted view of channels-last memory: statistics go over all axes but the last."""
+
+    permuted = False
+
+    def axes(self, values: Array) -> tuple[int, ...]:
+        return super().axes(values) if self.permuted else Correct.axes(self, values)
+
+    def under(self, x: Array, call: Callable[..., Any], *arguments: Any) -> Any:
+        """Call with the axes that x is given in memory."""
+        self.permuted = not x.flags.c_contiguous and np.moveaxis(x, 1, -1).flags.c_contiguous
+        try:
+            return call(*arguments)
+        finally:
+            self.permuted = False
+
+    def train(self, x: Array, *arguments: Any) -> tuple[Any, ...]:
+        return self.under(x, super().train, x, *arguments)
+
+    def backward(self, dy: Array, cache: Saved) -> tuple[Any, ...]:
+        return self.under(dy if cache.frozen else cache.x, super().backward, dy, cache)
+
+
+@real
+class edge_center_off_alone_raises(Correct):
+    """jax-ml/jax#2518: beta=None with gamma given: None is indexed."""
+
+    def parameters(self, gamma: Array, beta: Array, x: Array, eps: float) -> tuple[Array, Array]:
+        if gamma is not None:
+            beta[...]
         return super().parameters(gamma, beta, x, eps)
 
 

@@ -167,6 +167,19 @@ def met_before(asked: Sequence[Case]) -> tuple[Circumstance, ...]:
     return tuple(found)
 
 
+def in_formats(failed: Sequence[Case]) -> Circumstance:
+    """Return the circumstance that x is in one of the formats that fail.
+
+    Examples
+    --------
+    >>> from refnorm.golden.inputs import case
+    >>> in_formats([case("bn.training.float16.rank-2.1"), case("bn.training.float16.rank-3.1")]).words
+    'only in float16'
+    """
+    kinds = dict.fromkeys(case.kind for case in failed)
+    return Circumstance("only-formats", f"only in {' and '.join(kinds)}", lambda case: case.kind in kinds)
+
+
 def circumstances(
     failed: Sequence[Case], passed: Sequence[Case], also: Sequence[Circumstance] = ()
 ) -> list[tuple[Circumstance, int]]:

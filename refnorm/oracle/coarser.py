@@ -21,9 +21,10 @@ FUNCTION = 100  # errors, before their direction is believed
 
 
 def coarser(failed: Sequence[Observation], comparable: Sequence[Observation], row: Convention) -> str:
-    """Name the format whose rounding errors explain all failures, if most of what is in finer formats fails."""
+    """Name the format whose rounding errors explain all failures, if most of what is in the formats that fail does."""
+    kinds = {o.case.kind for o in failed}
     for kind in ("float32", "float16", "bfloat16"):
-        finer = [o for o in comparable if unit_roundoff(o.case.kind) < unit_roundoff(kind)]
+        finer = [o for o in comparable if o.case.kind in kinds and unit_roundoff(o.case.kind) < unit_roundoff(kind)]
         if not set(failed) <= set(finer) or len(failed) < MOST * len(finer):
             continue
         largest = max((_ratio_in(kind, o, row) for o in failed if smooth(o)), default=0.0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +13,13 @@ from refnorm.golden.settings import OVERFLOWS, PRODUCTS
 from refnorm.golden.sized import NAME as SIZED
 from refnorm.oracle.ask.answers import Kind
 from refnorm.oracle.ask.repetition import OTHERWISE
-from refnorm.oracle.circumstances import CIRCUMSTANCES, SIZES, Circumstance, circumstances, how_often, met_before
+from refnorm.oracle.circumstances import (
+    Circumstance,
+    circumstances,
+    how_often,
+    in_formats,
+    met_before,
+)
 from refnorm.oracle.coarser import MOST, coarser
 from refnorm.oracle.finding import Cause, Finding, finding
 from refnorm.oracle.judge import RESOLVED, Observation
@@ -22,36 +27,26 @@ from refnorm.oracle.lost import (
     IN_HALF,
     IN_ONE_PASS,
     IN_ONE_PASS_ABOUT_A_VALUE,
-    RUNNING,
     is_flushed,
     lost_with_y,
     narrow_sums,
     overflow,
 )
 from refnorm.oracle.matching import explained, readable, smooth
-from refnorm.oracle.measure import known_updates as updates
 from refnorm.oracle.measure.explain import FORWARD, Explanation
-from refnorm.oracle.measure.known_gradients import SWAPPED
 from refnorm.oracle.measure.read_parts import other_inverse, with_other_inverse
 from refnorm.oracle.quantities import BEHAVIOURS, FURTHER, QUANTITIES
 from refnorm.oracle.tiers import NARROW, ONE_PASS, SHIFTED
+from refnorm.oracle.together import NOT_ALL, together
 from refnorm.oracle.troubles import CAUSES, alike, cause_of_trouble
 from refnorm.oracle.worlds import world
 
 SEVERAL = 3  # cases in a circumstance: of fewer no formula is read
-TRIED = 4  # circumstances in which a formula is looked for
-
-ALONE = {  # names and titles, if one of two parameters' gradients is what the other should be
-    "dgamma": ("dgamma-is-dbeta", "dgamma is the sum of dy, which is dbeta"),
-    "dbeta": ("dbeta-is-dgamma", "dbeta is the sum of dy x_hat, which is dgamma"),
-}
+TRIED = 4  # circumstances in which a formula is looked for, beside that of the formats that fail
 
 FIRST = ("not-repeatable", "argument-modified")  # whatever else is wrong may follow
 UNREAD = "No formula that was tried predicts the numbers."
 HALF = ("float16", "bfloat16")
-REPEATED = Cause("wrong", CAUSES[Kind.DISTURBED][0], OTHERWISE, CAUSES[Kind.DISTURBED][1])
-
-TOLD_OF_BOTH = ("running statistics", "momentum")
 
 Explained = list[tuple[Cause, list[Observation]]]
 
@@ -60,6 +55,7 @@ def diagnose(observations: Sequence[Observation], row: Convention) -> list[Findi
     """Group what failed into findings, each with the cause that explains it."""
     causes: dict[Cause, list[Observation]] = {}
     observations = _in_all_quantities(_without_repetitions(observations))
+    observations, repeated = _told_alike(observations)
     found: list[Explanation] = []  # in the order of the quantities
     unlike = {(o.case.id, o.trouble.about) for o in observations if o.trouble and o.trouble.kind is Kind.DISTURBED}
     for quantity in (*QUANTITIES, *FURTHER, *BEHAVIOURS):
@@ -71,36 +67,17 @@ def diagnose(observations: Sequence[Observation], row: Convention) -> list[Findi
         wrong = [o for o in seen if not o.passed and o.trouble is None]
         if random := [o for o in wrong if (o.case.id, quantity) in unlike]:
             random = wrong if len(random) >= MOST * len(wrong) else random
-            causes.setdefault(REPEATED, []).extend(random)  # of what changes from call to call no formula is read
+            causes.setdefault(repeated, []).extend(random)  # of what changes from call to call no formula is read
             seen = [o for o in seen if o not in random]
         lost = lost_with_y(quantity, causes)
         for cause, own in _numbers(quantity, seen, row, found, lost):
             causes.setdefault(cause, []).extend(own)
-    causes = _one_of_two(_one_circumstance(causes, observations), {o.quantity for o in observations if o.passed}, row)
+    causes = together(causes, observations, row)
     if any(cause.name == "normalised-by-unbiased-variance" for cause in causes):  # 0/0, with one value, follows
         causes = {c: own for c, own in causes.items() if c.name != "one-value-per-channel-non-finite"}
     order = {"wrong": 0, "convention": 1, "numerics": 2}
     findings = [_with_count(finding(cause, own), own, observations) for cause, own in causes.items()]
     return sorted(findings, key=lambda f: (order[f.kind], f.cause not in FIRST, f.cause == "unknown"))
-
-
-def _one_circumstance(
-    causes: Mapping[Cause, list[Observation]], observations: Sequence[Observation]
-) -> dict[Cause, list[Observation]]:
-    """Name the circumstance of most failures for all whose it may be: of a few, many others are as likely."""
-    known = {c.name: c for c in (*CIRCUMSTANCES, *SIZES)}
-    named = [(len(own), known[cause.name]) for cause, own in causes.items() if cause.name in known]
-    named.sort(key=lambda pair: -pair[0])
-    found: dict[Cause, list[Observation]] = {}
-    for cause, own in causes.items():
-        which = own[0].quantity
-        right = [o.case for o in observations if o.quantity == which and o.passed and o.resolution <= RESOLVED]
-        for many, c in named if cause.name.startswith("only-") else ():
-            if many > len(own) and all(c.holds(o.case) for o in own) and not any(map(c.holds, right)):
-                cause = replace(cause, name=c.name, title=f"{which} is wrong {c.words}")
-                break
-        found.setdefault(cause, []).extend(own)
-    return found
 
 
 def _in_all_quantities(observations: Sequence[Observation]) -> list[Observation]:
@@ -110,32 +87,6 @@ def _in_all_quantities(observations: Sequence[Observation]) -> list[Observation]
         replace(o, narrow_tells=True) if not o.passed and o.case.kind in kinds and NARROW.name in o.tiers else o
         for o in observations
     ]
-
-
-def _one_of_two(
-    causes: dict[Cause, list[Observation]], right: AbstractSet[str], row: Convention
-) -> dict[Cause, list[Observation]]:
-    """Call two gradients swapped only if each is what the other should be, and say so if one of two statistics is off.
-
-    ``right`` are the quantities that are right somewhere.
-    """
-    found: dict[Cause, list[Observation]] = {}
-    for cause, own in causes.items():
-        which = {o.quantity.removeprefix("frozen ") for o in own}
-        if cause.name == SWAPPED.name and len(which) == 1:
-            name, title = ALONE[which.pop()]
-            cause = replace(cause, name=name, title=title)
-        if len(which) == 1 and which < RUNNING and RUNNING - which <= right and cause.title.startswith(TOLD_OF_BOTH):
-            (one,), (other,) = which, RUNNING - which
-            if cause.name == "momentum-sense":
-                old, new = (one, other) if row.momentum == "new" else (other, one)
-                title = f"momentum weighs the old value of the {old}, but the batch's of the {new}"
-                entry = updates.SENSES_DIFFER
-                cause = replace(cause, kind=entry.kind, name=entry.name, title=title, effect=entry.effect)
-            else:
-                cause = replace(cause, title=f"{cause.title} (the {one} alone; the {other} is right)")
-        found[cause] = own
-    return found
 
 
 def _with_count(f: Finding, explained: Sequence[Observation], observations: Sequence[Observation]) -> Finding:
@@ -166,6 +117,19 @@ def _without_repetitions(observations: Sequence[Observation]) -> list[Observatio
         return False
 
     return [o for o in observations if not repeats(o)]
+
+
+def _told_alike(observations: Sequence[Observation]) -> tuple[list[Observation], Cause]:
+    """Say one thing of all results that change when a call is repeated: how they change, if each tells the same."""
+    told = {
+        o.trouble.text for o in observations if o.trouble and o.trouble.text.startswith(OTHERWISE) and o.trouble.about
+    }
+    text = told.pop() if len(told) == 1 else OTHERWISE
+    same = [
+        replace(o, trouble=replace(o.trouble, text=text)) if o.trouble and o.trouble.text.startswith(OTHERWISE) else o
+        for o in observations
+    ]
+    return same, Cause("wrong", CAUSES[Kind.DISTURBED][0], text, CAUSES[Kind.DISTURBED][1])
 
 
 def _numbers(
@@ -218,6 +182,7 @@ def _reasons(
     if len(failed) > MOST * len(comparable) and all(np.all(np.isnan(o.actual)) for o in failed):
         title = f"{quantity} is NaN throughout: something is read that was never computed"
         return [(Cause("wrong", "returns-nan", title, "Nothing can be computed with it."), failed)]
+    formats = in_formats([o.case for o in failed])
     narrow = [o for o in failed if NARROW.name in o.tiers]
     narrow = narrow if sum(o.narrow_tells for o in narrow) >= MOST * len(narrow) else []
     for apart in (narrow, *([o for o in failed if o.case.kind == kind] for kind in HALF)):
@@ -245,6 +210,8 @@ def _reasons(
         cause = IN_ONE_PASS_ABOUT_A_VALUE
     elif (kind := coarser(failed, comparable, row)) and not _approximate(quantity, comparable, row, kind):
         title = f"right to the precision of {kind} alone: something on the way is rounded to it"
+        finer = {o.case.kind for o in comparable if unit_roundoff(o.case.kind) < unit_roundoff(kind)}
+        title += f": {formats.words}" if finer > {o.case.kind for o in failed} else ""
         effect = "Digits that the caller's format has are lost, whatever the data."
         cause = Cause("numerics", f"computed-in-{kind}", title, effect)
     else:
@@ -252,7 +219,7 @@ def _reasons(
         likely = circumstances(
             [o.case for o in everything], [o.case for o in passed], met_before([o.case for o in seen])
         )
-        partial = _in_circumstances(quantity, failed, comparable, row, found, [c for c, _ in likely])
+        partial = _in_circumstances(quantity, failed, comparable, row, found, [formats, *(c for c, _ in likely)])
         if partial:
             return [*result, *((cause, list(failed)) for cause in partial)]
         cause = _unexplained(quantity, failed, passed, [] if kind else likely)
@@ -273,7 +240,7 @@ def _in_circumstances(
     likely: Sequence[Circumstance],
 ) -> list[Cause]:
     """Look for a formula that holds in a circumstance alone; return its causes."""
-    for c in likely[:TRIED]:
+    for c in likely[: 1 + TRIED]:
         within = [o for o in comparable if c.holds(o.case)]
         if len(within) < SEVERAL or len(within) == len(comparable):
             continue
@@ -300,15 +267,16 @@ def _unexplained(
     if situations == [PRODUCTS] and not any(np.all(np.isfinite(o.actual)) for o in failed):
         title = f"not finite where {OVERFLOWS}: the products are taken in another order"
         return Cause("numerics", "product-overflow", title, "Results that the format holds are lost, far out.")
-    if likely:
+    alone = len(situations) == 1 and passed
+    if likely and not (likely[0][1] and alone and all(o.case.situation.name != situations[0] for o in passed)):
         circumstance, exceptions = likely[0]
-        some = " (not in every such case)" if exceptions else ""
+        some = NOT_ALL if exceptions else ""
         title = f"{quantity} is wrong {circumstance.words}{some}"
         return Cause("wrong", circumstance.name, title, "Everything looks right elsewhere.")
     if all(map(is_flushed, failed)):
         effect = "Values below the smallest normal number are lost; some hardware modes and compilers do this."
         return Cause("numerics", "subnormals-flushed", "subnormal numbers are flushed to 0", effect)
-    if len(situations) == 1 and passed:
+    if alone:
         title = f"{quantity} is wrong in the situation {situations[0]!r}"
         effect = f"What it tests: {failed[0].case.situation.why}."
         return Cause("wrong", f"only-{situations[0]}", title, effect)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from refnorm.conventions.row import Convention
+from refnorm.formats import unit_roundoff
 from refnorm.golden.inputs import Case, cases
 from refnorm.golden.truth import NotHeld, truth
 from refnorm.oracle.ask.answers import Answer, Kind, Trouble, ask, kept_aside
@@ -109,9 +110,40 @@ def _repeated(case: Case, row: Convention, answer: Answer) -> Iterator[Observati
     alike = Alike(case, row)
     for quantity, again in answer.again.items():
         if not alike(quantity, answer.results.get(quantity), again):
-            yield Observation("repeatability", case, trouble=Trouble(Kind.DISTURBED, OTHERWISE, quantity))
+            text = OTHERWISE + left_behind(case, row, quantity, answer.results.get(quantity), again)
+            yield Observation("repeatability", case, trouble=Trouble(Kind.DISTURBED, text, quantity))
         else:
             yield Observation("repeatability", case, policy=REORDERED)
+
+
+ADDED = ": what a call returns is added to what those before it returned"
+AT_FIRST = ": the first of two calls is wrong, the second is right"
+AFTERWARDS = ": the first of two calls is right, the second is not: something of the first is left"
+
+
+def left_behind(case: Case, row: Convention, quantity: str, one: Any, two: Any) -> str:
+    """Say what a call leaves to the next one, where two results of the same call tell; "" where they do not.
+
+    Examples
+    --------
+    >>> from refnorm.conventions import CONVENTIONS
+    >>> from refnorm.golden.inputs import case
+    >>> asked, row = case("bn.training.float64.rank-2.1"), CONVENTIONS["torch"]
+    >>> dbeta = truth(asked, row, "dbeta").hi.astype(float)
+    >>> left_behind(asked, row, "dbeta", dbeta, 2 * dbeta)
+    ': what a call returns is added to what those before it returned'
+    """
+    try:
+        exact = truth(case, row, quantity).hi.reshape(np.shape(one))
+        first, second = (np.asarray(each).astype(np.longdouble) for each in (one, two))
+    except (NotHeld, TypeError, ValueError):  # whatever came back
+        return ""
+    with np.errstate(all="ignore"):
+        bound = bound_of(case, row, quantity)
+        size = unit_roundoff(case.kind) * (np.abs(first) + np.abs(second))
+        was, is_right = (bool(np.all(np.abs(each - exact) <= bound)) for each in (first, second))
+        added = bool(np.all(np.abs(second - first - exact) <= 2 * bound + size))
+    return ADDED if added else {(True, False): AFTERWARDS, (False, True): AT_FIRST}.get((was, is_right), "")
 
 
 def ordinary(chosen: list[Case]) -> list[Case]:

@@ -77,4 +77,7 @@ def _only(failed: Sequence[Observation], passed: Sequence[Observation]) -> str:
         shared = all(circumstance.holds(o.case) for o in failed)
         if shared and not any(circumstance.holds(o.case) for o in passed):
             return circumstance.words
-    return ""
+    situation, *others = dict.fromkeys(o.case.situation.name for o in failed)
+    if others or not passed or any(o.case.situation.name == situation for o in passed):
+        return ""
+    return f"only in the situation {situation!r}: {failed[0].case.situation.why}"

@@ -11,7 +11,6 @@ from refnorm.conventions import POLICIES
 from refnorm.golden.settings import OVERFLOWS, WHY
 from refnorm.golden.situations import MASKED, SHARDED, SITUATIONS
 from refnorm.oracle.circumstances import CIRCUMSTANCES, MEASURES, MET_BEFORE, SIZES
-from refnorm.oracle.diagnose import ALONE
 from refnorm.oracle.lost import IN_HALF, IN_ONE_PASS, IN_ONE_PASS_ABOUT_A_VALUE
 from refnorm.oracle.measure import known_gradients as gradients
 from refnorm.oracle.measure import known_maps as maps
@@ -19,6 +18,7 @@ from refnorm.oracle.measure import known_second as second
 from refnorm.oracle.measure import known_updates as updates
 from refnorm.oracle.measure.known import OTHER, Known, eps_fixed_at
 from refnorm.oracle.quantities import FURTHER, QUANTITIES
+from refnorm.oracle.together import ALONE
 
 
 class Word(NamedTuple):

@@ -124,7 +124,8 @@ def envelope_of(implementation: Any, kinds: Sequence[str] = ()) -> Envelope:
     mixed = mixed if getattr(implementation, "mixed", True) else []
     found = replace(found, mixed=any(takes.formats(kind, "float32") for kind in mixed))
     affine: dict[str, Any] = {
-        name: ABSENT if name in lacks else OPTIONAL if takes.without(name) else MANDATORY for name in ("gamma", "beta")
+        name: ABSENT if name in lacks else OPTIONAL if takes.without(name) or takes.forgets(name) else MANDATORY
+        for name in ("gamma", "beta")
     }
     return replace(found, **affine, **fixed_eps(box), **(_momentum(box) if found.statistics else {}))
 
@@ -134,6 +135,7 @@ class _Trials:
 
     def __init__(self, box: Box) -> None:
         self.box, self.x = box, box.batch(*2.0 ** np.arange(8), channels=3)  # enough for what splits a batch
+        self.refused = ""  # what the last call that was refused said
 
     def all_formats(self) -> tuple[str, ...]:
         """Return the formats that are taken: where narrower ones come back, whatever comes, these alone."""
@@ -153,6 +155,11 @@ class _Trials:
         """Whether parameters may be None."""
         return self.formats(self.box.dtype, self.box.dtype, **dict.fromkeys(names, None))
 
+    def forgets(self, name: str) -> bool:
+        """Whether a declared implementation takes both as None, and computes with None where one of them is."""
+        declared = not getattr(self.box.implementation, "reading", "")
+        return declared and self.without("gamma", "beta") and not self.without(name) and "NoneType" in self.refused
+
     def formats(self, kind: str, parameters: str, **given: Any) -> bool:
         """Whether x may be of one format and the parameters of another, with what is given of these."""
         try:
@@ -162,7 +169,8 @@ class _Trials:
                 self.box.infer(self.x, dtype=kind, parameters=parameters, **given)
         except Misshapen:
             return True  # which is judged
-        except Refused:
+        except Refused as refused:
+            self.refused = str(refused)
             return False
         return True
 

@@ -92,6 +92,19 @@ def formula_of(terms: Sequence[tuple[int, float]], flat: Sequence[Term]) -> Form
     return Formula(tuple((c, flat[i]) for i, c in terms))
 
 
+OTHER_EPS = (  # what may stand in the place of eps
+    constant("eps^2", lambda w: np.longdouble(w.eps) ** 2),
+    constant("sqrt(eps)", lambda w: np.sqrt(np.longdouble(w.eps))),
+    constant("max(eps, 1.001e-5)", lambda w: np.longdouble(max(w.eps, 1.001e-5))),
+    constant("float32(eps)", lambda w: np.longdouble(np.float32(w.eps))),
+    constant("(eps, and 1e-12 if it is small)", lambda w: np.longdouble(w.eps + (1e-12 if w.eps <= 1.0001e-5 else 0))),
+    constant("float16(eps)", lambda w: np.longdouble(np.float16(w.eps))),
+    constant("bfloat16(eps)", lambda w: np.longdouble(float(rounded(w.eps, "bfloat16")))),
+    constant("min(eps, 1)", lambda w: np.longdouble(min(w.eps, 1.0))),
+    constant("(eps, or 1e-5 if it is 0)", lambda w: np.longdouble(w.eps or 1e-5)),
+)
+
+
 @cache
 def _divisor_terms(power: float) -> tuple[tuple[Term, ...], ...]:
     """Return what a power of the divisor may be made of: of the batch, of the running statistics, of eps."""
@@ -137,17 +150,7 @@ def _divisor_terms(power: float) -> tuple[tuple[Term, ...], ...]:
     added = [
         EPS,
         ONE,
-        constant("eps^2", lambda w: np.longdouble(w.eps) ** 2),
-        constant("sqrt(eps)", lambda w: np.sqrt(np.longdouble(w.eps))),
-        constant("max(eps, 1.001e-5)", lambda w: np.longdouble(max(w.eps, 1.001e-5))),
-        constant("float32(eps)", lambda w: np.longdouble(np.float32(w.eps))),
-        constant(
-            "(eps, and 1e-12 if it is small)", lambda w: np.longdouble(w.eps + (1e-12 if w.eps <= 1.0001e-5 else 0))
-        ),
-        constant("float16(eps)", lambda w: np.longdouble(np.float16(w.eps))),
-        constant("bfloat16(eps)", lambda w: np.longdouble(float(rounded(w.eps, "bfloat16")))),
-        constant("min(eps, 1)", lambda w: np.longdouble(min(w.eps, 1.0))),
-        constant("(eps, or 1e-5 if it is 0)", lambda w: np.longdouble(w.eps or 1e-5)),
+        *OTHER_EPS,
         constant("eps/m", lambda w: np.longdouble(w.eps) / w.m),
         *(counted(k, EPS) for k in ("m", "N", "1/N", "C", "1/C", "m/(m - 1)", "(m - 1)/m")),
     ]

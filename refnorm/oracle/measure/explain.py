@@ -20,7 +20,7 @@ from refnorm.oracle.measure.known_second import PRODUCTS_ROUNDED, SWAPPED, secon
 from refnorm.oracle.measure.naming import cause, forward_causes, running_causes
 from refnorm.oracle.measure.naming_gradients import DX, dx_causes, parameter_causes
 from refnorm.oracle.measure.read_dx import read_dx
-from refnorm.oracle.measure.read_forward import BY_RUNNING, ForwardMap, Seen, read_y
+from refnorm.oracle.measure.read_forward import BY_RUNNING, ForwardMap, Seen, read_y, with_other_eps
 from refnorm.oracle.measure.read_parameters import read_parameter
 from refnorm.oracle.measure.read_parts import read_parts
 from refnorm.oracle.measure.read_running import Running, defined_update, read_update
@@ -206,6 +206,9 @@ def _read(
                 yield Explanation(tuple(causes), forward.y, forward, frozen=quantity != "y, training")
         for forward in read_parts(seen):
             yield Explanation(tuple(forward_causes(forward, seen[0][0])), forward.y, forward)
+        for forward in with_other_eps(seen[0][0]) if seen else ():
+            causes = forward_causes(forward, seen[0][0])
+            yield Explanation(tuple(causes), forward.y, forward, frozen=quantity != "y, training")
     elif quantity in ("running mean", "running variance"):
         for update in read_update(quantity.split()[1], seen):
             if causes := running_causes(update, row):

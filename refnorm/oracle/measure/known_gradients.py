@@ -92,6 +92,14 @@ TERMS: dict[tuple[str, str, str], Known] = {  # in front of dy, of mean(dy), of 
         "both means in dx are taken over the batch axis alone, spatial axes are not averaged",
         WRONG,
     ),
+    **dict.fromkeys(
+        (("1", "-C/N over C", "-C/N over C"), ("1", "-1 over C", "-1 over C"), ("1", "-C over C", "-C over C")),
+        Known(
+            "dx-sums-over-channels",
+            "the two sums in dx run over the channels, not over the values of a channel",
+            "The gradient of each channel depends on those of all others.",
+        ),
+    ),
     ("1", "-1 by shards", "-1 by shards"): Known(
         "dx-shard-means-averaged",
         "the two means in dx are averages of the shards', whatever their sizes",

@@ -110,18 +110,24 @@ def _front(p: Product) -> tuple[str, str]:
     """Return gamma's and the inverse's part of a product, that of x_hat's two more inverses taken off."""
     words = p.words()
     inverse = words.get("inverse", "/ std")
-    cubed = {"/ std^3": "/ std"}
     if "squares" in words:
         square = words["squares"]
-        inverse = cubed.get(square, square.split(" (")[0] if square.endswith(")^2") else square)
+        inverse = square.split(" (")[0] if square.endswith(")^2") else square
+        inverse = "/ std" if _is_usual(words) else inverse
     return words.get("gamma", "gamma"), inverse
+
+
+def _is_usual(words: dict[str, str]) -> bool:
+    """Whether what divides x_hat's term is std, as often as its sum does not divide by it already."""
+    return words.get("squares", "/ std^3") == ("/ std^2" if words.get("sum", "").endswith("x_hat") else "/ std^3")
 
 
 def _within_x_hat(p: Product) -> str:
     """Return what multiplies x - mean in x_hat, where the product of x_hat's term tells."""
-    square = p.words().get("squares", "/ std^3")
-    if square == "/ std^3":
+    words = p.words()
+    if _is_usual(words):
         return "/ std"
+    square = words["squares"]
     return square.split(" (")[1].removesuffix(")^2") if square.endswith(")^2") else ""
 
 

@@ -42,6 +42,7 @@ def _counted(words: str) -> Value:
 
 
 COUNTS: dict[str, Value] = {words: _counted(words) for words in FACTORS}
+ACROSS = COUNTS | {"C/N": _counted("C/N")}  # where a sum runs over several channels
 
 
 @dataclass(frozen=True, eq=False)

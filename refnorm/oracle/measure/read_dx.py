@@ -12,7 +12,18 @@ from refnorm.oracle.measure.divisors import divisors
 from refnorm.oracle.measure.fit import CLEAR, Rows, multiplied, summed
 from refnorm.oracle.measure.formula import Table, Value
 from refnorm.oracle.measure.parts import Selection, parts
-from refnorm.oracle.measure.products import COUNTS, GAMMAS, INVERSES, ZERO, Divisor, Product, centred, far, product_of
+from refnorm.oracle.measure.products import (
+    ACROSS,
+    COUNTS,
+    GAMMAS,
+    INVERSES,
+    ZERO,
+    Divisor,
+    Product,
+    centred,
+    far,
+    product_of,
+)
 from refnorm.oracle.measure.read_forward import Seen, noise_in
 from refnorm.oracle.measure.region import STANDARD, Region, shards
 from refnorm.oracle.measure.terms import REGIONS, once
@@ -264,20 +275,46 @@ def _elementwise(seen: Sequence[Seen]) -> Iterator[Dx]:
     target = np.concatenate([np.asarray(dx, float).ravel() for _, dx in seen])
     u = max(noise_in(w.case.kind) for w in worlds) * 8
     size = table(lambda w: np.abs(w.gamma * w.inv) * np.abs(w.upstream).max() * far(w) ** 2)
-    front = ("inverse", *next(iter(INVERSES.items()))), ("gamma", *next(iter(GAMMAS.items())))
-    behind = ("squares", "/ std^3", lambda w: w.inv**3), ("gamma", *next(iter(GAMMAS.items())))
-    means, both = [], []
+    counts = {words: table(value) for words, value in ACROSS.items()}
+    products: tuple[list[Product], ...] = ([], [])
+    rows: tuple[list[Rows], ...] = ([], [])
     for r in REGIONS:
-        mean = ("sum", f"mean{r.words} dy", _mean_of(r, False))
-        other = ("sum", f"mean{r.words} dy (x - mean)", _mean_of(r, True))
-        for count in COUNTS.items():
-            means.append(Product(1.0, (mean, *front, ("count", *count))))
-            both.append(Product(1.0, (other, *behind, ("count", *count))))
-    rows = [[table(p.value) for p in means], [table(p.value) * table(centred) for p in both]]
+        for of_x_hat, p in _over(r):
+            plain = table(p.value) * (table(centred) if of_x_hat else 1)
+            for count in ACROSS.items():
+                products[of_x_hat].append(replace(p, factors=(*p.factors, ("count", *count))))
+                rows[of_x_hat].append(plain * counts[count[0]])
     found = summed(target - whole, np.maximum(size * u, 1e-300), rows)
     if found:
-        terms = {0: ZERO, 1: ZERO}
+        terms = [ZERO, ZERO]
         for i, c in found.terms:
-            p = [*means, *both][i]
-            terms[i >= len(means)] = Product(c, p.factors)
-        yield Dx(Product(1.0, (*front, ("count", "1", COUNTS["1"]))), terms[0], terms[1])
+            of_x_hat = i >= len(products[0])
+            terms[of_x_hat] = replace([*products[0], *products[1]][i], constant=c)
+        yield Dx(Product(1.0, (DIVIDED, SCALED, ("count", "1", COUNTS["1"]))), terms[0], terms[1])
+
+
+DIVIDED = ("inverse", "/ std", INVERSES["/ std"])
+SCALED = ("gamma", "gamma", GAMMAS["gamma"])
+
+
+def _over(region: Region) -> Iterator[tuple[bool, Product]]:
+    """Yield what may be taken away from dy, with a mean over a region: beside it (False), and beside x - mean (True).
+
+    Over several channels it matters whether gamma and 1/std are applied before the mean is taken, or behind it.
+    """
+    over = f"mean{region.words} "
+    cubed = ("squares", "/ std^3", INVERSES["/ std^3"]), SCALED
+    yield False, Product(1.0, (("sum", f"{over}dy", _mean_of(region, False)), DIVIDED, SCALED))
+    yield True, Product(1.0, (("sum", f"{over}dy (x - mean)", _mean_of(region, True)), *cubed))
+    if "C" in region.axes:
+        unscaled = ("gamma", "1", GAMMAS["1"])
+        squared = ("squares", "/ std^2", INVERSES["/ std^2"])
+        for before, scale in (("", SCALED), ("gamma ", unscaled)):
+            x_hat = _mean_of_x_hat(region, bool(before))
+            yield True, Product(1.0, (("sum", f"{over}{before}dy x_hat", x_hat), squared, scale))
+        scaled = lambda w: region.average(w.gamma * w.upstream)  # noqa: E731
+        yield False, Product(1.0, (("sum", f"{over}gamma dy", scaled), DIVIDED, unscaled))
+
+
+def _mean_of_x_hat(region: Region, scaled: bool) -> Value:
+    return lambda w: region.average(w.upstream * w.x_hat * (w.gamma if scaled else 1))

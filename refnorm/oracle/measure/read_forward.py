@@ -11,7 +11,7 @@ import numpy as np
 
 from refnorm.formats import unit_roundoff
 from refnorm.oracle.measure.counts import DIVISORS
-from refnorm.oracle.measure.divisors import Row, divisors, formula_of, power_words
+from refnorm.oracle.measure.divisors import OTHER_EPS, Row, divisors, formula_of, power_words
 from refnorm.oracle.measure.fit import CLEAR, Rows, nice, summed
 from refnorm.oracle.measure.formula import Formula, Table, Term, of, times
 from refnorm.oracle.measure.parts import Selection
@@ -163,6 +163,23 @@ def read_y(seen: Sequence[Seen]) -> Iterator[ForwardMap]:
         per_channel = "C" not in region.axes
         if lines := lines_of(plain, region, per_channel):
             yield from _read(lines, per_channel)
+
+
+def with_other_eps(w: World) -> Iterator[ForwardMap]:
+    """Yield the definition with another value in the place of eps, which few cases may show, and none so as to read it.
+
+    Examples
+    --------
+    >>> from refnorm.conventions import CONVENTIONS
+    >>> from refnorm.golden.inputs import case
+    >>> from refnorm.oracle.worlds import world
+    >>> maps = with_other_eps(world(case("bn.training.float64.rank-2.1"), CONVENTIONS["torch"]))
+    >>> [m.parts()["divisor"] for m in maps][:2]
+    ['std^2 = var + eps^2', 'std^2 = var + sqrt(eps)']
+    """
+    right = defined(w)
+    for other in OTHER_EPS:
+        yield replace(right, divisor=Formula((*right.divisor.parts[:-1], (1.0, other))))
 
 
 @np.errstate(all="ignore")
