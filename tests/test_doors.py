@@ -2,7 +2,8 @@
 
 `doors/given` was written by whoever planned this, `doors` by someone who had seen no reader; each file has its
 expectation in EXPECT.json: how the report may read it, which causes it must and which words it must never say. Right
-files conform, each bug is found and named. A file whose library is not installed is skipped by name.
+files conform, each bug is found and named. A file whose library is not installed is skipped by name; of those that need
+one, a run that is not told to be slow takes what was given and the first of each library.
 
 Not verified here: what is on no list; GPUs; libraries that are not named under ``requires``.
 """
@@ -71,9 +72,18 @@ def problems(expected, report):
     return [*found, *(f"does not judge {quantity}" for quantity in expected["judged"] if quantity not in judged)]
 
 
-@pytest.mark.parametrize(
-    ("folder", "expected"), EXPECTED, ids=[f"{folder.name}-{e['target']}" for folder, e in EXPECTED]
-)
+def of_libraries():
+    """Yield the doors; those of libraries beside the first of each, and those that were given, are slow."""
+    met = set()
+    for folder, expected in EXPECTED:
+        needs = tuple(expected["requires"])
+        slow = bool(needs) and folder.name != "given" and needs in met
+        met.add(needs)
+        marks = [pytest.mark.slow] if slow else []
+        yield pytest.param(folder, expected, id=f"{folder.name}-{expected['target']}", marks=marks)
+
+
+@pytest.mark.parametrize(("folder", "expected"), [*of_libraries()])
 def test_what_people_wrote_is_judged_as_it_is(folder, expected):
     missing = [name for name in expected["requires"] if find_spec(name) is None]
     if missing:

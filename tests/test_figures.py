@@ -41,19 +41,22 @@ def test_the_kills_of_some_mutants_are_as_committed(many):
     data = stored("kills")
     names = [*data["bugs"], *data["invented"]]
     for name in random.sample(names, many):
-        ratios, causes = kills.trial(name)
+        ratios, causes, first = kills.trial(name)
         assert causes == data["causes"][name]
+        assert first == data["first"][name]
         for id in data["cases"]:
             ratio = ratios.get(id, 0)
             if not 0.5 < ratio < 2:  # where a machine's own order of sums may decide
                 assert data["kills"][id][names.index(name)] == str(int(ratio > 1)), (name, id, ratio)
 
 
-def test_every_case_kills_and_every_mutant_is_killed():
+def test_every_case_kills_and_every_mutant_is_killed_or_convicted_beside_the_set():
     data = stored("kills")
     assert all("1" in bits for bits in data["kills"].values())
     for k, name in enumerate([*data["bugs"], *data["invented"]]):
-        assert any(bits[k] == "1" for bits in data["kills"].values()), name
+        assert data["first"][name], name
+        if name != "num_eps_rounded_to_half":  # which shows at an eps of 1e-8 alone, and the set has none in half
+            assert any(bits[k] == "1" for bits in data["kills"].values()), name
 
 
 def test_the_table_is_about_the_mutants_and_cases_that_there_are():

@@ -91,6 +91,31 @@ def test_a_mistake_is_caught_and_called_by_its_name_and_by_no_wrong_one(name):
         assert not wrong, f"{name} is called {wrong}:\n{report}"
 
 
+SAID = {  # by the only finding of its cause, of all quantities at once
+    "run_update_is_a_race": "the same call gives different results when repeated",
+    "run_tuning_runs_update_too": "the first of two calls is wrong, the second is right",
+    "bwd_dbeta_accumulates_without_gamma": "what a call returns is added to what those before it returned",
+    "edge_channels_last_view_reduces_other_axes": "training · dx · dgamma are wrong in the situation 'channels-last'",
+    "fwd_welford_counts_skipped_tiles": "running mean · 3 more are wrong only for 8712 values per channel or more",
+    "num_statistics_read_with_10_bits": "something on the way is rounded to it: only in float32",
+    "num_eps_rounded_to_half": "eps is rounded to a format of 16 bits: only in float16",
+}
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_what_several_quantities_share_is_said_once_and_how(name):
+    (only,) = judged(name).findings
+    assert SAID[name] in only.title
+    if name == "run_update_is_a_race":
+        assert only.title == SAID[name]  # how it changes is said of what changes in one way alone
+
+
+def test_none_for_beta_alone_is_judged_where_none_for_both_is_taken():
+    titles = [finding.title for finding in judged("edge_center_off_alone_raises").findings]
+    assert len(titles) == 3  # train, infer, frozen
+    assert all("(only in the situation 'beta-absent': beta = None with gamma present)" in title for title in titles)
+
+
 # The checks can fail.
 
 

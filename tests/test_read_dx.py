@@ -204,6 +204,30 @@ def test_means_over_other_axes_are_read(words):
     assert read(rule).words() == f"{DY} - {MEAN} - {X_HAT}".replace("mean dy", f"mean{words} dy")
 
 
+ACROSS = {  # sums over several channels, in which it matters what is applied before them
+    "dy": (lambda s: s.g, lambda s: 1),
+    "gamma dy": (lambda s: s.gamma * s.g, lambda s: 1 / s.gamma),
+}
+
+
+@pytest.mark.parametrize(("divided", "factor"), [("mean", ""), ("by samples", "C/N "), ("sum", "C ")])
+@pytest.mark.parametrize("words", ACROSS)
+def test_sums_over_channels_are_read(words, divided, factor):
+    before, behind = ACROSS[words]
+
+    def rule(s):
+        def over(values):
+            count = {"mean": s.x.shape[1], "by samples": len(s.x), "sum": 1}[divided]
+            return behind(s) * values.sum(1, keepdims=True) / count
+
+        x_hat = s.d * s.inv
+        return s.gamma * s.inv * (s.g - over(before(s)) - x_hat * over(before(s) * x_hat))
+
+    found, scale = read(rule), "gamma " if words == "dy" else ""
+    assert str(found.of_mean) == f"-mean over C {words} {scale}{factor}/ std"
+    assert str(found.of_x_hat) == f"-mean over C {words} x_hat {scale}{factor}/ std^2"
+
+
 def test_means_of_shards_are_read():
     def equally(s, values):
         cut = (len(values) + 1) // 2

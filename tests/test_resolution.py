@@ -210,7 +210,7 @@ class HalfEps(Injected):
         (NoDgamma, "dgamma is wrong only for 133221 values per channel or more (65537 are right)"),
         (WithoutXHat, "dx is wrong only for 131 values per channel or more"),
         (NothingForLargeValues, "zeros are returned: only where the largest |x| is"),
-        (HalfEps, "y, training is wrong only for eps below 1e-06"),
+        (HalfEps, "eps is rounded to a format of 16 bits: only in float16"),
     ],
 )
 def test_what_is_wrong_at_large_sizes_or_in_half_precision_alone_is_found_and_said(wrong, words):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -28,6 +29,7 @@ from refnorm.oracle.lost import (
     IN_ONE_PASS,
     IN_ONE_PASS_ABOUT_A_VALUE,
     is_flushed,
+    is_lost,
     lost_with_y,
     narrow_sums,
     overflow,
@@ -54,7 +56,7 @@ Explained = list[tuple[Cause, list[Observation]]]
 def diagnose(observations: Sequence[Observation], row: Convention) -> list[Finding]:
     """Group what failed into findings, each with the cause that explains it."""
     causes: dict[Cause, list[Observation]] = {}
-    observations = _in_all_quantities(_without_repetitions(observations))
+    observations = _in_all_quantities(_in_all_formats(_without_repetitions(observations)))
     observations, repeated = _told_alike(observations)
     found: list[Explanation] = []  # in the order of the quantities
     unlike = {(o.case.id, o.trouble.about) for o in observations if o.trouble and o.trouble.kind is Kind.DISTURBED}
@@ -78,6 +80,18 @@ def diagnose(observations: Sequence[Observation], row: Convention) -> list[Findi
     order = {"wrong": 0, "convention": 1, "numerics": 2}
     findings = [_with_count(finding(cause, own), own, observations) for cause, own in causes.items()]
     return sorted(findings, key=lambda f: (order[f.kind], f.cause not in FIRST, f.cause == "unknown"))
+
+
+def _in_all_formats(observations: Sequence[Observation]) -> list[Observation]:
+    """Mark what fails in half precision and in the same situation of a wider format: narrowness does not explain it."""
+    wide = [o for o in observations if not o.passed and o.case.kind not in HALF]
+    least = {(o.quantity, o.case.situation.name): o.case.count for o in sorted(wide, key=lambda o: -o.case.count)}
+
+    def fails(o: Observation) -> bool:
+        count = least.get((o.quantity, o.case.situation.name), math.inf)
+        return count <= o.case.count if o.case.situation.name == SIZED else count < math.inf
+
+    return [replace(o, elsewhere=True) if o.case.kind in HALF and fails(o) else o for o in observations]
 
 
 def _in_all_quantities(observations: Sequence[Observation]) -> list[Observation]:
@@ -183,12 +197,20 @@ def _reasons(
         title = f"{quantity} is NaN throughout: something is read that was never computed"
         return [(Cause("wrong", "returns-nan", title, "Nothing can be computed with it."), failed)]
     formats = in_formats([o.case for o in failed])
-    narrow = [o for o in failed if NARROW.name in o.tiers]
+    narrow = [o for o in failed if NARROW.name in o.tiers and not o.elsewhere]
     narrow = narrow if sum(o.narrow_tells for o in narrow) >= MOST * len(narrow) else []
+    far = [o for o in comparable if o.case.situation.name == "large-mean"]  # where one pass shows
+    one_pass = all(ONE_PASS.name in o.tiers for o in failed) and not (far and all(o.passed for o in far))
+    if not explanation and one_pass and any(o.case.kind not in HALF for o in failed):
+        return [(IN_ONE_PASS, failed)]
     for apart in (narrow, *([o for o in failed if o.case.kind == kind] for kind in HALF)):
         if not explanation and 0 < len(apart) < len(failed):  # what else fails has a cause of its own
             kept, rest = ([o for o in some if o not in apart] for some in (seen, failed))
             first = _reasons(quantity, kept, rest, row, found, rest)
+            rounded = {f"computed-in-{o.case.kind}" for o in apart}
+            for cause, those in first:
+                if apart is narrow and rounded == {cause.name}:  # to the very format in which it might have added up
+                    return [(c, [*own, *apart] if own is those else own) for c, own in first]
             return [*first, *_reasons(quantity, [o for o in seen if o not in rest], apart, row, found, apart)]
     result: Explained = []
     if not explanation:
@@ -201,10 +223,9 @@ def _reasons(
     if explanation:
         found.append(explanation)
         return [*result, *((cause, list(failed)) for cause in explanation.causes)]
-    far = [o for o in comparable if o.case.situation.name == "large-mean"]  # where one pass shows
     if narrow and len(narrow) == len(failed):
         cause = narrow_sums(failed)
-    elif all(ONE_PASS.name in o.tiers for o in failed) and not (far and all(o.passed for o in far)):
+    elif one_pass:
         cause = IN_ONE_PASS
     elif all(SHIFTED.name in o.tiers for o in failed):
         cause = IN_ONE_PASS_ABOUT_A_VALUE
@@ -268,6 +289,7 @@ def _unexplained(
         title = f"not finite where {OVERFLOWS}: the products are taken in another order"
         return Cause("numerics", "product-overflow", title, "Results that the format holds are lost, far out.")
     alone = len(situations) == 1 and passed
+    likely = [] if all(map(is_lost, failed)) else likely
     if likely and not (likely[0][1] and alone and all(o.case.situation.name != situations[0] for o in passed)):
         circumstance, exceptions = likely[0]
         some = NOT_ALL if exceptions else ""

@@ -68,6 +68,7 @@ class Observation:
     tiers : names of the tiers whose bounds hold, if that of pairwise sums does not.
     resolution : the smallest error, relative to its element, that would have been found.
     narrow_tells : whether sums in the format of x itself would explain it, and not just anything.
+    elsewhere : whether the same quantity is wrong in the same situation in a wider format, too.
     """
 
     quantity: str
@@ -84,6 +85,7 @@ class Observation:
     tiers: tuple[str, ...] = ()
     resolution: float = np.inf
     narrow_tells: bool = False
+    elsewhere: bool = False
 
     @property
     def passed(self) -> bool:

@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from refnorm.conventions.row import Convention
+from refnorm.formats import smallest, unit_roundoff
 from refnorm.oracle.finding import Cause
 from refnorm.oracle.judge import Observation
 from refnorm.oracle.matching import explained
 from refnorm.oracle.measure.explain import FORWARD, Explanation
 from refnorm.oracle.quantities import FURTHER
+from refnorm.oracle.tiers import NARROW
 
 RUNNING = {"running mean", "running variance"}
 IN_HALF = Cause(
@@ -67,8 +69,11 @@ def overflow(
     within = [o for o in comparable if o not in large]
     explanation = explained(quantity, rest, within, row, found) if rest else None
 
+    kinds = {o.case.kind for o in rest if NARROW.name not in o.tiers}  # what fails so has another cause: so may these
+
     def lost(o: Observation) -> bool:
-        return o.case.situation.name not in elsewhere and not (rest and bool(np.all(np.isfinite(o.actual))))
+        finite = rest and bool(np.all(np.isfinite(o.actual)))
+        return o.case.situation.name not in elsewhere and o.case.kind not in kinds and not finite
 
     return explanation, [o for o in large if explanation or lost(o)]
 
@@ -77,9 +82,18 @@ def _may_overflow(o: Observation) -> bool:
     """Whether a case leaves half precision on the way: squares of large values, a large count, products of sums."""
     products = o.quantity in FURTHER and not np.isfinite(o.got)
     large = o.case.situation.name in ("half-overflow", "large-count")
-    return o.case.kind in ("float16", "bfloat16") and (products or large)
+    return o.case.kind in ("float16", "bfloat16") and (products or (large and not o.elsewhere))
 
 
 def is_flushed(o: Observation) -> bool:
-    """Whether what failed are subnormal numbers that came back as 0."""
-    return o.trouble is None and o.case.situation.name == "subnormal-values" and bool(np.any(o.actual == 0))
+    """Whether what failed are subnormal numbers that came back as 0: those of x, or the result itself."""
+    if o.trouble is not None:
+        return False
+    among = o.case.situation.name == "subnormal-values" and bool(np.any(o.actual == 0))
+    return among or is_lost(o)
+
+
+def is_lost(o: Observation) -> bool:
+    """Whether a result is 0 that should be a subnormal number."""
+    normal = smallest(o.case.kind) / unit_roundoff(o.case.kind) / 2
+    return o.trouble is None and o.got == 0 and 0 < abs(o.expected) < normal

@@ -208,7 +208,7 @@ def _read(
             yield Explanation(tuple(forward_causes(forward, seen[0][0])), forward.y, forward)
         for forward in with_other_eps(seen[0][0]) if seen else ():
             causes = forward_causes(forward, seen[0][0])
-            yield Explanation(tuple(causes), forward.y, forward, frozen=quantity != "y, training")
+            yield Explanation(tuple(causes), forward.y, frozen=quantity != "y, training", world=forward.change)
     elif quantity in ("running mean", "running variance"):
         for update in read_update(quantity.split()[1], seen):
             if causes := running_causes(update, row):
