@@ -189,12 +189,10 @@ INVERSE_OF = (
 )
 ALIKE_KS = "alike = max(ks) - min(ks) < 100 * LARGEST * digits"
 OF_RANK = "if rank == 2 and size[0] < 30 * size[1]:  # else a digit of the running mean is many of a weight"
-SCREENING = "if np.abs(columns @ constants - wanted[equations]).max(initial=0) > LEFT:"
 MODERATELY = "return bool(np.all((w.inv > 1 / MODERATE) & (w.inv < MODERATE)))"
 FEWEST = "  # equations by which most variations are refuted"
-CHOSEN = "chosen = [c for c in cases if c.kind == c.parameters == dtype and len(c.batches) == 1]"
-COLUMN_SIZES = "sizes = np.abs(columns).max(axis=0, initial=0) + 1e-300"
-SPARE = "constants = np.linalg.lstsq(columns / sizes, wanted, rcond=1e-12)[0]"
+SHARED = "if share[best] > 0.1 and moved[best] > 0:"
+CHOSEN = "chosen = [c for c in cases if {c.kind, c.parameters} == {dtype} and not c.batches[1:]]"
 ANY_ORDER = "of terms that are not the same what is not needed may be left out in any order"
 LEFT_OVER = "LEFT = 64  # times its noise: what a screening may leave of an equation"
 FOUR = "for column in zip(*((o.slope, o.noise, o.x, o.y) for o in lines), strict=True)"
@@ -591,14 +589,10 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("read_parts", SLOPE_TOLD, SLOPE_TOLD.replace("<=", "<")): "no float lies exactly on this limit",
     ("read_parts", INVERSE_OF, INVERSE_OF.replace("[0][0]", "[ -1][0]")): ONE_OPERATION,
     ("read_parts", "own = defined(lines[0].world)", "own = defined(lines[ -1].world)"): ONE_OPERATION,
-    ("from_files", CHOSEN, CHOSEN.replace("c.kind ==", "c.kind >=")): "no parameters have a narrower format than x",
-    ("read_second", COLUMN_SIZES, COLUMN_SIZES.replace("1e-300", "-1.0")): "columns may be scaled by any numbers",
+    ("from_files", CHOSEN, CHOSEN.replace("==", "<=")): "no set of two formats is empty",
     ("from_files", ALIKE_KS, ALIKE_KS.replace("< 100", "<= 100")): "no float lies exactly on this limit",
-    (
-        "from_files",
-        'if case.operation == "training" and "running_mean" in arrays:',
-        'if case.operation >= "training" and "running_mean" in arrays:',
-    ): TWO_OPERATIONS,
+    ("from_files", SHARED, SHARED.replace("> 0.1", ">= 0.1")): "no float lies exactly on this limit",
+    ("from_files", OF_RANK, OF_RANK.replace("< 30", "<= 30")): "no float lies exactly on this limit",
     ("from_files", OF_RANK, OF_RANK.replace("==", ">=")): "two columns have no rank above 2",
     (
         "read_forward",
@@ -608,10 +602,7 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     **{("read_second", f"SCREENED = 240{FEWEST}", f"SCREENED = {n}{FEWEST}"): LOOSER for n in (239, 241)},
     ("read_second", MODERATELY, MODERATELY.replace("inv > 1", "inv >= 1")): "no float lies exactly on this limit",
     ("read_second", MODERATELY, MODERATELY.replace("inv < M", "inv <= M")): "no float lies exactly on this limit",
-    ("read_second", SCREENING, SCREENING.replace("> LEFT", "== LEFT")): LOOSER,
-    **{("read_second", SPARE, SPARE.replace("/ sizes", f"{sign} sizes")): ANY_ORDER for sign in ("*", "//")},
     **{("read_second", LEFT_OVER, LEFT_OVER.replace("64", other)): LOOSER for other in ("63", "65")},
-    ("read_second", COLUMN_SIZES, COLUMN_SIZES.replace("l=0", "l= 1")): "columns may be scaled by any numbers",
 }
 
 

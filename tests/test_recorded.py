@@ -16,6 +16,7 @@ from refnorm.cli import main
 from refnorm.conventions import ROWS
 from refnorm.formats import rounded
 from refnorm.golden.export import export
+from refnorm.oracle.ask.folder import exported
 from refnorm.oracle.ask.target import TargetError
 from refnorm.oracle.measure.from_files import DIGITS, _divisors, _weights, identify_outputs
 from refnorm.oracle.measure.measurement import Key, Measurement
@@ -72,7 +73,8 @@ def write(directory, client, program=None, dtypes=("float64",)):
             aside.with_name(f"{entry['id']}.json").write_text(json.dumps({"raises": str(error)}))
             continue
         for name, a in results.items():
-            np.save(aside.with_name(f"{entry['id']}.{name}.npy"), a.astype(entry["dtype"]))
+            with np.errstate(over="ignore"):  # what a narrow format does not hold
+                np.save(aside.with_name(f"{entry['id']}.{name}.npy"), a.astype(entry["dtype"]))
     if program:
         (directory / "outputs" / "program.json").write_text(json.dumps(program))
 
@@ -140,6 +142,19 @@ def test_single_precision_and_inference_alone(tmp_path):
     assert "momentum" not in values
 
 
+def test_each_case_of_the_widest_format_is_counted_as_it_is_read(tmp_path):
+    write(tmp_path, Client(), dtypes=("float32", "float16"))
+    steps = []
+    identify_outputs(tmp_path, lambda *step: steps.append(step))
+    numbers, totals, ids = zip(*steps, strict=True)
+    assert numbers == tuple(range(1, len(steps) + 1))
+    assert set(totals) == {len(steps)}
+    assert len(set(ids)) == len(ids)
+    assert {id.split(".")[2] for id in ids} == {"float32"}
+    assert any("mixed-precision" in case.id for case in exported(tmp_path)[1])
+    assert not any("mixed-precision" in id or "several-steps" in id for id in ids)
+
+
 def test_a_folder_without_outputs_is_one_line_on_the_command_line(tmp_path, capsys):
     export(tmp_path, dtypes=["float32"])
     with pytest.raises(TargetError, match="no outputs to measure"):
@@ -155,6 +170,7 @@ def test_a_folder_is_identified_on_the_command_line(tmp_path, capsys):
     assert main(["identify", str(tmp_path)]) == 1  # torch is what program.json means when it is silent
     said = capsys.readouterr().out
     assert "mine 3" in said
+    assert identify_outputs(tmp_path)["paths"][0]["row"] == "torch"
     assert re.search(r"differs +momentum: old, torch has new", said)
 
 
@@ -192,8 +208,9 @@ class Corrects(Client):
 def test_a_weight_is_told_to_the_digits_of_the_format(sense, kind):
     found = fitted(Corrects(lambda m: 1, sense), kind=kind)
     assert found[Key.MOMENTUM].value == sense
-    (weight,) = {Client(sense).weights(0.25)[1]}
-    assert found[Key.NEW_WEIGHT].value == pytest.approx(weight, abs=DIGITS[kind])
+    assert found[Key.NEW_WEIGHT].value == pytest.approx(Client(sense).weights(0.25)[1], abs=DIGITS[kind])
+    last = fitted(Corrects(lambda m: 1, sense), (2, 3), kind)  # with momenta of 0.25 and 0.125
+    assert last[Key.NEW_WEIGHT].value == pytest.approx(Client(sense).weights(0.25)[1], abs=DIGITS[kind])
     told = re.fullmatch(r"(\S+) at 0.25, (\S+) at 0.125, (\S+) at 0.5; fitted in 4 cases", found[Key.NEW_WEIGHT].note)
     each = [Client(sense).weights(a)[1] for a in (0.25, 0.125, 0.5)]
     assert [float(value) for value in told.groups()] == pytest.approx(each, abs=max(DIGITS[kind], 1e-6))
@@ -206,6 +223,10 @@ def test_a_correction_is_told_that_is_the_same_for_all_counts():
     assert fitted(Corrects(lambda m: 0.5))[Key.CORRECTION].value == 0.5
     assert fitted(Corrects(lambda m: 1 + 1e-3 * (m > 30)))[Key.CORRECTION].value == 1
     assert fitted(Corrects(lambda m: 1 + 4e-3 * (m > 30)))[Key.CORRECTION].value == "other"
+    assert fitted(Corrects(lambda m: 1 + 3.19e-3 * (m > 30)))[Key.CORRECTION].value == 1  # 100 * 64 * 5e-7 is 3.2e-3
+    assert fitted(Corrects(lambda m: 1 + 3.21e-3 * (m > 30)))[Key.CORRECTION].value == "other"
+    assert fitted(Corrects(lambda m: 0.256))[Key.CORRECTION].value == 0.26
+    assert fitted(Corrects(lambda m: 2 if m > 30 else 1))[Key.CORRECTION].value == "other"
     half = fitted(Corrects(lambda m: m / 2))[Key.CORRECTION]
     assert half.value == "other"
     assert half.note == "from 1 to 16.5"

@@ -138,7 +138,7 @@ def exactly(terms: Rows, scaled: Rows, wanted: Rows) -> Iterator[Weighed]:
     [((1, 1.0), (0, 2.0))]
     """
     columns = scaled[terms].T
-    constants = _solved(columns, wanted)
+    constants = solved(columns, wanted)
     if np.abs(columns @ constants - wanted).max() > 1:
         return
     for k in range(len(terms)):  # one after the other
@@ -154,8 +154,16 @@ def exactly(terms: Rows, scaled: Rows, wanted: Rows) -> Iterator[Weighed]:
     yield Weighed(pairs, sum(nice(c) for _, c in pairs) + 1e-3 * float(terms.sum()) / (1 + len(scaled)))
 
 
-def _solved(columns: Rows, wanted: Rows) -> Rows:
+def solved(columns: Rows, wanted: Rows) -> Rows:
+    """Return the constants whose sum of columns comes nearest to what is wanted, whatever the sizes of the columns are.
+
+    Examples
+    --------
+    >>> [round(float(c), 6) for c in solved(np.array([[1e200, 1.0], [1e200, -1.0]]), np.array([3.0, 1.0])) * [1e200, 1]]
+    [2.0, 1.0]
+    """
     sizes = np.abs(columns).max(axis=0)
+    sizes[sizes == 0] = 1
     return np.linalg.lstsq(columns / sizes, wanted, rcond=None)[0] / sizes
 
 

@@ -61,7 +61,7 @@ def identify_outputs(
     files = present(root / export.OUTPUTS)
     who = program(root / export.OUTPUTS, files)
     dtype = next(d for d in DIGITS if d in dtypes)
-    chosen = [c for c in cases if c.kind == c.parameters == dtype and len(c.batches) == 1]
+    chosen = [c for c in cases if {c.kind, c.parameters} == {dtype} and not c.batches[1:]]
     recorded: Recorded = []
     answers: list[tuple[Case, Answer]] = []
     policies: dict[str, list[tuple[int, str]]] = {}
@@ -69,9 +69,10 @@ def identify_outputs(
         progress(number, len(chosen), case.id)
         written = read_case(root, case, files, who.operations)
         answer, defects = answer_of(case, written, who.operations)
-        if case.undefined and (answer.results or answer.failed) and not defects:
-            policies.setdefault(case.undefined, []).append((case.x.ndim, policy(case, ROW, answer, ()).policy))
-        elif case.finite and case.count > 1:
+        if case.undefined:
+            if (answer.results or answer.failed) and not defects:
+                policies.setdefault(case.undefined, []).append((case.x.ndim, policy(case, ROW, answer, ()).policy))
+        elif case.finite:
             arrays = {n: np.asarray(a, float) for n, a in written.arrays.items() if a is not None}
             recorded.append((case, {n: a for n, a in arrays.items() if np.isfinite(a).all()}))
             answers.append((case, answer))
@@ -109,7 +110,7 @@ def _weights(recorded: Recorded, digits: float) -> Iterator[Measurement]:
     """Fit running mean = old * before + new * batch in each case; then the factor on the batch's variance."""
     fits = []
     for case, arrays in recorded:
-        if case.operation == "training" and "running_mean" in arrays:
+        if "running_mean" in arrays:
             columns = np.stack([case.running_mean, _moments(case)[0]], axis=1)
             (old, new), _, rank, size = np.linalg.lstsq(columns, arrays["running_mean"], rcond=None)
             if rank == 2 and size[0] < 30 * size[1]:  # else a digit of the running mean is many of a weight
@@ -123,7 +124,7 @@ def _weights(recorded: Recorded, digits: float) -> Iterator[Measurement]:
     yield Measurement(Key.MOMENTUM, "momentum", sense, MEANING.get(sense, "no known rule"))
     ks = []
     for case, arrays in recorded:
-        if case.operation == "training" and "running_var" in arrays and sense in SENSES and case.count <= LARGEST:
+        if "running_var" in arrays and sense in SENSES and case.count <= LARGEST:
             old, new = SENSES[sense](case.momentum)
             moved, batch = arrays["running_var"] - old * case.running_var, new * _moments(case)[1]
             share = np.abs(batch) / (np.abs(batch) + np.abs(arrays["running_var"]))

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from refnorm.oracle.measure.fit import Rows, exactly
+from refnorm.oracle.measure.fit import Rows, exactly, solved
 from refnorm.oracle.measure.formula import Table
 from refnorm.oracle.measure.products import COUNTS, far
 from refnorm.oracle.measure.read_forward import Seen, noise_in
@@ -103,15 +103,10 @@ class _Columns:
 
 def _fitted(rows: Rows, wanted: Rows) -> dict[int, float] | None:
     """Return the constants of the rows that are needed, by their number; None if they do not meet every equation."""
-    usable = np.all(np.isfinite(rows), axis=1) & np.any(rows != 0, axis=1)
-    used = np.flatnonzero(usable)
-    few = np.linspace(0, len(wanted) - 1, min(len(wanted), SCREENED)).astype(int)
-    for equations in (few, slice(None)):
-        columns = rows[used][:, equations].T
-        sizes = np.abs(columns).max(axis=0, initial=0) + 1e-300
-        constants = np.linalg.lstsq(columns / sizes, wanted[equations], rcond=1e-12)[0] / sizes
-        if np.abs(columns @ constants - wanted[equations]).max(initial=0) > LEFT:
-            return None
+    used = np.flatnonzero(np.all(np.isfinite(rows), axis=1) & np.any(rows, axis=1))
+    few = np.linspace(0, len(wanted) - 1, SCREENED).astype(int)
+    if _left(rows[used][:, few], wanted[few]) > LEFT:
+        return None
     while len(spare := _without_one(rows, used, wanted)) < len(used):
         used = spare
     for found in exactly(used, rows, wanted):
@@ -119,17 +114,17 @@ def _fitted(rows: Rows, wanted: Rows) -> dict[int, float] | None:
     return None
 
 
+def _left(rows: Rows, wanted: Rows) -> float:
+    """Return the most that the best constants leave of an equation."""
+    return float(np.abs(solved(rows.T, wanted) @ rows - wanted).max())
+
+
 def _without_one(rows: Rows, used: Rows, wanted: Rows) -> Rows:
     """Return the rows without one that is not needed, if there is such a one: that which counts least, if several."""
-    columns = rows[used].T
-    sizes = np.abs(columns).max(axis=0)
-    constants = np.linalg.lstsq(columns / sizes, wanted, rcond=1e-12)[0]
-    for least in np.argsort(np.abs(constants)):
+    counts = solved(rows[used].T, wanted) * np.abs(rows[used]).max(axis=1)
+    for least in np.argsort(np.abs(counts)):
         rest = np.delete(used, least)
-        left = rows[rest].T
-        scale = np.abs(left).max(axis=0)
-        solved = np.linalg.lstsq(left / scale, wanted, rcond=1e-12)[0]
-        if np.abs((left / scale) @ solved - wanted).max() <= 1:
+        if _left(rows[rest], wanted) <= 1:
             return rest
     return used
 
