@@ -191,7 +191,7 @@ ALIKE_KS = "alike = max(ks) - min(ks) < 100 * LARGEST * digits"
 OF_RANK = "if rank == 2 and size[0] < 30 * size[1]:  # else a digit of the running mean is many of a weight"
 MODERATELY = "return bool(np.all((w.inv > 1 / MODERATE) & (w.inv < MODERATE)))"
 FEWEST = "  # equations by which most variations are refuted"
-SHARED = "if share[best] > 0.1 and moved[best] > 0:"
+SHARE_TOLD = "if share[best] > 0.1 and moved[best] > 0:"
 CHOSEN = "chosen = [c for c in cases if {c.kind, c.parameters} == {dtype} and not c.batches[1:]]"
 ANY_ORDER = "of terms that are not the same what is not needed may be left out in any order"
 LEFT_OVER = "LEFT = 64  # times its noise: what a screening may leave of an equation"
@@ -591,7 +591,7 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("read_parts", "own = defined(lines[0].world)", "own = defined(lines[ -1].world)"): ONE_OPERATION,
     ("from_files", CHOSEN, CHOSEN.replace("==", "<=")): "no set of two formats is empty",
     ("from_files", ALIKE_KS, ALIKE_KS.replace("< 100", "<= 100")): "no float lies exactly on this limit",
-    ("from_files", SHARED, SHARED.replace("> 0.1", ">= 0.1")): "no float lies exactly on this limit",
+    ("from_files", SHARE_TOLD, SHARE_TOLD.replace("> 0.1", ">= 0.1")): "no float lies exactly on this limit",
     ("from_files", OF_RANK, OF_RANK.replace("< 30", "<= 30")): "no float lies exactly on this limit",
     ("from_files", OF_RANK, OF_RANK.replace("==", ">=")): "two columns have no rank above 2",
     (
