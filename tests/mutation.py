@@ -193,6 +193,12 @@ MODERATELY = "return bool(np.all((w.inv > 1 / MODERATE) & (w.inv < MODERATE)))"
 FEWEST = "  # equations by which most variations are refuted"
 SHARE_TOLD = "if share[best] > 0.1 and moved[best] > 0:"
 CHOSEN = "chosen = [c for c in cases if {c.kind, c.parameters} == {dtype} and not c.batches[1:]]"
+SCREENING = "if _left(rows[used][:, few], wanted[few]) > LEFT:"
+FEW_OF = "few = np.linspace(0, len(wanted) - 1, SCREENED).astype(int)"
+LEAST = "counts = solved(rows[used].T, wanted) * np.abs(rows[used]).max(axis=1)"
+WHILE_SPARE = "while len(spare := _without_one(rows, used, wanted)) < len(used):"
+NEEDED = "if _left(rows[rest], wanted) <= 1:"
+GRANTED = "total[here] = total[here].max(initial=0)"
 ANY_ORDER = "of terms that are not the same what is not needed may be left out in any order"
 LEFT_OVER = "LEFT = 64  # times its noise: what a screening may leave of an equation"
 FOUR = "for column in zip(*((o.slope, o.noise, o.x, o.y) for o in lines), strict=True)"
@@ -602,6 +608,19 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     **{("read_second", f"SCREENED = 240{FEWEST}", f"SCREENED = {n}{FEWEST}"): LOOSER for n in (239, 241)},
     ("read_second", MODERATELY, MODERATELY.replace("inv > 1", "inv >= 1")): "no float lies exactly on this limit",
     ("read_second", MODERATELY, MODERATELY.replace("inv < M", "inv <= M")): "no float lies exactly on this limit",
+    **{
+        ("read_second", FEW_OF, FEW_OF.replace(old, new)): LOOSER
+        for old, new in (("- 1", "% 1"), ("- 1", "- 2"), ("(0", "( -1"), ("(0", "( 1"))
+    },
+    ("read_second", SCREENING, SCREENING.replace(">", "is")): LOOSER,
+    **{
+        ("read_second", COUNTS_LEAST, COUNTS_LEAST.replace("* np", f"{sign} np")): ANY_ORDER
+        for sign in ("/", "//", "**")
+    },
+    ("read_second", WHILE_SPARE, WHILE_SPARE.replace("<", "!=")): "no row is added",
+    ("read_second", WHILE_SPARE, WHILE_SPARE.replace("<", "is not")): f"no row is added, and {SMALL}",
+    ("read_second", NEEDED, NEEDED.replace("<=", "<")): "no float lies exactly on this limit",
+    ("read_second", GRANTED, GRANTED.replace("l=0", "l= -1")): "sizes are not negative",
     **{("read_second", LEFT_OVER, LEFT_OVER.replace("64", other)): LOOSER for other in ("63", "65")},
 }
 

@@ -168,6 +168,13 @@ def test_rounding_is_granted_by_the_largest_terms_of_a_world_and_by_how_far_x_is
     assert np.allclose(columns.sizes([row, -2 * row]), np.concatenate(expected), rtol=1e-12)
 
 
+def test_a_world_in_which_nothing_flows_tells_nothing():
+    right = seen_of("dgamma", RIGHT["dgamma"])
+    nothing = [(replace(w, upstream=0 * w.upstream), 0 * value) for w, value in right]
+    assert read("dgamma", [*right, *nothing]).key == key(*RIGHT["dgamma"])
+    assert read("dgamma", [*right, (nothing[0][0], nothing[0][1] + 1e-9)]) is None
+
+
 def test_of_many_equations_some_are_chosen_evenly():
     (w, value), *_ = seen_of("jvp", RIGHT["jvp"], [made((64, 70))])
     columns = _Columns("jvp", [(w, value)])
