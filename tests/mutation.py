@@ -195,7 +195,7 @@ SHARE_TOLD = "if share[best] > 0.1 and moved[best] > 0:"
 CHOSEN = "chosen = [c for c in cases if {c.kind, c.parameters} == {dtype} and not c.batches[1:]]"
 SCREENING = "if _left(rows[used][:, few], wanted[few]) > LEFT:"
 FEW_OF = "few = np.linspace(0, len(wanted) - 1, SCREENED).astype(int)"
-LEAST = "counts = solved(rows[used].T, wanted) * np.abs(rows[used]).max(axis=1)"
+COUNTED_LEAST = "counts = solved(rows[used].T, wanted) * np.abs(rows[used]).max(axis=1)"
 WHILE_SPARE = "while len(spare := _without_one(rows, used, wanted)) < len(used):"
 NEEDED = "if _left(rows[rest], wanted) <= 1:"
 GRANTED = "total[here] = total[here].max(initial=0)"
@@ -614,7 +614,7 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     },
     ("read_second", SCREENING, SCREENING.replace(">", "is")): LOOSER,
     **{
-        ("read_second", COUNTS_LEAST, COUNTS_LEAST.replace("* np", f"{sign} np")): ANY_ORDER
+        ("read_second", COUNTED_LEAST, COUNTED_LEAST.replace("* np", f"{sign} np")): ANY_ORDER
         for sign in ("/", "//", "**")
     },
     ("read_second", WHILE_SPARE, WHILE_SPARE.replace("<", "!=")): "no row is added",
