@@ -194,12 +194,11 @@ FEWEST = "  # equations by which most variations are refuted"
 SHARE_TOLD = "if share[best] > 0.1 and moved[best] > 0:"
 CHOSEN = "chosen = [c for c in cases if {c.kind, c.parameters} == {dtype} and not c.batches[1:]]"
 SCREENING = "if _left(rows[used][:, few], wanted[few]) > LEFT:"
+MODERATE = "MODERATE = 1e9  # of std, or of its inverse"
 FEW_OF = "few = np.linspace(0, len(wanted) - 1, SCREENED).astype(int)"
-COUNTED_LEAST = "counts = solved(rows[used].T, wanted) * np.abs(rows[used]).max(axis=1)"
 WHILE_SPARE = "while len(spare := _without_one(rows, used, wanted)) < len(used):"
 NEEDED = "if _left(rows[rest], wanted) <= 1:"
 GRANTED = "total[here] = total[here].max(initial=0)"
-ANY_ORDER = "of terms that are not the same what is not needed may be left out in any order"
 LEFT_OVER = "LEFT = 64  # times its noise: what a screening may leave of an equation"
 FOUR = "for column in zip(*((o.slope, o.noise, o.x, o.y) for o in lines), strict=True)"
 ROOT_NOISE = "rough = noise[told] * (1 if power == 2 else 0.5 / np.sqrt(square[told]))"
@@ -613,9 +612,10 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         for old, new in (("- 1", "% 1"), ("- 1", "- 2"), ("(0", "( -1"), ("(0", "( 1"))
     },
     ("read_second", SCREENING, SCREENING.replace(">", "is")): LOOSER,
+    ("read_second", SCREENING, SCREENING.replace(">", ">=")): LOOSER,
     **{
-        ("read_second", COUNTED_LEAST, COUNTED_LEAST.replace("* np", f"{sign} np")): ANY_ORDER
-        for sign in ("/", "//", "**")
+        ("read_second", MODERATE, MODERATE.replace("1e9", n)): "any limit of this size will do"
+        for n in ("1000000001.0", "999999999.0")
     },
     ("read_second", WHILE_SPARE, WHILE_SPARE.replace("<", "!=")): "no row is added",
     ("read_second", WHILE_SPARE, WHILE_SPARE.replace("<", "is not")): f"no row is added, and {SMALL}",

@@ -226,7 +226,7 @@ def test_a_correction_is_told_that_is_the_same_for_all_counts():
     assert fitted(Corrects(lambda m: 1 + 3.19e-3 * (m > 30)))[Key.CORRECTION].value == 1  # 100 * 64 * 5e-7 is 3.2e-3
     assert fitted(Corrects(lambda m: 1 + 3.21e-3 * (m > 30)))[Key.CORRECTION].value == "other"
     assert fitted(Corrects(lambda m: 0.256))[Key.CORRECTION].value == 0.26
-    assert fitted(Corrects(lambda m: 2 if m > 30 else 1))[Key.CORRECTION].value == "other"
+    assert fitted(Corrects(lambda m: -1 if m > 30 else -0.5))[Key.CORRECTION].value == "other"
     half = fitted(Corrects(lambda m: m / 2))[Key.CORRECTION]
     assert half.value == "other"
     assert half.note == "from 1 to 16.5"

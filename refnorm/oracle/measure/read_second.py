@@ -120,10 +120,9 @@ def _left(rows: Rows, wanted: Rows) -> float:
 
 
 def _without_one(rows: Rows, used: Rows, wanted: Rows) -> Rows:
-    """Return the rows without one that is not needed, if there is such a one: that which counts least, if several."""
-    counts = solved(rows[used].T, wanted) * np.abs(rows[used]).max(axis=1)
-    for least in np.argsort(np.abs(counts)):
-        rest = np.delete(used, least)
+    """Return the rows without one that is not needed, if there is such a one."""
+    for k in range(len(used)):
+        rest = np.delete(used, k)
         if _left(rows[rest], wanted) <= 1:
             return rest
     return used
