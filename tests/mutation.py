@@ -195,6 +195,7 @@ SHARE_TOLD = "if share[best] > 0.1 and moved[best] > 0:"
 CHOSEN = "chosen = [c for c in cases if {c.kind, c.parameters} == {dtype} and not c.batches[1:]]"
 SCREENING = "if _left(rows[used][:, few], wanted[few]) > LEFT:"
 MODERATE = "MODERATE = 1e9  # of std, or of its inverse"
+OF_BOTH = "for k, (t, other) in enumerate(zip(own, others, strict=True)):"
 FEW_OF = "few = np.linspace(0, len(wanted) - 1, SCREENED).astype(int)"
 WHILE_SPARE = "while len(spare := _without_one(rows, used, wanted)) < len(used):"
 NEEDED = "if _left(rows[rest], wanted) <= 1:"
@@ -597,6 +598,8 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("from_files", CHOSEN, CHOSEN.replace("==", "<=")): "no set of two formats is empty",
     ("from_files", ALIKE_KS, ALIKE_KS.replace("< 100", "<= 100")): "no float lies exactly on this limit",
     ("from_files", SHARE_TOLD, SHARE_TOLD.replace("> 0.1", ">= 0.1")): "no float lies exactly on this limit",
+    ("from_files", CHOSEN, CHOSEN.replace("[1:]", "[ 2:]")): "no case has two batches",
+    ("read_second", OF_BOTH, OF_BOTH.replace("strict=True", "strict=False")): "of each term there is another",
     ("from_files", OF_RANK, OF_RANK.replace("< 30", "<= 30")): "no float lies exactly on this limit",
     ("from_files", OF_RANK, OF_RANK.replace("==", ">=")): "two columns have no rank above 2",
     (

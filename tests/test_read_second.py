@@ -16,7 +16,7 @@ from refnorm.oracle.measure import known_second
 from refnorm.oracle.measure.known import OTHER, Known
 from refnorm.oracle.measure.known_gradients import ZEROS
 from refnorm.oracle.measure.known_second import second_order_causes, seen_in
-from refnorm.oracle.measure.read_second import _Columns, read_second
+from refnorm.oracle.measure.read_second import _Columns, _without_one, read_second
 from refnorm.oracle.measure.second_terms import Combination, defined_second
 
 SAMPLED = 3  # one in so many; see conftest.py
@@ -166,6 +166,12 @@ def test_rounding_is_granted_by_the_largest_terms_of_a_world_and_by_how_far_x_is
         far = np.abs(w.x).max(w.axes, keepdims=True) / np.sqrt(w.var + w.eps) + 1
         expected.append((np.abs(3 * value).max() * far**2 + 0 * w.x).astype(float).ravel())
     assert np.allclose(columns.sizes([row, -2 * row]), np.concatenate(expected), rtol=1e-12)
+
+
+@pytest.mark.parametrize(("size", "left"), [(0.5, [1]), (1.5, [0, 1])])
+def test_a_row_is_not_needed_if_no_more_than_noise_is_left_without_it(size, left):
+    rows, wanted = np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([size, 10.0])
+    assert _without_one(rows, np.arange(2), wanted).tolist() == left
 
 
 def test_a_world_in_which_nothing_flows_tells_nothing():
