@@ -73,7 +73,8 @@ def overflow(
 
     def lost(o: Observation) -> bool:
         finite = rest and bool(np.all(np.isfinite(o.actual)))
-        return o.case.situation.name not in elsewhere and o.case.kind not in kinds and not finite
+        wide = o.elsewhere or o.case.situation.name in elsewhere
+        return not wide and o.case.kind not in kinds and not finite
 
     return explanation, [o for o in large if explanation or lost(o)]
 
@@ -82,7 +83,7 @@ def _may_overflow(o: Observation) -> bool:
     """Whether a case leaves half precision on the way: squares of large values, a large count, products of sums."""
     products = o.quantity in FURTHER and not np.isfinite(o.got)
     large = o.case.situation.name in ("half-overflow", "large-count")
-    return o.case.kind in ("float16", "bfloat16") and (products or (large and not o.elsewhere))
+    return o.case.kind in ("float16", "bfloat16") and (products or large)
 
 
 def is_flushed(o: Observation) -> bool:
