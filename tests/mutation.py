@@ -614,7 +614,7 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         ("read_second", FEW_OF, FEW_OF.replace(old, new)): LOOSER
         for old, new in (("- 1", "% 1"), ("- 1", "- 2"), ("(0", "( -1"), ("(0", "( 1"))
     },
-    ("read_second", SCREENING, SCREENING.replace(">", "is")): LOOSER,
+    **{("read_second", SCREENING, SCREENING.replace(">", sign)): LOOSER for sign in ("is", "==")},
     ("read_second", SCREENING, SCREENING.replace(">", ">=")): LOOSER,
     **{
         ("read_second", MODERATE, MODERATE.replace("1e9", n)): "any limit of this size will do"

@@ -166,6 +166,7 @@ def test_rounding_is_granted_by_the_largest_terms_of_a_world_and_by_how_far_x_is
         far = np.abs(w.x).max(w.axes, keepdims=True) / np.sqrt(w.var + w.eps) + 1
         expected.append((np.abs(3 * value).max() * far**2 + 0 * w.x).astype(float).ravel())
     assert np.allclose(columns.sizes([row, -2 * row]), np.concatenate(expected), rtol=1e-12)
+    assert np.allclose(columns.sizes([1e-9 * row, -2e-9 * row]), 1e-9 * np.concatenate(expected), rtol=1e-12, atol=0)
 
 
 @pytest.mark.parametrize(("size", "left"), [(0.5, [1]), (1.5, [0, 1])])

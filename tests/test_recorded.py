@@ -220,6 +220,7 @@ def test_a_weight_is_told_to_the_digits_of_the_format(sense, kind):
 
 def test_a_correction_is_told_that_is_the_same_for_all_counts():
     assert fitted(Corrects(lambda m: 0))[Key.CORRECTION].value == 0
+    assert str(fitted(Corrects(lambda m: -1e-6))[Key.CORRECTION].value) == "0.0"  # and not -0.0
     assert fitted(Corrects(lambda m: 0.5))[Key.CORRECTION].value == 0.5
     assert fitted(Corrects(lambda m: 1 + 1e-3 * (m > 30)))[Key.CORRECTION].value == 1
     assert fitted(Corrects(lambda m: 1 + 4e-3 * (m > 30)))[Key.CORRECTION].value == "other"
