@@ -452,7 +452,7 @@ DEFECTS = {
                     "y, training has shape (3, 2), expected (2, 3)"),
     "wrong dtype": (edited(lambda d: d["y"].update(dtype="float64")), "dtype-changed",
                     "float64 comes back, expected bf"),
-    "NaN-filled": (edited(nan), "only-two-values", "running mean is wrong in the situation 'two-values'"),
+    "NaN-filled": (edited(nan), "only-two-values", "running mean · 4 more are wrong in the situation 'two-values'"),
     "surplus output": (edited(lambda d: d.update(z=d["y"])), "output-surplus", f"z in {CASE}.json"),
     "surplus file": (lambda p: (p.parent / "notes.txt").write_text(""), "output-surplus", "notes.txt"),
     "surplus folder": (lambda p: (p.parent / "more").mkdir(), "output-surplus", "more"),
