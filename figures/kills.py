@@ -112,7 +112,8 @@ def draw(data: dict[str, Any]) -> Any:
     axes.tick_params(length=0)
     axes.spines[["left", "bottom"]].set_visible(False)
     filled = [sum("1" in square for square in row) for row in killed]
-    title = f"{len(bugs)} real bugs against {len(groups)} situations: the best hidden one shows in {min(filled) or 'none'} of them"
+    least = min(filled) or "none"
+    title = f"{len(bugs)} real bugs against {len(groups)} situations: the best hidden one shows in {least} of them"
     axes.set_title(title, loc="left", fontsize=9)
     axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False, fontsize=8, borderaxespad=0.2)
     return figure
@@ -161,8 +162,8 @@ def pages(data: dict[str, Any]) -> dict[str, str]:
         "![Real bugs against situations of the golden set](../figures/kills.svg)",
         "",
         "*What to see: no column is full, so no situation shows every bug; rows with a single square are bugs that",
-        "show nowhere else, and one without any shows at an eps that the set does not have. In a dark square every case",
-        "of the situation shows the bug, in a light one some do.*",
+        "show nowhere else, and one without any shows at an eps that the set does not have. In a dark square every",
+        "case of the situation shows the bug, in a light one some do.*",
         "",
         f"Cases that kill nothing: {sum('1' not in k for k in data['kills'].values())}. "
         f"Mutants that no case kills: {', '.join(f'`{n}`' for n in names if n not in times) or 'none'}. "
