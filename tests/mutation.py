@@ -12,9 +12,10 @@ arrays alone. A mutant of what judges is tried by its own tests, the quickest fi
     python tests/mutation.py --again SESSION      # try what survived an earlier run on what is committed now
     python tests/mutation.py --report SESSION     # the table of an earlier run
 
-With `--sample N` N mutants of each file are drawn (`--seed`, 0 if not given); with `--first` they are tried by the
-first file of their tests alone, in a fraction of the time, and what survives these is tried by all with `--again`, or
-by the first once more with `--again --first`. A run that was stopped goes on where it was with `--resume SESSION`.
+With `--places` one mutant is drawn of each operator, number, comparison ... that has several, a third of all; with
+`--sample N` N of each file (`--seed`, 0 if not given). With `--first` they are tried by the first file of their tests
+alone, in a fraction of the time, and what survives these is tried by all with `--again`, or by the first once more with
+`--again --first`. A run that was stopped goes on where it was with `--resume SESSION`.
 
 Not covered: mistakes of more than one place; `_layout`, `_channels`, `_blocks` (their tests have their own mutants).
 """
@@ -38,6 +39,10 @@ import time
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cosmic_ray.work_item import WorkItem
 
 ROOT = Path(__file__).parent.parent
 TESTS = ("api", "messages", "statistics", "running", "batch_norm", "blocks", "gradients", "accuracy", "synchronised")
@@ -253,8 +258,10 @@ def run(session: Path, first: bool) -> None:
                 database.set_result(item.job_id, result)
 
 
-def prepare(session: Path, names: Sequence[str], sample: int | None, seed: int) -> None:
+def prepare(session: Path, names: Sequence[str], sample: int | None, places: bool, seed: int) -> None:
     """List all mutants of files in a new session, those of bit operators left out, and all but a sample if so wished.
+
+    Of a sample of ``places`` there is one mutant of each node of a file, by each kind of operator.
 
     Bit operators raise on floats, and in type annotations, which are never evaluated, do nothing.
     """
@@ -264,17 +271,26 @@ def prepare(session: Path, names: Sequence[str], sample: int | None, seed: int) 
 
     with contextlib.chdir(ROOT), use_db(session, WorkDB.Mode.create) as database:
         init([Path(f"refnorm/{FILES[name][0]}/{name}.py") for name in names], database, {})
-        found: dict[Path, list[str]] = collections.defaultdict(list)
+        found: dict[Path, list[WorkItem]] = collections.defaultdict(list)
         for item in list(database.pending_work_items):
             (mutation,) = item.mutations
             if any(bits in mutation.operator_name for bits in BITS):
                 database.set_result(item.job_id, WorkResult(output="bits", worker_outcome=WorkerOutcome.SKIPPED))
             else:
-                found[mutation.module_path].append(item.job_id)
-        for jobs in found.values():
-            kept = jobs if sample is None else random.Random(seed).sample(jobs, min(sample, len(jobs)))
-            for job in set(jobs) - set(kept):
-                database.set_result(job, WorkResult(output="not drawn", worker_outcome=WorkerOutcome.SKIPPED))
+                found[mutation.module_path].append(item)
+        for items in found.values():
+            drawn = random.Random(seed).sample(items, len(items))
+            if places:
+                drawn = list({_place(item): item for item in drawn}.values())
+            for item in items:
+                if item not in drawn[:sample]:
+                    database.set_result(item.job_id, WorkResult(output="not drawn", worker_outcome=WorkerOutcome.SKIPPED))
+
+
+def _place(item: WorkItem) -> tuple[object, str]:
+    """Return where a mutant is, and the kind of its operator, such as all that put another number for a number."""
+    (mutation,) = item.mutations
+    return mutation.start_pos, mutation.operator_name.split("_")[0]
 
 
 def again(session: Path, first: bool) -> None:
@@ -341,7 +357,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*", choices=[*FILES, []], metavar="NAME", help=", ".join(FILES))
     parser.add_argument("--sample", type=int, metavar="N", help="mutants of each file")
     parser.add_argument("--seed", type=int, default=0)
-    for verb in ("first", "again", "report", "resume"):
+    for verb in ("places", "first", "again", "report", "resume"):
         parser.add_argument(f"--{verb}", action="store_true")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
@@ -354,7 +370,7 @@ def main() -> int:
             sys.exit(f"{session} {state}")
         names = options.names or REFERENCE
         if not options.resume:
-            prepare(session, names, options.sample, options.seed)
+            prepare(session, names, options.sample, options.places, options.seed)
         run(session, options.first)
     return report(session)
 

@@ -324,6 +324,22 @@ def test_raising_everywhere_is_one_finding():
     assert "ValueError: backward is homework" in report.findings[0].title
 
 
+def test_calls_that_end_in_other_errors_are_apart():
+    class Mutant(Correct):
+        def infer(self, x, *arguments):
+            raise ValueError("not with these weights" if x.dtype == np.float32 else "no weights")
+
+        def backward(self, dy, cache):
+            raise ValueError("no weights")
+
+    titles = [f.title for f in refnorm.check(Mutant(), dtypes=["float64", "float32"]).findings]
+    assert sorted(title.partition(" at ")[0] for title in titles) == [
+        "backward raised ValueError: no weights",
+        "infer raised ValueError: no weights",
+        "infer raised ValueError: not with these weights",
+    ]  # raised at two places, by two errors
+
+
 def test_what_is_not_implemented_is_not_offered():
     class Unfinished(Correct):
         def backward(self, dy, cache):

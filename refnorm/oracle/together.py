@@ -1,8 +1,8 @@
-"""What several quantities have in common, or do not: one circumstance for all, one finding for both of two."""
+"""What several quantities have in common, or do not: one circumstance or error for all, one finding for both of two."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
@@ -15,7 +15,8 @@ from refnorm.oracle.measure import known_updates as updates
 from refnorm.oracle.measure.known_gradients import SWAPPED
 
 NOT_ALL = " (not in every such case)"
-NAMED = 3  # quantities in a title, of those that are wrong in one circumstance
+NAMED = 3  # quantities or calls in a title, of those of which the same is said
+RAISED = " raised "  # between a call and the error that ended it
 TOLD_OF_BOTH = ("running statistics", "momentum")
 ALONE = {  # names and titles, if one of two parameters' gradients is what the other should be
     "dgamma": ("dgamma-is-dbeta", "dgamma is the sum of dy, which is dbeta"),
@@ -51,22 +52,33 @@ def _one_circumstance(
 
 
 def _in_one_line(causes: Mapping[Cause, list[Observation]]) -> dict[Cause, list[Observation]]:
-    """Say of all quantities at once that they are wrong in the same circumstance alone."""
+    """Say at once which quantities are wrong in the same circumstance alone, and which calls the same error ended."""
     found: dict[Cause, list[Observation]] = {}
     same: dict[Cause, list[tuple[Cause, list[Observation]]]] = {}
     for cause, own in causes.items():
-        words = cause.title.removeprefix(f"{own[0].quantity} is wrong ")
-        where = replace(cause, title=words.removesuffix(NOT_ALL)) if cause.name.startswith("only-") else cause
-        same.setdefault(where, []).append((cause, own))
-    for where, several in same.items():
+        said = cause.title
+        if cause.name == "raises":
+            said = said.partition(RAISED)[2]
+        elif cause.name.startswith("only-"):
+            said = said.removeprefix(f"{own[0].quantity} is wrong ").removesuffix(NOT_ALL)
+        same.setdefault(replace(cause, title=said), []).append((cause, own))
+    for shared, several in same.items():
         cause, _ = several[0]
-        if len(several) > 1:
-            names = [*dict.fromkeys(o.quantity for _, own in several for o in own)]
-            names = names if len(names) <= NAMED else [*names[:2], f"{len(names) - 2} more"]
+        if len(several) > 1 and cause.name == "raises":
+            calls = _some(one.title.partition(RAISED)[0] for one, _ in several)
+            cause = replace(cause, title=f"{calls}{RAISED}{shared.title}")
+        elif len(several) > 1:
             some = NOT_ALL if any(one.title.endswith(NOT_ALL) for one, _ in several) else ""
-            cause = replace(cause, title=f"{' · '.join(names)} are wrong {where.title}{some}")
+            names = _some(o.quantity for _, own in several for o in own)
+            cause = replace(cause, title=f"{names} are wrong {shared.title}{some}")
         found[cause] = [o for _, own in several for o in own]
     return found
+
+
+def _some(names: Iterable[str]) -> str:
+    """Name up to three things, or two and how many more there are."""
+    each = list(dict.fromkeys(names))
+    return " · ".join(each if len(each) <= NAMED else [*each[:2], f"{len(each) - 2} more"])
 
 
 def _one_of_two(
