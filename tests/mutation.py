@@ -282,9 +282,8 @@ def prepare(session: Path, names: Sequence[str], sample: int | None, places: boo
             drawn = random.Random(seed).sample(items, len(items))
             if places:
                 drawn = list({_place(item): item for item in drawn}.values())
-            for item in items:
-                if item not in drawn[:sample]:
-                    database.set_result(item.job_id, WorkResult(output="not drawn", worker_outcome=WorkerOutcome.SKIPPED))
+            for job in {item.job_id for item in items} - {item.job_id for item in drawn[:sample]}:
+                database.set_result(job, WorkResult(output="not drawn", worker_outcome=WorkerOutcome.SKIPPED))
 
 
 def _place(item: WorkItem) -> tuple[object, str]:
