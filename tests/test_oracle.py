@@ -324,6 +324,19 @@ def test_raising_everywhere_is_one_finding():
     assert "ValueError: backward is homework" in report.findings[0].title
 
 
+@pytest.mark.parametrize("again", [lambda dx: dx[..., None], lambda dx: dx[:1], lambda dx: np.empty((0,) * 5)])
+def test_a_second_result_of_another_shape_is_not_compared_with_the_first(again):
+    class Mutant(Correct):
+        calls = 0
+
+        def backward(self, dy, cache):
+            self.calls += 1
+            dx, dgamma, dbeta = super().backward(dy, cache)
+            return dx if self.calls % 2 else again(dx), dgamma, dbeta
+
+    assert "not-repeatable" in causes(refnorm.check(Mutant(), dtypes=FAST))
+
+
 def test_calls_that_end_in_other_errors_are_apart():
     class Mutant(Correct):
         def infer(self, x, *arguments):

@@ -134,6 +134,8 @@ def left_behind(case: Case, row: Convention, quantity: str, one: Any, two: Any) 
     ': what a call returns is added to what those before it returned'
     """
     try:
+        if np.shape(one) != np.shape(two):
+            return ""
         exact = truth(case, row, quantity).hi.reshape(np.shape(one))
         first, second = (np.asarray(each).astype(np.longdouble) for each in (one, two))
     except (NotHeld, TypeError, ValueError):  # whatever came back
