@@ -1,6 +1,7 @@
 """Which values a part of a batch is, by its words: means and variances of these, in NumPy, channel by channel.
 
-Not verified here: derivatives of such means and variances (`test_terms`), how parts are read off (`test_explain`).
+What flows back through them is compared with differences of their values. Not verified here: how parts are read off
+(`test_read_parts`, `test_explain`).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import re
 
 import numpy as np
 import pytest
-from test_terms import made
+from test_terms import flows_back_as_it_grows, made
 
 from refnorm.oracle.measure.parts import ALL, DIVIDED, Selection, part_mean, part_variance, parts
 from refnorm.oracle.measure.terms import MEAN
@@ -18,6 +19,7 @@ from refnorm.oracle.measure.terms import MEAN
 SAMPLED = 4  # one in so many; see conftest.py
 NONE = " (none if there are too few)"
 EVERY = parts()
+BY_WORDS = {p.words: p for p in EVERY}
 
 PLACES = {  # which of n samples, values or places
     "all but the last {}": lambda n: range(n - 1),
@@ -114,7 +116,7 @@ def counted(words, x):
     return [some if some.size else whole for some, whole in zip(found, plain, strict=True)]
 
 
-SHAPES = [(5, 3), (4, 2, 6), (2, 2, 3, 5), (3, 4, 2, 1, 4), (1, 2, 1, 2), (3, 3, 2, 3), (9, 1)]
+SHAPES = [(5, 3), (4, 2, 6), (2, 3, 3), (2, 2, 3, 5), (3, 4, 2, 1, 4), (1, 2, 1, 2), (3, 3, 2, 3), (9, 1)]
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -146,6 +148,53 @@ def test_means_and_variances_of_a_part_are_of_the_values_that_its_words_say(shap
         assert part.all_count_once(w) == every, part.words
 
 
+def test_values_above_0_with_0_for_the_others_are_those_of_the_larger_of_x_and_0():
+    w = made((4, 3, 2))
+    w.x[:, 1] = -np.abs(w.x[:, 1])  # of which none is above 0
+    w.x[0, 0] = 0
+    part = BY_WORDS["the values above 0, with 0 for the others"]
+    centre, above = part_mean(part, False), np.maximum(w.x, 0)
+    assert np.allclose(np.asarray(centre.value(w) - above.mean((0, 2), keepdims=True), float), 0, atol=1e-14)
+    var = part_variance(part, centre).value(w)
+    assert np.allclose(np.asarray(var - above.var((0, 2), keepdims=True), float), 0, atol=1e-14)
+    assert np.array_equal(centre.back(w, w.upstream) != 0, w.x > 0)
+
+
+FLOWING = (
+    "all samples, the last one twice",
+    "all values, the last one twice",
+    "all but the last place of each row",
+    "the places that are on no edge",
+    "all values and a frame of zeros",
+    "the values above 0",
+    "all but the smallest and the largest value",
+    "4 shards that weigh alike, whatever their counts",
+    "the channel before",
+    "groups of 3 channels",
+    "sample c for channel c, where N = C",
+    "place c of each row for channel c, where rows are as long as there are channels",
+)
+
+
+@pytest.mark.parametrize("shape", [(3, 3, 3), (5, 3, 1, 4)])
+@pytest.mark.parametrize("words", FLOWING)
+def test_what_flows_back_through_a_mean_or_a_variance_is_its_derivative(words, shape):
+    w, part = made(shape), BY_WORDS[words]
+    centre, of_all = part_mean(part, False), part_mean(part, True)
+    every = [centre, of_all, part_variance(part, MEAN), part_variance(part, of_all)]
+    every += [part_variance(some, centre, divided) for some in (part, ALL) for divided in DIVIDED]
+    assert [t.words for t in every if not flows_back_as_it_grows(t, w)] == []
+
+
+def test_deviations_of_all_about_the_mean_of_some():
+    w = made((4, 2, 3))
+    centre = part_mean(BY_WORDS["the first sample"], False)
+    squares = ((w.x - w.x[0].mean(-1)[:, None]) ** 2).sum((0, 2), keepdims=True)
+    for divided, by in {"": 12, " / m": 12, " / (their number - 1)": 11, " / (m - 1)": 11}.items():
+        value = part_variance(ALL, centre, divided).value(w)
+        assert np.allclose(np.asarray(value - squares / by, float), 0, atol=1e-14), divided
+
+
 @pytest.mark.parametrize("channels", [1, 2, 6, 8, 33, pytest.param(1030, marks=pytest.mark.slow)])
 def test_parts_of_channels_are_of_those_that_are_said(channels):
     w = made((2, channels))
@@ -168,7 +217,12 @@ def test_large_parts_and_blocks_have_their_sizes(shape):
 
 @pytest.mark.parametrize(
     ("n", "cuts"),
-    [(5, ([3, 2], [2, 3], [1, 1, 1, 2])), (3, ([2, 1], [1, 2], [1, 1, 1])), (8, ([4, 4], [4, 4], [2, 2, 2, 2]))],
+    [
+        (3, ([2, 1], [1, 2], [1, 1, 1])),
+        (5, ([3, 2], [2, 3], [1, 1, 1, 2])),
+        (7, ([4, 3], [3, 4], [1, 2, 2, 2])),
+        (8, ([4, 4], [4, 4], [2, 2, 2, 2])),
+    ],
 )
 def test_shards_weigh_alike_whatever_their_counts(n, cuts):
     w = made((n, 2, 3))
@@ -182,16 +236,29 @@ def test_shards_weigh_alike_whatever_their_counts(n, cuts):
         shards = np.split(w.x, np.cumsum(sizes)[:-1])
         mean = np.mean([s.mean((0, 2)) for s in shards], axis=0)
         assert np.allclose(np.asarray(part.average(w, w.x).ravel() - mean, float), 0, atol=1e-14)
+        assert np.allclose(np.asarray(part.count(w), float), 3 * len(sizes)), "each as a single sample"
 
 
-def test_sizes_are_powers_of_two_and_768():
-    sizes = {kind: set() for kind in ("samples", "values", "blocks of values", "blocks of places of each row")}
+def test_sizes_are_powers_of_two_and_768_and_groups_are_of_3_channels_too():
+    kinds = ("samples", "values", "blocks of values", "blocks of places of each row", "groups of channels")
+    sizes = {kind: set() for kind in kinds}
     for part in EVERY:
-        if found := re.match(r"(?:the first|whole (blocks) of) (\d+) ([a-z ]+)$", part.words):
+        if found := re.match(r"(?:the first|(?:whole )?(blocks|groups) of) (\d+) ([a-z ]+)$", part.words):
             sizes[f"{found[1]} of {found[3]}" if found[1] else found[3]].add(int(found[2]))
     most = {2**k for k in range(4, 17)} | {768}
     blocks = {2**k for k in range(2, 11)}
-    assert list(sizes.values()) == [most, most, blocks, blocks]
+    groups = {2**k for k in range(1, 6)} | {3}
+    assert list(sizes.values()) == [most, most, blocks, blocks, groups]
+
+
+def test_parts_by_place_and_by_order_are_all_tried():
+    assert {words.format(kind) for words in PLACES for kind in ("sample", "value")} | {*ROWS, *SORTED} <= {*BY_WORDS}
+
+
+def test_as_many_samples_as_channels_may_be_many():
+    w = made((300, 300))
+    mean = part_mean(BY_WORDS["sample c for channel c, where N = C"], False).value(w)
+    assert np.allclose(np.asarray(mean[0] - w.x.mean(1), float), 0, atol=1e-14)
 
 
 def test_each_part_has_its_own_words():
@@ -206,10 +273,10 @@ def test_each_part_has_its_own_words():
 
 def test_what_variances_are_divided_by():
     w = made((5, 2, 2))
-    half = next(p for p in EVERY if p.words == "the first half of the samples")
+    half = BY_WORDS["the first half of the samples"]
     numbers = {name: float(np.ravel(of(w, half))[0]) for name, of in DIVIDED.items()}
     assert numbers == {"": 6.0, " / m": 10.0, " / (their number - 1)": 5.0, " / (m - 1)": 9.0}
-    one = next(p for p in EVERY if p.words == "the first value")
+    one = BY_WORDS["the first value"]
     assert np.all(DIVIDED[" / (their number - 1)"](w, one) == 1)
     assert DIVIDED[" / (m - 1)"](made((1, 2)), one) == 1
     words = [part_variance(half, MEAN, name).words for name in DIVIDED]

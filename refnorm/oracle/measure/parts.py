@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from refnorm.oracle.measure.formula import Term
+from refnorm.oracle.measure.formula import Term, channels
 from refnorm.oracle.measure.region import STANDARD
 from refnorm.oracle.measure.terms import MEAN, NEIGHBOURS, once
 from refnorm.oracle.worlds import Values, World
@@ -53,17 +53,17 @@ class Selection:
             some = counted.any(axis=tuple(a for a in range(x.ndim) if a != 1), keepdims=True)
             return np.where(some | (not self.or_all), counted, 1)
         if self.along == "spatial axes":
-            own = (
-                self.rule(i, n) * np.longdouble(1) for i, n in zip(np.indices(x.shape[2:]), x.shape[2:], strict=True)
-            )
+            own = map(self.rule, np.indices(x.shape[2:]), x.shape[2:])
             return np.broadcast_to(math.prod(own, start=np.longdouble(1)), (x.shape[0], 1, *x.shape[2:]))
         kept = {
             "samples": (x.shape[0],) + (1,) * (x.ndim - 1),
             "last axis": (1,) * (x.ndim - 1) + (x.shape[-1] if x.ndim > 2 else 1,),
             "places": (x.shape[0], 1, *x.shape[2:]),
-        }.get(str(self.along), (1,))
+        }.get(str(self.along))
+        if kept is None:  # the rule is one of channels, or of none
+            return np.ones((x.shape[0], 1, *x.shape[2:]), np.longdouble)
         n = int(np.prod(kept))
-        counted = np.asarray(self.rule(np.arange(n), n) if len(kept) > 1 else 1, np.longdouble)
+        counted = np.asarray(self.rule(np.arange(n), n), np.longdouble)
         counted = np.broadcast_to(counted if counted.any() or not self.or_all else np.longdouble(1), n).reshape(kept)
         return np.broadcast_to(counted, (x.shape[0], 1, *x.shape[2:]))
 
@@ -71,9 +71,9 @@ class Selection:
         """Return which channels' values count for which, as a matrix; None if each channel's are its own."""
         if self.along != "channels":
             return None
-        channels = w.x.shape[1]
-        chosen = np.asarray(self.rule(np.arange(channels), channels))
-        return np.eye(channels, dtype=np.longdouble)[chosen] if chosen.ndim == 1 else chosen.astype(np.longdouble)
+        n = w.x.shape[1]
+        chosen = np.asarray(self.rule(np.arange(n), n))
+        return np.eye(n, dtype=np.longdouble)[chosen] if chosen.ndim == 1 else chosen.astype(np.longdouble)
 
     def _swapped(self, w: World) -> bool:
         """Say whether another axis is taken for that of channels."""
@@ -97,7 +97,7 @@ class Selection:
             assert isinstance(self.along, int)
             return np.swapaxes(np.broadcast_to(values, w.x.shape), 1, self.along).sum(w.axes, keepdims=True)
         sums, mixing = (self.weights(w) * values).sum(w.axes, keepdims=True), self.mixing(w)
-        return sums if mixing is None else (mixing @ sums.reshape(-1)).reshape(sums.shape)
+        return sums if mixing is None else (mixing @ sums.ravel()).reshape(sums.shape)
 
     def reached(self, w: World, upstream: Values) -> Values:
         """Return what reaches each value of x of what arrives at the channels' sums."""
@@ -105,7 +105,7 @@ class Selection:
             assert isinstance(self.along, int)
             return np.broadcast_to(np.swapaxes(upstream, 1, self.along), w.x.shape)
         mixing = self.mixing(w)
-        arriving = upstream if mixing is None else (mixing.T @ upstream.reshape(-1)).reshape(upstream.shape)
+        arriving = upstream if mixing is None else (mixing.T @ upstream.ravel()).reshape(upstream.shape)
         return self.weights(w) * arriving
 
     def count(self, w: World) -> Values:
@@ -125,9 +125,9 @@ class Selection:
         if mixing is None:
             return self.total(w, (w.x - about) ** 2) + self._zeros(w) * about**2
         mean = STANDARD.average(w.x)
-        own, mean, about = (v.reshape(-1) for v in (STANDARD.average((w.x - mean) ** 2), mean, about))
+        own, mean, about = (v.ravel() for v in (STANDARD.average((w.x - mean) ** 2), mean, about))
         spread = (mixing * (own + (mean - about[:, None]) ** 2)).sum(axis=1)
-        return w.m * spread.reshape(1, -1, *[1] * (w.x.ndim - 2))
+        return w.m * spread.reshape(channels(w))
 
 
 ALL = Selection("all values", "places", lambda i, n: 1)
@@ -182,10 +182,8 @@ def _parts() -> Iterator[Selection]:
         yield Selection(f"the first {size} samples", "samples", _first(size))
         yield Selection(f"the first {size} values", "places", _first(size))
     yield from OF_CHANNELS
-    yield Selection("sample c for channel c, where N = C", 0, lambda i, n: 1)
-    yield Selection(
-        "place c of each row for channel c, where rows are as long as there are channels", -1, lambda i, n: 1
-    )
+    yield Selection("sample c for channel c, where N = C", 0, ALL.rule)
+    yield Selection("place c of each row for channel c, where rows are as long as there are channels", -1, ALL.rule)
     for size in (2, 3, 4, 8, 16, 32):
         yield Selection(f"groups of {size} channels", "channels", _groups(size))
 
@@ -235,12 +233,12 @@ def _groups(size: int) -> Rule:
 
 
 def _alike(split: int) -> Rule:
-    """Return weights of samples by which each shard counts as much as the others."""
+    """Return weights of samples by which each shard counts as a single one."""
 
     def rule(i: Any, n: int) -> Any:
         cuts = {1: [(n + 1) // 2], 2: [n // 2], 4: [n // 4, n // 2, 3 * n // 4]}[split]
         own = np.searchsorted(cuts, i, side="right")
-        return 1 / np.bincount(own, minlength=len(cuts) + 1)[own].astype(np.longdouble)
+        return 1 / np.bincount(own)[own].astype(np.longdouble)
 
     return rule
 
