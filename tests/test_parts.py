@@ -236,7 +236,7 @@ def test_shards_weigh_alike_whatever_their_counts(n, cuts):
         shards = np.split(w.x, np.cumsum(sizes)[:-1])
         mean = np.mean([s.mean((0, 2)) for s in shards], axis=0)
         assert np.allclose(np.asarray(part.average(w, w.x).ravel() - mean, float), 0, atol=1e-14)
-        assert np.allclose(np.asarray(part.count(w), float), 3 * len(sizes)), "each as a single sample"
+        assert np.allclose(np.asarray(part.count(w), float), 3 * len(sizes)), "each as one sample"
 
 
 def test_sizes_are_powers_of_two_and_768_and_groups_are_of_3_channels_too():

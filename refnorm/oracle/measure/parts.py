@@ -233,7 +233,7 @@ def _groups(size: int) -> Rule:
 
 
 def _alike(split: int) -> Rule:
-    """Return weights of samples by which each shard counts as a single one."""
+    """Return weights of samples by which each shard counts as one sample."""
 
     def rule(i: Any, n: int) -> Any:
         cuts = {1: [(n + 1) // 2], 2: [n // 2], 4: [n // 4, n // 2, 3 * n // 4]}[split]
