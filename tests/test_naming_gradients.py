@@ -5,6 +5,8 @@ Not verified here: which products are read off numbers (`test_read_dx`, `test_re
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from refnorm.conventions import ROWS
@@ -77,6 +79,12 @@ def test_the_definition_has_no_cause():
             ["other-dx"],
         ),
         (dx(1, -3, -1, counts=("1", "m", "1")), "gamma / std (dy - 3 m mean(dy) - x_hat mean(dy x_hat))", ["other-dx"]),
+        (dx(1, -1, 0.5), "gamma / std (dy - mean(dy) + 0.5 x_hat mean(dy x_hat))", ["other-dx"]),
+        (
+            dx(1, -1, -2, counts=("1", "1", "m")),
+            "gamma / std (dy - mean(dy) - 2 m x_hat mean(dy x_hat))",
+            ["other-dx"],
+        ),
         (dx(gamma="|gamma|"), "|gamma| / std (dy - mean(dy) - x_hat mean(dy x_hat))", ["dx-gamma-absolute"]),
         (dx(gamma="1"), "1 / std (dy - mean(dy) - x_hat mean(dy x_hat))", ["dx-gamma-missing"]),
         (dx(gamma="gamma^3"), "gamma^3 / std (dy - mean(dy) - x_hat mean(dy x_hat))", ["other-dx"]),
@@ -191,6 +199,10 @@ def test_terms_that_share_no_front_or_have_a_second_product_are_written_as_they_
     ):
         (only,) = dx_causes(found, "dx")
         assert (only.name, only.measured, only.formula) == ("other-dx", f"dx = {words}", USUAL)
+        own = Divisor(2, Formula(((1.0, VAR), (2.0, EPS))))
+        causes = dx_causes(replace(found, divisor=own), "dx")
+        assert [c.name for c in causes] == ["eps-twice", "other-dx"]
+        assert {c.measured for c in causes} == {f"dx = {words}, std^2 = var + 2 eps"}
 
 
 def test_a_sum_in_dx_over_some_of_the_values_is_named_before_what_else_is_wrong():
@@ -206,6 +218,8 @@ def test_a_sum_in_dx_over_some_of_the_values_is_named_before_what_else_is_wrong(
     first, second = dx_causes(both, "dx")
     assert first.title.endswith(f": {part} and x {part}")
     assert second.name == "dx-variance-term-factor"
+    divided = dx_causes(replace(both, divisor=Divisor(2, of(VAR))), "dx")
+    assert {c.measured for c in divided} == {f"{second.measured}, std^2 = var"}
 
 
 @pytest.mark.parametrize(
@@ -261,6 +275,7 @@ def test_the_definition_of_a_parameters_gradient_has_no_cause():
         ("dbeta", summed(1, "sum dy", added=product(0.25, added="beta")), "parameter-gradient-decayed"),
         ("dbeta", summed(1, "sum dy", added=product(0.25, added="gamma")), "other-dbeta"),
         ("dbeta", summed(2, "sum dy", added=product(0.25, added="beta")), "other-dbeta"),
+        ("dbeta", summed(1, "sum dy x", added=product(0.25, added="beta")), "other-dbeta"),
         ("dgamma", summed(1, "sum dy (x - mean)", inverse="/ std", added=product(1, added="gamma")), DECAYED),
         ("dgamma", summed(1, "sum dy (x - mean)", inverse="/ std", added=product(1, added="beta")), "other-dgamma"),
         ("dbeta", Summed(product(1, part="sum dy of the first sample")), "gradient-sums-of-some-values"),

@@ -35,12 +35,10 @@ def dx_causes(found: Dx, quantity: str) -> list[Cause]:
     if not terms:
         return [named(gradients.ZEROS)]
     if some := [p.words()["part"] for p in terms if "part" in p.words()]:
-        measured = f"dx = {found.words()}"
         title = f"a sum in dx leaves values out, or counts some twice: {' and '.join(some)}"
         result.append(replace(named(gradients.SOME_VALUES), title=title))
     fronts = {_front(p) for p in terms}
     if len(fronts) > 1 or any(p.constant for p in found.also):
-        measured = f"dx = {found.words()}"
         return [*result, named(OTHER["dx"])]
     gamma, inverse = fronts.pop()
     key = _coefficient(found.own), _coefficient(found.of_mean), _coefficient(found.of_x_hat)
@@ -74,34 +72,30 @@ DX = "dx = gamma / std (dy - mean(dy) - x_hat mean(dy x_hat))", "dx = gamma / st
 
 
 def _dx_words(found: Dx) -> str:
-    """Return dx as a formula, what its terms share taken out."""
+    """Return dx as a formula, what its terms share taken out if they share gamma and an inverse."""
     terms = [
         (p, text)
         for p, text in ((found.own, "dy"), (found.of_mean, "mean{}(dy)"), (found.of_x_hat, "x_hat mean{}(dy x_hat)"))
         if p.constant
     ]
     fronts = {_front(p) for p, _ in terms}
-    if len(fronts) != 1:
+    within = _within_x_hat(found.of_x_hat)
+    if len(fronts) != 1 or any(p.constant for p in found.also) or any("part" in p.words() for p, _ in terms):
         return f"dx = {found.words()}"
     gamma, inverse = fronts.pop()
+    if within not in ("/ std", inverse):
+        return f"dx = {found.words()}"
     front = " ".join(word for word in (gamma if gamma != "1" or inverse[:1] == "/" else "", inverse) if word)
-    inside = ""
+    signed = []
     for p, text in terms:
         summed = p.words().get("sum", "")
         region = maps.REGION.search(summed)
         over = region.group() + " " if region else " of the shards' means " if "shards" in summed else ""
         count = p.words().get("count", "1")
         size = abs(p.constant)
-        factors = [f"{size:.7g}" if size != 1 else "", count if count != "1" else "", text.format(over)]
-        sign = "-" if p.constant < 0 else "+"
-        inside += (
-            f" {sign} {' '.join(f for f in factors if f)}"
-            if inside
-            else ("-" if sign == "-" else "") + " ".join(filter(None, factors))
-        )
-    within = _within_x_hat(found.of_x_hat)
-    if within not in ("/ std", inverse):
-        return f"dx = {found.words()}"
+        factors = f"{size:.7g}" if size != 1 else "", count if count != "1" else "", text.format(over)
+        signed.append(("-" if p.constant < 0 else "") + " ".join(filter(None, factors)))
+    inside = " + ".join(signed).replace("+ -", "- ")
     whole = f"dx = {front} ({inside})" if len(terms) > 1 and front else f"dx = {front} {inside}".replace("  ", " ")
     return whole if within == "/ std" else f"{whole}, x_hat = {f'(x - mean) {within}' if within else 'x - mean'}"
 
