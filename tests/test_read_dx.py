@@ -11,11 +11,12 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from test_terms import made
 
 from refnorm.conventions import ROWS
 from refnorm.golden import cases
 from refnorm.golden.inputs import built
-from refnorm.oracle.measure.read_dx import _solved, read_dx
+from refnorm.oracle.measure.read_dx import _read, _solved, read_dx
 from refnorm.oracle.measure.read_forward import noise_in
 from refnorm.oracle.measure.region import STANDARD, Region
 from refnorm.oracle.worlds import world
@@ -228,6 +229,35 @@ def test_sums_over_channels_are_read(words, divided, factor):
     assert str(found.of_x_hat) == f"-mean over C {words} x_hat {scale}{factor}/ std^2"
 
 
+def across(s):
+    """Return a dx whose sums run over channels."""
+    return s.gamma * s.inv * (s.g - s.average(s.g, 1) - s.d * s.inv * s.average(s.g * s.d * s.inv, 1))
+
+
+ACROSS_WORDS = f"{DY} - mean over C dy gamma / std - mean over C dy x_hat gamma / std^2 (x - mean)"
+
+
+@pytest.mark.parametrize("times", [0.97, 1.03])
+def test_sums_over_channels_may_leave_eight_times_the_noise_of_a_value(times):
+    worlds = [world(c, TORCH) for c in CASES]
+
+    def row(rule):
+        return np.concatenate([np.ravel(program(rule, w)) for w in worlds])
+
+    def noise(s):
+        far = np.abs(s.x).max(s.axes, keepdims=True) * s.inv + 1
+        return 8 * noise_in("float64") * np.abs(s.gamma * s.inv) * np.abs(s.g).max() * far**2 + 0 * s.x
+
+    of_mean = row(lambda s: s.gamma * s.inv * s.average(s.g, 1) + 0 * s.x)
+    of_x_hat = row(lambda s: s.gamma * s.inv * s.g - across(s)) - of_mean
+    columns = np.stack([of_mean, of_x_hat], axis=1) / row(noise)[:, None]
+    rest = np.random.default_rng(0).choice([1.0, -1.0], len(columns))
+    rest -= columns @ np.linalg.lstsq(columns, rest)[0]
+    off = np.split(row(across) + times * row(noise) * rest / np.abs(rest).max(), np.cumsum([w.x.size for w in worlds]))
+    seen = [(w, dx.reshape(w.x.shape)) for w, dx in zip(worlds, off[:-1], strict=True)]
+    assert [found.words() for found in read_dx(seen)] == [ACROSS_WORDS] * (times < 1)
+
+
 def test_means_of_shards_are_read():
     def equally(s, values):
         cut = (len(values) + 1) // 2
@@ -260,6 +290,7 @@ def level(w):
 WITHIN = {
     "/ std / (var + 3 eps)": lambda s: s.var + 3 * s.eps,
     "/ std / (sqrt(var) + eps)^2": lambda s: (np.sqrt(s.var) + s.eps) ** 2,
+    "/ std / (var + eps)^0.666667": lambda s: np.cbrt(s.var + s.eps) ** 2,
 }
 
 
@@ -293,6 +324,7 @@ SECOND = {  # beside the mean of dy, or beside x - mean: what it is, and a progr
     f"{DY} - {MEAN} - {X_HAT} + mean dy gamma / std^2 (x - mean)": lambda s: (
         usual(s) + s.d * s.gamma * s.inv**2 * s.average(s.g)
     ),
+    f"{DY} - {MEAN.replace('gamma', 'gamma 1/m')} - {MEAN} - {X_HAT}": lambda s: usual(s, first=1 + 1 / s.m),
 }
 
 
@@ -367,16 +399,48 @@ def test_groups_that_share_statistics_have_their_own_means():
     assert found.words() == f"{DY} - {MEAN} - {X_HAT}".replace("mean dy", "mean of each sample and channel dy")
 
 
-def test_cases_that_are_not_finite_or_of_few_values_are_passed_over():
+@pytest.mark.parametrize(("rule", "words"), [(usual, f"{DY} - {MEAN} - {X_HAT}"), (across, ACROSS_WORDS)])
+def test_cases_that_are_not_finite_or_of_few_values_are_passed_over(rule, words):
     worlds = [world(c, TORCH) for c in CASES]
     spoilt = [(w, np.full(w.x.shape, np.nan)) for w in worlds[:3]]
-    few = [world(c, TORCH) for c in cases("backward", "float64", "three-values", "torch")]
+    names = ("one-value", "two-values", "three-values")
+    few = [world(c, TORCH) for name in names for c in cases("backward", "float64", name, "torch")]
+    assert {w.m for w in few} == {1, 2, 3}
     wrong = [(w, 0 * w.x + 7) for w in few]
-    right = [(w, program(usual, w)) for w in worlds]
-    assert next(read_dx([*spoilt, *wrong, *right])).words() == f"{DY} - {MEAN} - {X_HAT}"
-    assert not list(read_dx([*right, (worlds[0], program(usual, worlds[0]) + np.cos(7 * worlds[0].x))]))
+    right = [(w, program(rule, w)) for w in worlds]
+    assert [found.words() for found in read_dx([*spoilt, *wrong, *right])] == [words]
+    assert not list(read_dx([*right, (worlds[0], program(rule, worlds[0]) + np.cos(7 * worlds[0].x))]))
     assert not list(read_dx([]))
     assert not list(read_dx(right[:1]))
+
+
+def test_two_cases_tell_means_of_channels_but_not_sums_over_them():
+    worlds = [world(c, TORCH) for c in CASES[:2]]
+    found = read_dx([(w, program(usual, w)) for w in worlds])
+    assert [dx.words() for dx in found] == [f"{DY} - {MEAN} - {X_HAT}"]
+    assert not list(read_dx([(w, program(across, w)) for w in worlds]))
+
+
+def test_four_values_tell_what_dy_and_x_are_multiplied_by_and_three_do_not():
+    for samples in (3, 4):
+        w = made((samples, 5))
+        found, noise = _solved(w, np.asarray(w.gamma * (2 * w.upstream - 3 + 4 * w.x)), STANDARD)
+        expected = np.asarray(np.stack([2 * w.gamma[0], (4 * w.mean - 3)[0] * w.gamma[0], 4 * w.gamma[0]]), float)
+        assert found.shape == noise.shape == (expected.shape if samples == 4 else (0,))
+        assert samples == 3 or np.all(np.abs(found - expected) <= noise)
+
+
+@pytest.mark.parametrize("value", [0.0, 3.0, 1e9])
+def test_a_constant_channel_tells_nothing_and_hides_nothing(value):
+    def still(w):
+        first = np.arange(w.gamma.size).reshape(w.gamma.shape) == 0
+        x, mean, var = (np.where(first, v, own) for v, own in ((value, w.x), (value, w.mean), (0.0, w.var)))
+        return replace(w, x=x, mean=mean, var=var)
+
+    assert read(lambda s: usual(s, second=0), change=still).words() == f"{DY} - {MEAN}"
+    assert read(lambda s: usual(s, 0, 0), change=still).words() == f"-{X_HAT}"
+    words = next(words for words in SECOND if words.endswith(" + mean dy gamma / std^2 (x - mean)"))
+    assert read(SECOND[words], change=still).words() == words
 
 
 @pytest.mark.parametrize("kind", ["float32", "float16"])
@@ -398,7 +462,7 @@ def test_results_may_be_off_by_roundings_but_no_further():
         assert found == [f"{DY} - {MEAN} - {X_HAT}"] * expected
 
 
-@pytest.mark.parametrize("times", [7.8, 8.2])
+@pytest.mark.parametrize("times", [7.99, 8.01])
 def test_what_is_left_in_a_channel_may_be_eight_times_its_noise(times):
     rng = np.random.default_rng(1)
     for w in [world(c, TORCH) for c in CASES if c.count > 7]:
@@ -415,3 +479,52 @@ def test_what_is_left_in_a_channel_may_be_eight_times_its_noise(times):
         off = rest / np.abs(rest).max(axis=1, keepdims=True) * times * noise[:, None]
         moved = np.moveaxis(off.reshape(np.moveaxis(dx, 1, 0).shape), 0, 1)
         assert (_solved(w, np.asarray(dx + moved, np.longdouble), STANDARD) is not None) == (times < 8)
+
+
+def first_half(values):
+    return values[: (len(values) + 1) // 2]
+
+
+def of(w, values, square=None):
+    """Return what x - mean is multiplied by, from the mean of some values of dy (x - mean)."""
+    return w.gamma * w.inv / (w.var + w.eps if square is None else square) * values.mean(w.axes, keepdims=True)
+
+
+COEFFICIENTS = {  # of dy, of 1, or of x - mean: what is read, and what it is
+    DY: (0, lambda w: w.gamma * w.inv),
+    f"|{DY[:5]}|{DY[5:]}": (0, lambda w: np.abs(w.gamma) / np.sqrt(w.var + 2 * w.eps)),
+    MEAN: (1, lambda w: w.gamma * w.inv * w.upstream.mean(w.axes, keepdims=True)),
+    f"{MEAN[:7]} of the first half of the samples{MEAN[7:]}": (
+        1,
+        lambda w: w.gamma * w.inv * first_half(w.upstream).mean(w.axes, keepdims=True),
+    ),
+    X_HAT: (2, lambda w: of(w, w.upstream * (w.x - w.mean))),
+    X_HAT.replace(") ", ") of the first half of the samples ", 1): (
+        2,
+        lambda w: of(w, first_half(w.upstream * (w.x - w.mean))),
+    ),
+    X_HAT.replace("/ std^3", "/ std / (var + 3 eps)"): (
+        2,
+        lambda w: of(w, w.upstream * (w.x - w.mean), w.var + 3 * w.eps),
+    ),
+    f"{MEAN} + 0.5 mean dy (x - mean) mean gamma / std^3": (
+        1,
+        lambda w: (
+            w.gamma * w.inv * w.upstream.mean(w.axes, keepdims=True) + 0.5 * w.mean * of(w, w.upstream * (w.x - w.mean))
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("words", COEFFICIENTS)
+@pytest.mark.parametrize("times", [0.7, 1.3])
+def test_what_dy_1_and_x_are_multiplied_by_may_each_be_off_by_its_own_noise(words, times):
+    row, of_world = COEFFICIENTS[words]
+    rng, off = np.random.default_rng(0), []
+    for w in (replace(world(c, TORCH), eps=rng.uniform(0.3, 2)) for c in CASES):  # eps tells in every case
+        found, noise = np.zeros((2, 3, w.gamma.size))
+        found[row] = of_world(w).reshape(-1)
+        noise[row] = 1e-7 * np.abs(found[row])
+        off.append((w, found + times * noise * rng.choice([1, -1], w.gamma.size), noise))
+    with np.errstate(all="ignore"):
+        assert [found.words() for found in _read(off, STANDARD)] == [words] * (times < 1)

@@ -81,54 +81,54 @@ def read_dx(seen: Sequence[Seen], regions: Sequence[Region] = ()) -> Iterator[Dx
             yield from _read([(w, *s) for (w, _), s in zip(plain, solved, strict=True) if s is not None], region)
             return
     if len(plain) > 2:
-        yield from _elementwise(sorted(plain, key=lambda pair: -pair[0].x.ndim))
+        yield from _elementwise(plain)
 
 
-@np.errstate(all="ignore")
 def _solved(w: World, dx: Values, region: Region) -> tuple[Values, Values] | None:
     """Solve for a, b, c in each group; with the noise of each. None if they leave more than noise."""
     axes = region.numbers(w.x.ndim)
     others = tuple(a for a in range(w.x.ndim) if a not in axes)
     m = int(np.prod([w.x.shape[a] for a in axes]))
     if m < 4:
-        return (np.zeros((3, 0)), np.zeros((3, 0)))
+        return np.array([]), np.array([])
 
     def grouped(values: Values) -> Values:
         return np.moveaxis(np.broadcast_to(values, w.x.shape), others, range(len(others))).reshape(-1, m)
 
     g, d, target = grouped(w.upstream), grouped(centred(w)), grouped(dx)
-    shift = d.mean(axis=1, keepdims=True)  # what is left of x beside a constant
-    columns = np.stack([g, np.ones_like(g), d - shift], axis=-1).astype(float)
-    size = np.abs(columns).max(axis=1, keepdims=True)
+    shift = d.mean(axis=1)  # what is left of x beside a constant
+    columns = np.stack([g, np.ones_like(g), d - shift[:, None]], axis=-1).astype(float)
+    size = np.abs(columns).max(axis=1)
     size[size == 0] = 1
     wanted = np.asarray(target, float)
-    inverse = np.linalg.pinv(columns / size)
-    found = (inverse @ wanted[..., None])[..., 0] / size[:, 0]
-    far = np.abs(grouped(w.x)).max(axis=1) / np.maximum(np.abs(d).max(axis=1), 1e-300)  # what a rounded mean costs
+    inverse = np.linalg.pinv(columns / size[:, None])
+    found = (inverse @ wanted[..., None])[..., 0] / size
+    far = np.abs(grouped(w.x)).max(axis=1) / np.maximum(np.abs(d).max(axis=1), 1e-200)  # what a rounded mean costs
     u = noise_in(w.case.kind) * (1 + np.asarray(far, float) / 64)
-    level = u * (np.abs(wanted).max(axis=1) + np.abs(found * size[:, 0]).max(axis=1))
+    level = u * (np.abs(wanted).max(axis=1) + np.abs(found * size).max(axis=1))
     left = np.abs((columns @ found[..., None])[..., 0] - wanted).max(axis=1)
     if np.any(left > level * 8):
         return None
-    noise = np.abs(inverse).sum(axis=2) / size[:, 0] * level[:, None]
-    found[:, 1] -= found[:, 2] * np.asarray(shift[:, 0], float)
-    noise[:, 1] += noise[:, 2] * np.abs(np.asarray(shift[:, 0], float))
+    noise = np.abs(inverse).sum(axis=2) / size * level[:, None]
+    found[:, 1] -= found[:, 2] * shift
+    noise[:, 1] += noise[:, 2] * np.abs(shift)
     return found.T, noise.T
 
 
 def _read(solved: Sequence[tuple[World, Values, Values]], region: Region) -> Iterator[Dx]:
-    solved = [s for s in solved if s[1].shape[1]]
+    solved = [(w, found, noise) for w, found, noise in solved if found.size]
     if len(solved) < 2:
         return
     found = np.concatenate([f for _, f, _ in solved], axis=1)
     noise = np.concatenate([n for _, _, n in solved], axis=1)
     worlds = [w for w, _, _ in solved]
-    divisor = None
+    divisor: Divisor | None = None
     own = _fitted(found[0], noise[0], {"inverse": INVERSES, "gamma": GAMMAS, "count": COUNTS}, worlds, region)
     if own is None:
-        own, divisor = _own_divisor(found[0], noise[0], worlds, region)
-        if own is None or divisor is None:
+        another = _own_divisor(found[0], noise[0], worlds, region)
+        if another is None:
             return
+        own, divisor = another
         worlds = [divisor.change(w) for w in worlds]
     means = {f"mean{r.words} dy": _mean_of(r, False) for r in AVERAGES}
     means |= {"mean of the shards' means of dy": lambda w: _equally(w, w.upstream)}
@@ -166,7 +166,7 @@ def _two_products(target: Rows, noise: Rows, usual: str, worlds: Sequence[World]
         factors = ("sum", mean, value), ("times", *times), ("inverse", inverse, INVERSES[inverse])
         every[words] = Product(1.0, (*factors, ("gamma", "gamma", GAMMAS["gamma"])))
     first = [replace(every[usual], factors=(*every[usual].factors, ("count", *count))) for count in COUNTS.items()]
-    both = [first, [p for words, p in every.items() if words != usual]]
+    both = [first, list(every.values())]
     told = noise > 0  # in a constant channel x - mean tells nothing
     found = summed(target[told], noise[told], [[table(p.value)[told] for p in products] for products in both])
     if found is None:
@@ -209,17 +209,14 @@ def _of_part(part: Selection, times: str, of_all: bool) -> Value:
     return value
 
 
-def _own_divisor(
-    target: Rows, noise: Rows, worlds: Sequence[World], region: Region
-) -> tuple[Product | None, Divisor | None]:
+def _own_divisor(target: Rows, noise: Rows, worlds: Sequence[World], region: Region) -> tuple[Product, Divisor] | None:
     """Return what dy is multiplied by, where that is gamma, or 1, over another divisor than the forward's."""
     table = _table(worlds, region)
-    families = {"inverse": INVERSES, "gamma": GAMMAS, "count": COUNTS}
-    for number, gamma in enumerate(list(GAMMAS.values())[:3]):
-        size = table(gamma)
+    for words in ("gamma", "1", "|gamma|"):
+        size = table(GAMMAS[words])
         for _, power, (sign, formula) in divisors(target / size, noise / np.abs(size), table):
-            return product_of(((0, sign), (number, 1.0), (0, 1.0)), families), Divisor(power, formula)
-    return None, None
+            return Product(sign, (DIVIDED, ("gamma", words, GAMMAS[words]))), Divisor(power, formula)
+    return None
 
 
 def _mean_of(region: Region, times_x: bool) -> Value:
@@ -229,7 +226,7 @@ def _mean_of(region: Region, times_x: bool) -> Value:
 def _squares() -> dict[str, Value]:
     """Return what may stand in front of x_hat mean(dy x_hat): one inverse three times, or that of x_hat twice."""
     usual = next(iter(INVERSES))
-    result: dict[str, Value] = {"/ std^3": lambda w: w.inv**3}
+    result: dict[str, Value] = {"/ std^3": INVERSES["/ std^3"]}
     for a in INVERSES:
         for b in dict.fromkeys((a, usual, "")):
             result[f"{a} ({b})^2" if b else a] = _cubed(a, b)
