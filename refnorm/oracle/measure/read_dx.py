@@ -103,7 +103,7 @@ def _solved(w: World, dx: Values, region: Region) -> tuple[Values, Values] | Non
     wanted = np.asarray(target, float)
     inverse = np.linalg.pinv(columns / size[:, None])
     found = (inverse @ wanted[..., None])[..., 0] / size
-    far = np.abs(grouped(w.x)).max(axis=1) / np.maximum(np.abs(d).max(axis=1), 1e-200)  # what a rounded mean costs
+    far = np.abs(grouped(w.x)).max(axis=1) / np.maximum(np.abs(d).max(axis=1), 1e-100)  # what a rounded mean costs
     u = noise_in(w.case.kind) * (1 + np.asarray(far, float) / 64)
     level = u * (np.abs(wanted).max(axis=1) + np.abs(found * size).max(axis=1))
     left = np.abs((columns @ found[..., None])[..., 0] - wanted).max(axis=1)
