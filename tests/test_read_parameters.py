@@ -59,6 +59,13 @@ def test_each_sum_is_read(words):
     assert read(lambda w: -3 * evaluated(words, w)).words() == f"-3 {ALIKE.get(words, words)}"
 
 
+def test_sums_with_an_x_hat_that_is_cut_off_are_read():
+    cut = [replace(w, limits=(-0.5, 0.75)) for w in worlds(GIVEN)]
+    x_hats = [np.clip((w.x - evaluated("mean", w)) / evaluated("std", w), -0.5, 0.75) for w in cut]
+    seen = [(w, (w.upstream * x_hat).sum(w.axes)) for w, x_hat in zip(cut, x_hats, strict=True)]
+    assert [found.words() for found in read_parameter(seen)] == ["sum dy x_hat"]
+
+
 @pytest.mark.parametrize("behind", [b for b in read_parameters.BEHIND if b not in ("", "var")])
 @pytest.mark.parametrize("words", ["sum dy (x - mean)", "sum dy"])
 def test_what_stands_behind_a_sum_is_read(words, behind):
@@ -107,6 +114,36 @@ def test_another_divisor_is_read(sign):
     assert (again.words(), str(again.divisor)) == (found.words(), str(found.divisor))
 
 
+def along_x_hat(w, size, channels=slice(None)):
+    """Return the world in which sum dy x_hat is so large, in noise, in some channels."""
+    x_hat = (w.x - evaluated("mean", w)) / evaluated("std", w)
+    level = w.upstream - x_hat * w.average(w.upstream * x_hat) / w.average(x_hat**2)
+    noise = 512 * U * np.abs(level).sum(w.axes, keepdims=True) * (np.abs(w.x).max(w.axes, keepdims=True) * w.inv + 1)
+    level += size * noise * x_hat / (x_hat**2).sum(w.axes, keepdims=True)
+    upstream = w.upstream.copy()
+    upstream[:, channels] = level[:, channels]
+    return replace(w, upstream=upstream)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("size", [5, -5])
+def test_a_channel_that_is_hardly_above_noise_does_not_tell_a_divisor(sign, size):
+    seen = [along_x_hat(w, size, 0) for w in worlds(GIVEN)]
+    (found,) = read_parameter(
+        [
+            (w, one_each(sign * evaluated("sum dy (x - mean)", w) / np.sqrt(evaluated("var", w) + 3 * w.eps), w))
+            for w in seen
+        ]
+    )
+    assert found.words() == f"{'-' * (sign < 0)}sum dy (x - mean) / std"
+    assert str(found.divisor) == "std^2 = var + 3 eps"
+
+
+def test_what_is_right_though_hardly_above_noise_is_no_sum_over_some_values():
+    seen = [along_x_hat(w, 5) for w in worlds(GIVEN)]
+    assert not list(read_parameter([(w, one_each(evaluated("sum dy x_hat", w), w)) for w in seen]))
+
+
 SOME = [p for p in parts() if "(none" not in p.words and p.along in ("samples", "places", "last axis")]
 SOME = [p for p in SOME if any(np.any(p.weights(w) != 1) for w in worlds(GIVEN))]
 
@@ -121,6 +158,13 @@ def test_sums_over_some_values_are_read(part, times):
     found = read(program)
     assert found.words().startswith(f"sum dy {times}".strip() + " of ")
     assert found.words().endswith(" / std") == bool(times)
+
+
+def test_a_sum_over_some_values_is_read_if_it_meets_every_case():
+    seen = [(w, w.upstream[: (len(w.x) + 1) // 2].sum(w.axes)) for w in worlds(GIVEN)]
+    assert [found.words() for found in read_parameter(seen)] == ["sum dy of the first half of the samples"]
+    seen[-1] = seen[-1][0], 1.25 * seen[-1][1]
+    assert not list(read_parameter(seen))
 
 
 @pytest.mark.parametrize("program", [lambda w: 0 * w.gamma, lambda w: 0.1 * U * w.gamma])
@@ -147,9 +191,10 @@ def test_what_has_no_formula_is_not_read():
     assert read(lambda w: evaluated("sum dy", w) + np.cos(w.gamma)) is None
 
 
-def test_two_cases_are_too_few_and_what_is_not_finite_is_passed_over():
+def test_three_cases_are_needed_and_enough_and_what_is_not_finite_is_passed_over():
     seen = [(w, one_each(evaluated("sum dy", w), w)) for w in worlds(GIVEN)]
     assert not list(read_parameter(seen[:2]))
+    assert next(read_parameter(seen[:3])).words() == "sum dy"
     spoilt = [(w, np.full_like(g, np.nan)) for w, g in seen[:1]]
     assert not list(read_parameter([*seen[:2], *spoilt]))
     assert next(read_parameter([*spoilt, *seen[1:]])).words() == "sum dy"

@@ -134,7 +134,7 @@ def _of_a_part(seen: Sequence[Seen], target: Rows, noise: Rows, table: Table) ->
         starts = np.cumsum([0, *(g.size for _, g in seen)])
         unlike = [k for k, (a, b) in enumerate(pairwise(starts)) if np.any(off[a:b])][:FEW]
         if not unlike:
-            continue
+            return
         few = Table([seen[k][0] for k in unlike], [channels(seen[k][0]) for k in unlike])
         rows = np.concatenate([np.arange(starts[k], starts[k + 1]) for k in unlike])
         for part in parts():
