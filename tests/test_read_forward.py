@@ -11,10 +11,11 @@ from itertools import islice
 
 import numpy as np
 import pytest
-from test_explain import TRAINING
+from test_explain import INFERENCE, TRAINING
 from test_terms import made
 
 from refnorm.conventions import ROWS
+from refnorm.oracle.measure.divisors import _divisor_terms
 from refnorm.oracle.measure.formula import Formula, of
 from refnorm.oracle.measure.parts import part_mean, part_variance, parts
 from refnorm.oracle.measure.read_forward import (
@@ -27,6 +28,7 @@ from refnorm.oracle.measure.read_forward import (
     lines_of,
     noise_in,
     read_y,
+    with_other_eps,
 )
 from refnorm.oracle.measure.region import STANDARD, Region
 from refnorm.oracle.measure.terms import (
@@ -35,8 +37,10 @@ from refnorm.oracle.measure.terms import (
     GAMMA,
     MEAN,
     ONE,
+    REGIONS,
     RUNNING_MEAN,
     SCALES,
+    SHARDED,
     SHIFTS,
     UNUSUAL_SCALES,
     VAR,
@@ -97,7 +101,7 @@ def test_a_line_has_its_slope_the_means_and_the_noise_of_both():
     assert np.allclose(np.asarray(line.x, float), mean)
     assert np.allclose(np.asarray(line.y, float), 3 * mean + 40)
     y_size, x_size = (np.abs(np.asarray(a, float)).mean(0, keepdims=True) for a in (3 * w.x + 40, w.x))
-    assert np.allclose(np.asarray(line.noise, float), U * (y_size + 3 * x_size) / np.sqrt(var), rtol=1e-9)
+    assert np.allclose(np.asarray(line.noise, float), U * (y_size + 3 * x_size) / np.sqrt(var), rtol=1e-9, atol=0)
 
 
 def test_y_may_be_off_a_line_by_its_noise_and_no_further():
@@ -114,6 +118,8 @@ def test_y_may_be_off_a_line_by_its_noise_and_no_further():
 def test_two_values_are_always_a_line_and_tell_nothing_alone():
     two = made((2, 3))
     assert lines_of(seen(right_y, [two]), STANDARD, True) == []
+    assert lines_of(seen(right_y, [two, made((1, 3))]), STANDARD, True) == []
+    assert len(lines_of(seen(right_y, [made((3, 3))]), STANDARD, True)) == 1
     assert [line.world for line in lines_of(seen(right_y, [two, *WORLDS]), STANDARD, True)] == [
         WORLDS[2],
         two,
@@ -121,10 +127,11 @@ def test_two_values_are_always_a_line_and_tell_nothing_alone():
     ]  # the highest rank first
 
 
-def test_a_world_of_constants_has_no_line():
+def test_a_world_of_constants_or_of_no_numbers_has_no_line():
     constant = still(WORLDS[0], [0, 1, 2])
     some = still(WORLDS[0], [1])
     assert lines_of(seen(right_y, [constant]), STANDARD, True) == []
+    assert lines_of(seen(lambda w: w.beta + np.zeros(w.x.shape), [sized(WORLDS[0], np.nan)]), STANDARD, True) == []
     assert [line.world for line in lines_of(seen(right_y, [constant, some]), STANDARD, True)] == [some]
 
 
@@ -157,22 +164,67 @@ def test_the_noise_of_a_format():
 # Maps.
 
 
-def test_the_definition_is_read():
-    assert first(right_y).parts() == BY_BATCH.parts() == defined(WORLDS[0]).parts()
-    inference = replace(WORLDS[0], case=replace(WORLDS[0].case, operation="inference"))
-    assert defined(inference) is BY_RUNNING
+def in_inference(w):
+    return world(replace(w.case, operation="inference"), TORCH)
+
+
+def test_the_definition_is_read_and_nothing_else():
+    (found,) = maps(right_y)
+    assert found.parts() == BY_BATCH.parts()
     assert maps(right_y, []) == []
 
 
-@pytest.mark.parametrize("size", [2.0**-6, 2.0**6])
+def test_the_definition_is_by_the_batch_in_training_and_by_running_statistics_in_inference():
+    for w in WORLDS:
+        of_batch = w.x.mean(w.axes, keepdims=True), w.x.var(w.axes, keepdims=True)
+        running = (np.reshape(a, w.gamma.shape) for a in (w.case.running_mean, w.case.running_var))
+        for own, (centre, var) in ((w, of_batch), (in_inference(w), running)):
+            wanted = own.gamma * (own.x - centre) / np.sqrt(var + own.eps) + own.beta
+            assert np.allclose(np.asarray(defined(own).y(own) - wanted, float), 0, atol=1e-14)
+
+
+OTHERS = {
+    "eps^2": lambda eps: eps**2,
+    "sqrt(eps)": np.sqrt,
+    "float16(eps)": np.float16,
+    "min(eps, 1)": lambda eps: min(eps, 1),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_another_value_may_stand_in_the_place_of_eps_alone(name):
+    for w in (WORLDS[2], in_inference(WORLDS[2])):
+        (found,) = (m for m in with_other_eps(w) if str(m.divisor).endswith(f" + {name}"))
+        other = replace(w, eps=np.longdouble(OTHERS[name](w.eps)))
+        assert np.allclose(np.asarray(found.y(w) - other.y, float), 0, atol=1e-14)
+
+
+@pytest.mark.parametrize("by", [2.0**-20, 2.0**-10, 2.0**10, 2.0**20])
+@pytest.mark.parametrize("kind", ["float64", "float32"])
+def test_a_centre_near_0_is_read_whatever_the_size_of_x(by, kind):
+    def near(w):
+        x = w.x - w.mean + w.running_mean / 100
+        mean, var = mean_and_var(x, w.axes)
+        case = replace(w.case, kind=kind)
+        return sized(replace(w, case=case, x=x, mean=mean, var=var, beta=w.beta / 1000), by)
+
+    def y(centre):
+        return lambda w: (w.gamma * (w.x - centre * w.mean) / np.sqrt(w.var + w.eps) + w.beta).astype(kind)
+
+    worlds = [near(w) for w in WORLDS]
+    assert first(y(1), worlds).parts() == BY_BATCH.parts()
+    assert first(y(2), worlds).parts() == BY_BATCH.parts() | {"centre": "2 mean"}
+
+
+@pytest.mark.parametrize("size", [2.0**-10, 2.0**10])
 def test_noise_counts_by_the_size_of_gamma(size):
-    worlds = [replace(w, gamma=w.gamma * size) for w in WORLDS]
+    worlds = [replace(w, gamma=w.gamma * size, beta=w.beta * size) for w in WORLDS]
 
     def twice(w):
         return w.gamma * (w.x - w.mean) / np.sqrt(w.var + 2 * w.eps) + w.beta
 
     assert first(twice, worlds).parts() == BY_BATCH.parts() | {"divisor": "std^2 = var + 2 eps"}
-    off = maps(lambda w: twice(replace(w, var=w.var * (1 + 1e-10 * np.cos(w.mean)))), worlds)
+    off = maps(lambda w: twice(replace(w, var=w.var * (1 + 1e-11 * np.cos(w.mean)))), worlds)
     assert not [found for found in off if "2 eps" in str(found.divisor)]
 
 
@@ -180,6 +232,58 @@ def test_of_scales_that_are_one_number_gamma_alone_is_told():
     ones = [replace(w, gamma=np.ones_like(w.gamma)) for w in WORLDS]
     found = maps(lambda w: (w.x - w.mean) / np.sqrt(w.var + 2 * w.eps) + w.beta, ones)
     assert {str(one.scale) for one in found} == {"gamma"}
+
+
+def test_the_scale_is_read_where_gamma_is_given_if_it_is_anywhere():
+    without = [made(w.x.shape, eps=w.eps, affine=False) for w in WORLDS]
+
+    def y(w):
+        return right_y(replace(w, eps=(3 if w.case.gamma is None else 2) * w.eps))
+
+    mixed = [w for pair in zip(without, WORLDS, strict=True) for w in pair]
+    assert first(y, mixed).parts() == BY_BATCH.parts() | {"divisor": "std^2 = var + 2 eps"}
+    assert first(y, without).parts() == BY_BATCH.parts() | {"divisor": "std^2 = var + 3 eps"}
+
+
+@pytest.mark.parametrize("constant", [-0.5, 4.0, -0.25, -1.0])
+def test_a_constant_of_gamma_is_read_with_its_sign(constant):
+    found = first(lambda w: constant * w.gamma * w.x_hat + w.beta)
+    assert (found.scale.parts[0][0], found.scale.parts[0][1].words) == (constant, "gamma")
+    assert found.parts()["divisor"] == "std^2 = var + eps"
+
+
+@pytest.mark.parametrize(
+    ("by", "scale", "divisor"), [(2, "|gamma|", "unbiased var + eps"), (2**0.5, "1", "0.5 unbiased var + 0.5 eps")]
+)
+def test_of_scales_alike_the_one_with_the_simplest_divisor_comes_first(by, scale, divisor):
+    twos = [replace(w, gamma=2 * np.sign(w.gamma)) for w in WORLDS]
+    found = first(lambda w: by * (w.x - w.mean) / np.sqrt(w.var * w.m / (w.m - 1) + w.eps) + w.beta, twos)
+    assert (str(found.scale), str(found.divisor)) == (scale, divisor)
+
+
+def test_an_unusual_scale_comes_before_what_costs_more():
+    worlds = [replace(w, gamma=2 * np.sign(w.gamma)) for w in WORLDS]
+    words = [str(found.scale) for found in maps(lambda w: w.gamma * np.abs(w.gamma) * w.x_hat + w.beta, worlds)]
+    assert words[0] == "gamma |gamma|"
+    assert "2 gamma" in words
+    without = [replace(w, eps=0.0) for w in WORLDS]
+    assert first(lambda w: w.x_hat + w.beta, without).parts() == BY_BATCH.parts() | {"scale": "1"}
+
+
+TERMS = {
+    "std^2 = var + running variance": lambda w: w.var + w.running_var,
+    "std^2 = var + 2 eps": lambda w: w.var + 2 * w.eps,
+    "std^2 = var + running variance + eps": lambda w: w.var + w.running_var + w.eps,
+    "std^2 = var + running variance + eps + 1": lambda w: w.var + w.running_var + w.eps + 1,
+}
+
+
+@pytest.mark.parametrize("scale", [GAMMA, SCALES[2]], ids=lambda term: term.words)
+@pytest.mark.parametrize("divisor", TERMS)
+def test_a_divisor_has_three_terms_at_most_and_two_beside_another_scale_than_gamma(scale, divisor):
+    found = maps(lambda w: scale.value(w) * (w.x - w.mean) / np.sqrt(TERMS[divisor](w)) + w.beta, most=1)
+    few = divisor.count("+") < (3 if scale is GAMMA else 2)
+    assert [(str(f.scale), f.parts()["divisor"]) for f in found] == [(scale.words, divisor)] * few
 
 
 def test_values_that_are_no_numbers_are_passed_over():
@@ -192,6 +296,7 @@ def test_a_y_that_does_not_depend_on_x_is_a_constant():
         (found,) = maps(lambda w, shift=shift: shift(w) + 0 * w.x)
         assert found.parts() == {"centre": "0", "divisor": "std^2 = 1", "scale": "0", "shift": said}
     assert maps(lambda w: 2 * w.beta + 0 * w.x) == []
+    assert len(maps(lambda w: w.beta + 5e-13 * np.sign(w.gamma) + 0 * w.x)) == 1
     assert maps(lambda w: w.beta + 2e-12 + 0 * w.x) == []
 
 
@@ -201,11 +306,12 @@ def test_three_lines_beside_a_flat_one_tell_nothing():
     assert first(right_y, [made((5, 4))]).parts() == BY_BATCH.parts()
 
 
-def test_a_scale_is_0_where_y_does_not_depend_on_x():
+@pytest.mark.parametrize("by", [2.0**-8, 1.0, 2.0**8])
+def test_a_scale_is_0_where_y_does_not_depend_on_x(by):
     def without(w):
         return replace(w, gamma=w.gamma * (np.arange(w.x.shape[1]) != 1).reshape(w.gamma.shape))
 
-    worlds = [without(w) for w in WORLDS]
+    worlds = [without(sized(w, by)) for w in WORLDS]
     assert first(right_y, worlds).parts() == BY_BATCH.parts()
 
     def alone(w):
@@ -220,13 +326,23 @@ def test_a_scale_is_0_where_y_does_not_depend_on_x():
 
 
 @pytest.mark.parametrize("by", [2.0**-10, 2.0**10])
-def test_a_slope_that_is_hidden_by_rounding_does_not_speak_against_a_scale(by):
+@pytest.mark.parametrize(
+    ("measured", "scale", "read"),
+    [(5, 5, True), (-10, 5, True), (0, 25, True), (0, 40, False), (-20, 5, False)],
+)
+def test_a_slope_that_is_hidden_by_rounding_does_not_speak_against_a_scale(by, measured, scale, read):
+    def y(w):
+        return replace(w, gamma=np.where(second(w), w.gamma * measured / scale, w.gamma)).y
+
+    def second(w):
+        return (np.arange(w.x.shape[1]) == 1).reshape(w.gamma.shape)
+
     worlds = []
     for w in (sized(w, by) for w in WORLDS):
-        hidden = 5 * U * np.abs(w.beta) / np.sqrt(w.var) * np.sqrt(w.var + w.eps)  # gamma / std is five times its noise
-        second = (np.arange(w.x.shape[1]) == 1).reshape(w.gamma.shape)
-        worlds.append(replace(w, gamma=np.where(second, hidden, w.gamma)))
-    assert first(right_y, worlds).parts() == BY_BATCH.parts()
+        noise = U * np.abs(w.beta) / np.sqrt(w.var)  # of a slope that is as good as 0
+        worlds.append(replace(w, gamma=np.where(second(w), scale * noise * np.sqrt(w.var + w.eps), w.gamma)))
+    found = maps(y, worlds, 1)
+    assert [f.parts() for f in found] == [BY_BATCH.parts()] * read
 
 
 @pytest.mark.parametrize("by", [2.0**-8, 2.0**8])
@@ -255,15 +371,28 @@ def test_a_scale_of_an_absent_gamma_may_be_left_alone():
         (Formula(((0.25, VAR), (0.25, EPS))), 1, (4.0, "var + eps")),
         (Formula(((4.0, VAR), (4.0, EPS), (4.0, ONE))), 2, (0.5, "var + eps + 1")),
         (Formula(((4.0, VAR), (4.0, EPS))), -2, (2.0, "var + eps")),
-        (Formula(((4.0, VAR), (3.0, EPS))), 2, (1.0, "4 var + 3 eps")),
+        (Formula(((4.0, VAR), (16.0, EPS))), 2, (1.0, "4 var + 16 eps")),
         (Formula(((4.0, VAR),)), 2, (1.0, "4 var")),
         (Formula(((2.0, VAR), (2.0, EPS))), 2, (1.0, "2 var + 2 eps")),  # 1/sqrt(2) is no simpler
+        (Formula(((1.001**-2, VAR), (1.001**-2, EPS))), 2, (1.0, "0.998003 var + 0.998003 eps")),  # no fraction
         (of(VAR, EPS), 2, (1.0, "var + eps")),
     ],
 )
 def test_a_factor_that_all_terms_of_a_divisor_share_goes_to_the_scale(divisor, power, expected):
     factor, plain = _common_factor(divisor, power)
     assert (factor, str(plain)) == expected
+
+
+CUTS = {" (the larger first)": lambda n: [(n + 1) // 2], " (the larger last)": lambda n: [n // 2]}
+CUTS |= {" (of four)": lambda n: [n // 4, n // 2, 3 * n // 4]}
+
+
+def of_shards(w, cuts):
+    """Return the mean of the means of some samples after the others."""
+    shards = np.split(w.x, CUTS[cuts](len(w.x)))
+    return sum(np.mean(shard, w.axes, keepdims=True) for shard in shards if shard.size) / sum(
+        shard.size > 0 for shard in shards
+    )
 
 
 CENTRES = {
@@ -275,25 +404,60 @@ CENTRES = {
     "mean + running mean": lambda w: w.mean + w.running_mean,
     "running mean": lambda w: w.running_mean,
     "(1 - a) mean + a running mean": lambda w: (1 - w.momentum) * w.mean + w.momentum * w.running_mean,
-    "mean of the shards' means": lambda w: (
-        (
-            w.x[: (len(w.x) + 1) // 2].mean(w.axes, keepdims=True)
-            + w.x[(len(w.x) + 1) // 2 :].mean(w.axes, keepdims=True)
-        )
-        / 2
-    ),
+    **{f"mean of the shards' means{cuts}": (lambda w, cuts=cuts: of_shards(w, cuts)) for cuts in CUTS},
 }
 
 
 @pytest.mark.parametrize("name", CENTRES)
 def test_each_centre_is_read(name):
     found = first(lambda w: w.gamma * (w.x - CENTRES[name](w)) / np.sqrt(w.var + w.eps) + w.beta)
-    assert found.parts() == BY_BATCH.parts() | {"centre": name}
+    assert found.parts() == BY_BATCH.parts() | {"centre": name.split(" (the")[0].split(" (of")[0]}
 
 
 def test_a_centre_may_be_off_by_its_noise_and_no_further():
     assert first(lambda w: right_y(w) + 2e-14 * np.sign(w.gamma)).parts() == BY_BATCH.parts()
     assert maps(lambda w: right_y(w) + 1e-11 * np.sign(w.gamma)) == []
+
+
+def test_a_number_beside_the_mean_may_be_of_the_centre_or_of_the_shift():
+    worlds = [replace(w, gamma=np.sqrt(w.var + w.eps)) for w in WORLDS]  # every slope is 1
+    found = maps(lambda w: w.x - w.mean - 0.5 + w.beta, worlds)
+    assert [(str(f.centre), str(f.shift)) for f in found] == [("mean + 0.5", "beta"), ("mean", "beta - 0.5")]
+
+
+def test_of_what_is_added_to_beta_a_number_is_told():
+    worlds = [replace(w, gamma=w.gamma * 0 + 0.5, beta=np.sign(w.beta) / 2) for w in WORLDS]
+    assert str(first(lambda w: w.gamma * w.x_hat + w.beta + 0.5, worlds).shift) == "beta + 0.5"
+
+
+STATISTICS = [r for r in (*REGIONS, *SHARDED) if r.axes and r.words]
+
+
+@pytest.mark.parametrize("region", STATISTICS, ids=lambda region: f"{region.words} {region.split}")
+def test_statistics_of_other_values_are_read_and_known_to_be_theirs(region):
+    worlds = [made(shape) for shape in ((3, 2, 2, 4), (5, 3, 3, 2), (3, 4, 2, 3))]
+
+    def y(w):
+        x_hat = (w.x - region.average(w.x)) / np.sqrt(region.average(w.x**2) - region.average(w.x) ** 2 + w.eps)
+        return w.gamma * x_hat + w.beta
+
+    found = first(y, worlds)
+    assert found.parts()["divisor"] == f"std^2 = var{region.words} + eps"
+    assert found.parts()["centre"] == f"mean{region.words}"
+    assert [r for r in found.regions() if r.words != region.words] == []
+    assert region in found.regions()
+
+
+def test_statistics_of_each_sample_are_read_where_a_sample_has_one_value_a_channel():
+    worlds = [made(shape) for shape in ((3, 4), (2, 5))]
+    found = first(lambda w: w.gamma * (w.x - w.x.mean(1, keepdims=True)) / w.x.std(1, keepdims=True) + w.beta, worlds)
+    words = {"centre": "mean of each sample", "divisor": "std^2 = var of each sample"}
+    assert found.parts() == BY_BATCH.parts() | words
+
+
+def test_a_clamped_variance_is_known_to_be_of_its_values():
+    (clamped,) = (t for t in _divisor_terms(2)[0] if t.words == "max(var of each sample and channel, eps)")
+    assert [r.axes for r in replace(BY_BATCH, divisor=of(clamped)).regions()] == ["SL"]
 
 
 @pytest.mark.parametrize("term", [*SCALES[2:], *UNUSUAL_SCALES], ids=lambda term: term.words)
@@ -336,11 +500,17 @@ ABOVE = {
 }
 
 
-@pytest.mark.parametrize("name", ABOVE)
-def test_gradients_of_a_map_are_the_derivatives_of_its_y(name):
-    found = ABOVE[name]
+IN_INFERENCE = {f"{t.words} shifts": replace(BY_RUNNING, shift=of(BETA, t)) for t in UNSCALED.values()}
+
+
+@pytest.mark.parametrize(
+    ("found", "cases"),
+    [pytest.param(m, TRAINING, id=name) for name, m in ABOVE.items()]
+    + [pytest.param(m, INFERENCE, id=f"{name}, inference") for name, m in IN_INFERENCE.items()],
+)
+def test_gradients_of_a_map_are_the_derivatives_of_its_y(found, cases):
     rng, h = np.random.default_rng(2), np.longdouble(1e-7)
-    for c in [c for c in TRAINING if c.gamma is not None and c.beta is not None][:3]:
+    for c in [c for c in cases if c.gamma is not None and c.beta is not None][:3]:
         w = world(c, TORCH)
         towards = {n: rng.normal(size=getattr(w, n).shape).astype(np.longdouble) for n in ("x", "gamma", "beta")}
         gradients = {"x": found.dx(w), "gamma": found.dgamma(w), "beta": found.dbeta(w)}
@@ -348,7 +518,7 @@ def test_gradients_of_a_map_are_the_derivatives_of_its_y(name):
 
             def loss(t, w=w, n=n, direction=direction):
                 values = {n: getattr(w, n) + t * direction}
-                if n == "x":
+                if n == "x" and cases is TRAINING:
                     values["mean"], values["var"] = mean_and_var(values["x"], w.axes)
                 return np.sum(w.upstream * found.y(replace(w, **values)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -33,6 +34,7 @@ from refnorm.oracle.measure.terms import (
     constant,
     mean,
     shard_means,
+    variance,
     weighed,
 )
 from refnorm.oracle.worlds import Values, World
@@ -87,8 +89,8 @@ class ForwardMap:
         """Return the regions, other than the channel, that its statistics are of."""
         if self.part is not None:
             return []
-        words = f"{self.centre} {self.divisor} "
-        return [r for r in (*REGIONS[1:], *SHARDED) if r.words and f"{r.words} " in words]
+        words = f"{self.centre}, {self.divisor}"
+        return [r for r in (*REGIONS, *SHARDED) if r.words and re.search(rf"{r.words}(?! [CSL]\b| and )", words)]
 
     def variance(self) -> Formula:
         """Return what of the divisor is a variance: all but eps and constants."""
@@ -153,16 +155,12 @@ def read_y(seen: Sequence[Seen]) -> Iterator[ForwardMap]:
     ----------
     seen : the definition's world of each case, with the y that was returned.
     """
-    if not seen:
-        return
     plain = [(w, y) for w, y in seen if np.all(np.isfinite(y))]
-    if lines := lines_of(plain, STANDARD, True):
-        yield from _read(lines, True)
-        return
-    for region in (*REGIONS[1:], *SHARDED):  # which values share a line, if not those of a channel
-        per_channel = "C" not in region.axes
-        if lines := lines_of(plain, region, per_channel):
-            yield from _read(lines, per_channel)
+    for region in (*REGIONS, *SHARDED):  # which values share a line: first those of a channel
+        if lines := lines_of(plain, region, _per_channel(region)):
+            yield from _read(lines, region)
+            if region == STANDARD:
+                return
 
 
 def with_other_eps(w: World) -> Iterator[ForwardMap]:
@@ -178,8 +176,13 @@ def with_other_eps(w: World) -> Iterator[ForwardMap]:
     ['std^2 = var + eps^2', 'std^2 = var + sqrt(eps)']
     """
     right = defined(w)
+    statistic, _ = right.divisor.parts
     for other in OTHER_EPS:
-        yield replace(right, divisor=Formula((*right.divisor.parts[:-1], (1.0, other))))
+        yield replace(right, divisor=Formula((statistic, (1.0, other))))
+
+
+def _per_channel(region: Region) -> bool:
+    return "C" not in region.axes
 
 
 @np.errstate(all="ignore")
@@ -206,10 +209,11 @@ def lines_of(seen: Sequence[Seen], region: Region, per_channel: bool) -> list[Li
             continue
         noise = u * size / np.sqrt(spread)  # of the slope, absolute
         lines.append(Lines(w, slope, x_mean, y_mean, noise))
-    return sorted(lines, key=lambda line: -line.world.x.ndim) if told else []  # the highest rank refutes terms first
+    lines.sort(key=lambda line: line.world.x.ndim, reverse=True)  # the highest rank refutes terms first
+    return lines if told else []
 
 
-def _read(lines: Sequence[Lines], per_channel: bool) -> Iterator[ForwardMap]:
+def _read(lines: Sequence[Lines], region: Region) -> Iterator[ForwardMap]:
     slope, noise, x, y = (
         np.concatenate([np.asarray(a, float).ravel() for a in column])
         for column in ([o.slope for o in lines], [o.noise for o in lines], [o.x for o in lines], [o.y for o in lines])
@@ -222,7 +226,8 @@ def _read(lines: Sequence[Lines], per_channel: bool) -> Iterator[ForwardMap]:
         return
     hidden = noise[flat]
     slope, noise, x, y = slope[clear], noise[clear], x[clear], y[clear]
-    scales = SCALES if per_channel else (constant("gamma", lambda w: np.ones_like(w.gamma)),)
+    per_channel = _per_channel(region)
+    scales = SCALES if per_channel else (ONE,)  # gamma is taken off already
     own = defined(lines[0].world)
 
     table = Table([line.world for line in lines], [line.slope.shape for line in lines])
@@ -235,7 +240,9 @@ def _read(lines: Sequence[Lines], per_channel: bool) -> Iterator[ForwardMap]:
         level = np.abs(table(scale) * table(divisor) ** (-1 / power))[flat]
         return not np.any(level > 2 * CLEAR * hidden)
 
-    given = row(GIVEN) > 0 if np.any(row(GIVEN) > 0) else np.ones_like(slope, bool)
+    unsure = noise * (np.abs(x) + np.sqrt(row(variance(region))))  # of y beside slope x
+    told = row(GIVEN).astype(bool)
+    given = told if told.any() else ~told
     readings: list[tuple[float, Formula, float, Formula]] = []
     for cost, scale in enumerate(scales):
         with_it = np.where(given, slope / row(scale), np.nan)
@@ -256,7 +263,7 @@ def _read(lines: Sequence[Lines], per_channel: bool) -> Iterator[ForwardMap]:
             if silent(formula, own.divisor, own.power):
                 readings.append((found.cost, formula, own.power, own.divisor))
     for _, scale_formula, power, divisor_formula in sorted(readings, key=lambda r: r[0]):
-        for centre, shift in _offsets(slope, noise, x, y, row, own, per_channel):
+        for centre, shift in _offsets(slope, unsure, y - slope * x, row, per_channel):
             found_map = ForwardMap(centre, power, divisor_formula, scale_formula, shift)
             yield found_map
             if str(scale_formula) not in ("gamma", "1"):  # an absent gamma may be left alone
@@ -271,7 +278,7 @@ def _common_factor(divisor: Formula, power: float) -> tuple[float, Formula]:
     if len(divisor.parts) < 2 or len(constants) > 1:
         return 1.0, divisor
     scale = constants.pop() ** (-1 / power)
-    return (scale, of(*(t for _, t in divisor.parts))) if 0 < nice(scale) <= 1 else (1.0, divisor)
+    return (scale, of(*(t for _, t in divisor.parts))) if nice(scale) <= 1 else (1.0, divisor)
 
 
 def _constant(lines: Sequence[Lines]) -> Iterator[ForwardMap]:
@@ -311,16 +318,12 @@ def _over_std(m: Term) -> Term:
     return Term(f"{m.words} / std", lambda w: m.value(w) * w.inv, back)
 
 
-def _offsets(
-    slope: Rows, noise: Rows, x: Rows, y: Rows, row: Row, own: ForwardMap, per_channel: bool
-) -> Iterator[tuple[Formula, Formula]]:
-    """Yield centre and shift: what y is beside slope x is -slope centre + shift, a sum of terms of either."""
-    beta = row(BETA) if per_channel else np.zeros_like(y)
-    unsure = np.abs(x) * noise + noise + 1e-15 * (np.abs(y) + np.abs(beta))
+def _offsets(slope: Rows, unsure: Rows, left: Rows, row: Row, per_channel: bool) -> Iterator[tuple[Formula, Formula]]:
+    """Yield centre and shift: what is left of y beside slope x is -slope centre + shift, a sum of terms of either."""
+    beta = row(BETA) if per_channel else np.zeros_like(left)
     families = _centres()
     rows = [[-slope * row(t) for t in family] for family in families]
     flat = [t for family in families for t in family]
-    left = y - slope * x
     if found := summed(left - beta, unsure, rows):
         yield formula_of(found.terms, flat), of(BETA)
         if found.cost < 1:
