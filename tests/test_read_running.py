@@ -14,7 +14,7 @@ import pytest
 
 from refnorm.conventions import ROWS
 from refnorm.golden import cases
-from refnorm.oracle.measure.read_running import defined_update, read_update
+from refnorm.oracle.measure.read_running import Running, defined_update, read_update
 from refnorm.oracle.worlds import world
 
 SAMPLED = True  # see conftest.py
@@ -32,6 +32,7 @@ class Step(NamedTuple):
     mean: np.ndarray
     var: np.ndarray
     old_mean: np.ndarray
+    old_var: np.ndarray
     old: np.ndarray
     a: float
     eps: float
@@ -63,7 +64,7 @@ def stored(case, which, rule, row=TORCH):
         x = rows_of(batch)
         own_mean, own_var = x.mean(0), ((x - x.mean(0)) ** 2).mean(0)
         before = mean if which == "mean" else var
-        step = Step(x, batch.shape, own_mean, own_var, mean, before, case.momentum, case.eps)
+        step = Step(x, batch.shape, own_mean, own_var, mean, var, before, case.momentum, case.eps)
         factor = len(x) / (len(x) - row.correction)
         mean, var = old * mean + new * own_mean, old * var + new * factor * own_var
         mean, var = (rule(step), var) if which == "mean" else (mean, rule(step))
@@ -109,6 +110,16 @@ ROUNDED = {
 }
 
 
+def with_momentum(c, momentum):
+    return replace(c, situation=replace(c.situation, momentum=momentum))
+
+
+def scaled(c, by):
+    """Return a case of x so many times as large."""
+    means = replace(c, batches=tuple(by * b for b in c.batches), running_mean=by * c.running_mean)
+    return replace(means, running_var=by**2 * c.running_var)
+
+
 def test_there_are_cases_of_each_kind():
     assert len(ONE_STEP) > 20
     assert len(STEPS) > 1
@@ -138,6 +149,11 @@ def test_what_is_kept_replaced_or_grows_is_read(which):
     assert read(which, lambda s: (1 - s.a) * s.old - s.a * own(s)).words() == f"(1 - a) running {which} - a {new}"
 
 
+def test_the_old_variance_may_move_the_mean():
+    found = read("mean", lambda s: (1 - s.a) * s.old_var + s.a * s.mean)
+    assert found.words() == "(1 - a) running variance + a mean"
+
+
 MEANS = {
     "sum x / (m - 1)": lambda s: s.x.sum(0) / (s.m - 1),
     "sum x / N": lambda s: s.x.sum(0) / s.shape[0],
@@ -148,6 +164,8 @@ MEANS = {
     "sum x / (m - 2)": lambda s: s.x.sum(0) / (s.m - 2),
     "sum x / (N - 1)": lambda s: s.x.sum(0) / max(s.shape[0] - 1, 1),
     "sum x / (m - 1.5)": lambda s: s.x.sum(0) / (s.m - 1.5),
+    "sum x / (m - 3)": lambda s: s.x.sum(0) / (s.m - 3),
+    "sum x / (NCHW - 1)": lambda s: s.x.sum(0) / (s.m * s.shape[1] - 1),
     "mean over all": lambda s: np.full(s.shape[1], s.x.mean()),
     "mean of the shards' means": lambda s: np.mean([p.mean(0) for p in s.shards((0.5, 1))], axis=0),
 }
@@ -318,6 +336,20 @@ def test_momentum_is_what_arrives_of_it_by_the_row_and_weighs_as_the_row_says(na
     assert eps.words() == words.format("variance", "var") + f" + {words.split('} + ', 1)[1].removesuffix(' {}')} eps"
 
 
+@pytest.mark.parametrize("row", [TORCH, KERAS], ids=["torch", "keras"])
+@pytest.mark.parametrize("which", ["mean", "variance"])
+def test_at_a_momentum_of_one_half_weights_have_the_words_of_the_convention(which, row):
+    half = [with_momentum(c, 0.5) for c in ONE_STEP]
+    old, new = ("(1 - a)", "a") if row is TORCH else ("a", "(1 - a)")
+    for weights, words in (((1 / 2, 1 / 2), (old, new)), ((1 / 3, 2 / 3), ("a/(1 + a)", "1/(1 + a)"))):
+
+        def rule(s, weights=weights):
+            return weights[0] * s.old + weights[1] * (s.mean if which == "mean" else s.var)
+
+        found = next(read_update(which, seen(which, rule, row, half)))
+        assert found.words() == f"{words[0]} running {which} + {words[1]} {'mean' if which == 'mean' else 'var'}"
+
+
 def test_momentum_that_is_rounded_on_the_way_is_read_where_the_row_does_not_round_it():
     def complement(s):
         new = float(np.float32(1 - s.a))
@@ -399,6 +431,23 @@ def test_the_variance_may_be_off_by_roundings_of_any_of_its_terms_but_no_further
     assert not list(read_update("variance", seen("variance", far)))
 
 
+@pytest.mark.parametrize("by", [2.0**-7, 2.0**7])
+def test_an_average_of_standard_deviations_may_be_off_by_roundings_of_the_roots_of_its_terms(by):
+    given = [scaled(c, by) for c in ONE_STEP]
+    signs = np.resize([1, -1, -1], 99)
+
+    def off(times, signs):
+        def rule(s):
+            root = (1 - s.a) * ROOT(s.old) + s.a * ROOT(s.var)
+            size = root**2 + s.old + s.var + (np.abs(s.old_mean) + np.abs(s.mean)) ** 2
+            return (root + times * U * ROOT(size) * signs[: len(root)]) ** 2
+
+        return [found.words() for found in read_update("variance", seen("variance", rule, given=given))]
+
+    assert off(400, np.ones(99)) == ["((1 - a) running std + a std)^2"]
+    assert not off(700, signs)
+
+
 @pytest.mark.parametrize("which", ["mean", "variance"])
 def test_statistics_in_half_precision_are_read_as_well(which):
     narrow = [
@@ -421,3 +470,15 @@ def test_what_a_convention_says_is_a_formula():
     sums = "a/(1 + a) running {0} + 1/(1 + a) {1}"
     assert words["sums"] == (sums.format("mean", "mean"), sums.format("variance", "unbiased var"))
     assert str(defined_update(KERAS, "variance")) == "a running variance + (1 - a) var"
+
+
+@pytest.mark.parametrize("row", [TORCH, KERAS], ids=["torch", "keras"])
+@pytest.mark.parametrize("which", ["mean", "variance"])
+def test_the_update_of_a_convention_stores_what_the_convention_says(which, row):
+    def rule(s):
+        old, new = map(float, row.weights(s.a))
+        return old * s.old + new * (s.mean if which == "mean" else s.unbiased if row.correction else s.var)
+
+    moved = Running(which, defined_update(row, which))
+    for c in (*STEPS, *ONE_STEP):
+        assert moved.value(world(c, row)) == pytest.approx(stored(c, which, rule, row), rel=1e-9, abs=1e-12)

@@ -34,7 +34,9 @@ from refnorm.oracle.measure.terms import (
 )
 from refnorm.oracle.worlds import Values, World, after_batch, after_batches
 
-USUAL = tuple(WEIGHTS)[:18]
+RARE = ("(1 - a)^2 a", "(1 - a) a^2", "sqrt(1 - a)", "sqrt(a)", "(1 + a)")
+USUAL = tuple(w for w in WEIGHTS if w not in RARE)
+FEW = ("(1 - a)", "a", "1", "(1 - a)^2", "(1 - (1 - a)^2)")  # of what stands in the place of the batch's statistic
 UNBIASED = variance(STANDARD, "(m - 1)")
 OF_ROW = {  # by what a row says of momentum: the weights of old value and new one
     "new": ("(1 - a)", "a"),
@@ -63,7 +65,7 @@ class Running:
             own = np.broadcast_to(self.formula.value(step) ** np.longdouble(1 / self.power), channels(w))
             return (own, after_batch(step)[1]) if self.which == "mean" else (after_batch(step)[0], own)
 
-        return after_batches(w, w.case.batches, move)[self.which != "mean"].reshape(-1)
+        return after_batches(w, w.case.batches, move)[self.which != "mean"].ravel()
 
     def words(self) -> str:
         """Return the formula in words."""
@@ -92,8 +94,6 @@ def read_update(which: str, seen: Sequence[Seen]) -> Iterator[Running]:
     row = plain[0][0].convention
     one = all(len(set(row.weights(w.case.momentum))) == 1 for w, _ in plain)  # at 1/2 nothing tells a from 1 - a
     for power in ROOTS if which == "variance" else (1,):
-        if any(np.any(new < 0) for _, new in plain) and power != 1:
-            continue
         families = _terms(which, power, row.momentum, one)
         flat = [t for family in families for t in family]
         table = Table([w for w, _ in plain], [channels(w) for w, _ in plain])
@@ -112,7 +112,7 @@ def _size(w: World, new: Rows, which: str) -> Rows:
     """Return how large the terms are that a new statistic is the sum of."""
     old, batch = w.running_mean, MEAN.value(w)
     parts = (old, batch) if which == "mean" else (w.running_var, VAR.value(w), (np.abs(old) + np.abs(batch)) ** 2)
-    return np.abs(new) + sum(np.abs(np.asarray(p, float)).reshape(-1) for p in parts)
+    return np.abs(new) + sum(np.abs(np.asarray(p, float)).ravel() for p in parts)
 
 
 @cache
@@ -121,9 +121,9 @@ def _terms(which: str, power: float, sense: str, one: bool) -> tuple[list[Term],
     old, new = OF_ROW[sense]
     old_names = [w for w in USUAL if not one or w != new]
     new_names = [w for w in USUAL if not one or w != old]
-    few = list(dict.fromkeys([*new_names[:5], new]))
+    few = [w for w in new_names if w in FEW or w == new]
     if which == "mean":
-        batch = [mean(STANDARD, d) for d in DIVISORS[:10]]
+        batch = [mean(STANDARD, d) for d in DIVISORS]
         batch += [mean(r) for r in REGIONS if set("NSL") < set(r.axes)]
         batch += [shard_means(1), shard_means(2), shard_means(4), VAR]
         entering = [t for b in batch for t in weighed(b, new_names if b is batch[0] else few)]
@@ -136,7 +136,7 @@ def _terms(which: str, power: float, sense: str, one: bool) -> tuple[list[Term],
     batch = [variance(STANDARD, d) for d in DIVISORS] + [second_moment(), second_moment(STANDARD, "(m - 1)")]
     batch += [variance(r) for r in REGIONS if set("NSL") < set(r.axes)]
     batch += [shard_variances(split, equal) for split in (1, 2, 4) for equal in (False, True)]
-    batch += [_by_shard(True), _by_shard(False)]
+    batch += [_by_shard(2), _by_shard(1)]
     if power == 0.5:
         stored = [constant("running std", lambda w: np.sqrt(w.running_var))]
         std = constant("std", lambda w: np.sqrt(VAR.value(w)))
@@ -167,13 +167,12 @@ def _terms(which: str, power: float, sense: str, one: bool) -> tuple[list[Term],
     )
 
 
-def _by_shard(all_of_its_size: bool) -> Term:
+def _by_shard(times: int) -> Term:
     """Return the variance corrected with the count of the first of two shards, or with twice that."""
 
     def value(w: World) -> Values:
         n = len(w.x)
-        parts = 2 if n > 1 else 1
-        m = np.longdouble((parts if all_of_its_size else 1) * -(-n // parts) * (w.m // n))
+        m = np.longdouble(min(times, n) * -(-n // 2) * (w.m // n))
         return VAR.value(w) * m / (m - 1)
 
     return Term("var corrected by a shard's count", value)
