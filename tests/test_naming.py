@@ -18,7 +18,7 @@ from refnorm.oracle.measure.formula import Formula, of
 from refnorm.oracle.measure.known import Known
 from refnorm.oracle.measure.naming import cause, forward_causes, running_causes, written
 from refnorm.oracle.measure.parts import part_mean, part_variance, parts
-from refnorm.oracle.measure.read_forward import BY_BATCH, BY_RUNNING
+from refnorm.oracle.measure.read_forward import BY_BATCH, BY_RUNNING, _unscaled
 from refnorm.oracle.measure.read_running import Running
 from refnorm.oracle.measure.region import Region
 from refnorm.oracle.measure.terms import (
@@ -162,6 +162,23 @@ def test_parts_that_are_known_together_are_one_cause():
     assert found.name == "returns-input"
     assert found.measured == "y = x / std, std^2 = 1"
     assert found.coefficients == {"std^2: 1": 1, "scale: 1": 1}
+
+
+@pytest.mark.parametrize("words", ["mean", "mean / std", "gamma mean"])
+def test_a_mean_that_the_shift_subtracts_is_missing_at_no_other_place(words):
+    (term,) = (t for t in _unscaled() if t.words == words)
+    folded = linear((1, BETA), (-1, term))
+    (found,) = in_training(centre=Formula(), shift=folded)
+    assert (found.name, found.title) == ("other-shift", f"another shift stands in beta's place: beta - {words}")
+    assert names(in_training(centre=Formula(), divisor=of(VAR), scale=of(ABSOLUTE), shift=folded)) == [
+        "eps-missing",
+        "gamma-absolute",
+        "other-shift",
+    ]
+    assert names(in_training(shift=folded)) == ["other-shift"]
+    for centre, name in ((linear((2, MEAN)), "other-centre"), (linear((-1, MEAN)), "mean-added")):
+        assert names(in_training(centre=centre, shift=folded)) == [name, "other-shift"]
+    assert names(in_training(centre=Formula(), shift=Formula())) == ["mean-not-subtracted", "beta-ignored"]
 
 
 def test_updated_statistics_are_one_cause_beside_what_else_deviates():
