@@ -449,10 +449,14 @@ def test_statistics_of_other_values_are_read_and_known_to_be_theirs(region):
 
 
 def test_statistics_of_each_sample_are_read_where_a_sample_has_one_value_a_channel():
-    worlds = [made(shape) for shape in ((3, 4), (2, 5))]
-    found = first(lambda w: w.gamma * (w.x - w.x.mean(1, keepdims=True)) / w.x.std(1, keepdims=True) + w.beta, worlds)
+    def y(w):
+        axes = tuple(range(1, w.x.ndim))
+        return w.gamma * (w.x - w.x.mean(axes, keepdims=True)) / w.x.std(axes, keepdims=True) + w.beta
+
     words = {"centre": "mean of each sample", "divisor": "std^2 = var of each sample"}
-    assert found.parts() == BY_BATCH.parts() | words
+    rank_2, few = [made((3, 4)), made((2, 5))], made((1, 3, 2, 2))  # three lines, if one looks at each channel alone
+    assert first(y, rank_2).parts() == first(y, [*rank_2, few]).parts() == BY_BATCH.parts() | words
+    assert maps(y, [few]) == []
 
 
 def test_a_clamped_variance_is_known_to_be_of_its_values():
