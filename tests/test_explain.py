@@ -125,6 +125,15 @@ def names(explanation):
     return [c.name for c in explanation.causes]
 
 
+def offered(quantity, rule, given=(), result=returned):
+    """Return all that is offered to explain what a program returns, and the cases."""
+    inference = quantity.startswith("frozen") or quantity == "y, inference"
+    pairs = [(c, result(c, rule)) for c in (INFERENCE if inference else TRAINING)]
+    with np.errstate(all="ignore"):
+        found = list(explanations(quantity, [(world(c, TORCH), value) for c, value in pairs], TORCH, given))
+    return found, pairs
+
+
 def unbiased(s):
     return s.mean, s.var * s.m / (s.m - 1) + s.eps
 
@@ -352,6 +361,81 @@ def test_frozen_gradients_follow_from_the_map_of_inference():
     assert "eps-twice" not in names(explained("frozen dx", lambda s: 2 * gradient(y, "x")(s), trained))
 
 
+def along(case, y):
+    """Return the derivative of y along the directions of a case, by a complex step."""
+    own, towards = inputs_of(case), directions(case)
+    for name, step in {"x": towards.dx, "gamma": towards.dgamma, "beta": towards.dbeta}.items():
+        if step is not None:
+            values = getattr(own, name)
+            own = own._replace(**{name: values + 1e-30j * np.reshape(step, values.shape)})
+    return y(own).imag / 1e-30
+
+
+def stored_twice(s):
+    return s.running_mean, s.running_var + 2 * s.eps
+
+
+def of_directions(times=1):
+    """Return what the double backward of dgamma is where eps is added twice to the running variance."""
+    return lambda c, statistics: (
+        times * inputs_of(c).total(directions(c).dx * c.dy) / np.sqrt(statistics(inputs_of(c))[1]).reshape(-1)
+    )
+
+
+@pytest.mark.parametrize(
+    ("quantity", "rule", "result"),
+    [
+        ("dx", usual_dx(twice), returned),
+        ("jvp", y_of(twice), along),
+        ("frozen dx", gradient(y_of(stored_twice), "x"), returned),
+        ("frozen jvp", y_of(stored_twice), along),
+        ("frozen double backward dgamma", stored_twice, of_directions()),
+    ],
+)
+def test_what_follows_from_a_map_by_the_usual_formula_is_offered_first(quantity, rule, result):
+    frozen = quantity.startswith("frozen")
+    given = [explained("frozen y", y_of(stored_twice)) if frozen else found_map("eps-twice")]
+    (first, *_), pairs = offered(quantity, rule, given, result)
+    assert names(first) == ["eps-twice"]
+    assert all(meets(first, *pair) for pair in pairs)
+
+
+def test_second_order_is_read_on_top_of_a_map_and_alone():
+    quantity, given = "frozen double backward dgamma", [explained("frozen y", y_of(stored_twice))]
+    for statistics, before in ((stored_twice, given), (of_running, [])):
+        found, pairs = offered(quantity, statistics, before, of_directions(3))
+        (tripled,) = (e for e in found if all(meets(e, *pair) for pair in pairs))
+        assert "3" in tripled.causes[0].measured
+
+
+def test_a_dbeta_that_is_right_does_not_follow_from_a_shift_that_is_wrong():
+    scaled = y_of(lambda s: (s.mean, s.var + s.eps), shift=lambda s: s.gamma * s.beta)
+    assert explained("dbeta", lambda s: s.total(s.dy), [explained("y, training", scaled)]) is None
+
+
+@pytest.mark.parametrize("quantity", ["y, training", "y, inference", "frozen y"])
+def test_another_value_in_the_place_of_eps_is_told_by_a_single_case(quantity):
+    training = quantity == "y, training"
+    case = next(c for c in (TRAINING if training else INFERENCE) if c.x.shape[1] < 4)
+
+    def statistics(s):
+        mean, var = (s.mean, s.var) if training else (s.running_mean, s.running_var)
+        return mean, var + np.sqrt(s.eps)
+
+    y = y_of(statistics)
+    with np.errstate(all="ignore"):
+        read = explanations(quantity, [(world(case, TORCH), returned(case, y))], TORCH, [])
+        found = next(e for e in read if "+ sqrt(eps)" in e.causes[0].measured)
+    assert meets(found, case, returned(case, y))
+    assert (found.forward, found.frozen) == (None, not training)
+    assert np.allclose(np.asarray(found.change(world(case, TORCH)).y, float), returned(case, y))
+
+
+def test_of_no_case_nothing_is_read():
+    assert all(e.forward is None for e in explanations("y, training", [], TORCH, []))
+    assert list(explanations("dgamma", [], TORCH, [])) == []
+
+
 def test_frozen_gradients_do_not_follow_from_the_map_of_training():
     scaled = y_of(lambda s: (s.mean, s.var + s.eps), shift=lambda s: s.gamma * s.beta)
     given = [explained("y, training", scaled)]
@@ -446,7 +530,9 @@ def test_statistics_of_updated_or_old_running_values_in_dx_are_named():
 
     found = explained("dx", by(updated), result=of_last)
     assert names(found) == ["backward-uses-updated-statistics"]
-    assert "mean and variance those of updated running statistics" in found.causes[0].measured
+    usual = "dx = gamma / std (dy - mean(dy) - x_hat mean(dy x_hat))"
+    assert found.causes[0].measured == f"{usual}, mean and variance those of updated running statistics"
+    assert found.causes[0].formula == usual
 
     def dgamma(s):
         mean, var = updated(s)
@@ -469,18 +555,21 @@ def test_parameters_along_the_last_axis_are_named():
     assert names(explained("y, training", y)) == ["parameters-along-last-axis"]
 
 
+def rows(values):
+    return values.reshape(-1, values.shape[1])
+
+
+def x_hat_of_rows(s):
+    off = rows(s.x) - rows(s.x).mean(0)
+    return (off / np.sqrt((off**2).mean(0) + s.eps)).reshape(s.x.shape)
+
+
+def y_of_rows(s):
+    return (rows(x_hat_of_rows(s)) * s.gamma.reshape(-1) + s.beta.reshape(-1)).reshape(s.x.shape)
+
+
 def test_maps_that_are_flattened_across_channels_are_named():
-    def rows(values):
-        return values.reshape(-1, values.shape[1])
-
-    def x_hat(s):
-        off = rows(s.x) - rows(s.x).mean(0)
-        return (off / np.sqrt((off**2).mean(0) + s.eps)).reshape(s.x.shape)
-
-    def y(s):
-        return (rows(x_hat(s)) * s.gamma.reshape(-1) + s.beta.reshape(-1)).reshape(s.x.shape)
-
-    found = explained("y, training", y)
+    found = explained("y, training", y_of_rows)
     assert names(found) == ["maps-flattened-across-channels"]
 
     def moved(s):
@@ -489,12 +578,21 @@ def test_maps_that_are_flattened_across_channels_are_named():
         return old * s.running_mean.ravel() + new * mean, old * s.running_var.ravel() + new * var
 
     for quantity, rule, result in (
-        ("dgamma", lambda s: rows(s.dy * x_hat(s)).sum(0), returned),
+        ("dgamma", lambda s: rows(s.dy * x_hat_of_rows(s)).sum(0), returned),
         ("dbeta", lambda s: rows(s.dy).sum(0), returned),
         ("running mean", moved, lambda c, rule: stepped(c, rule)[0]),
         ("running variance", moved, lambda c, rule: stepped(c, rule)[1]),
     ):
         assert names(explained(quantity, rule, [found], result=result)) == ["maps-flattened-across-channels"], quantity
+
+
+@pytest.mark.parametrize("quantity", ["running mean", "running variance", "y, inference", "frozen y", "dx", "dgamma"])
+def test_flattened_maps_are_offered_where_y_was_flattened_alone(quantity):
+    whole = quantity == "dx" or "y" in quantity
+    flat, other = explained("y, training", y_of_rows), found_map("normalised-by-unbiased-variance")
+    for given, told in (([], False), ([other], False), ([flat], True)):
+        every, _ = offered(quantity, lambda s: 0 * (s.x if whole else s.gamma.reshape(-1)), given)
+        assert any(names(e) == names(flat) for e in every) == told
 
 
 def test_what_is_right_within_bounds_is_read():
@@ -504,8 +602,23 @@ def test_what_is_right_within_bounds_is_read():
     assert not found.frozen
     dbeta = explained("dbeta", lambda s: np.clip(s.total(s.dy), -2, 2))
     assert dbeta.causes[0].measured == "dbeta, kept within -2 .. 2"
+    assert dbeta.world is None
     stored = explained("y, inference", lambda s: np.clip(y_of(of_running)(s), -1.5, 1.5))
     assert names(stored) == ["result-clipped"]
+    dx = explained("frozen dx", lambda s: np.clip(s.gamma * s.dy / np.sqrt(s.running_var + s.eps), -1, 1))
+    assert dx.causes[0].measured == "frozen dx, kept within -1 .. 1"
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_no_gradient_flows_through_what_is_cut_off(frozen):
+    def y(s):
+        plain = y_of(of_running if frozen else lambda s: (s.mean, s.var + s.eps))(s)
+        return np.where(np.abs(plain.real) < 1.5, plain, 1.5 * np.sign(plain.real))
+
+    found = explained("frozen y" if frozen else "y, training", y)
+    for name, parameter in {"dx": "x", "dgamma": "gamma", "dbeta": "beta"}.items():
+        follows = explained("frozen " * frozen + name, gradient(y, parameter), [found])
+        assert names(follows) == ["result-clipped"]
 
 
 def test_x_hat_within_bounds_is_a_map_that_gradients_follow():

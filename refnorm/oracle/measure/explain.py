@@ -226,7 +226,7 @@ def _read(
 
 def _cut_off(quantity: str, seen: Sequence[Seen], row: Convention) -> Iterator[Explanation]:
     """Yield what is right within bounds."""
-    if not seen or quantity in FURTHER:
+    if not seen:
         return
     frozen = quantity.startswith("frozen") or quantity == "y, inference"
     if quantity in FORWARD:
