@@ -202,8 +202,8 @@ def test_another_value_may_stand_in_the_place_of_eps_alone(name):
 @pytest.mark.parametrize("by", [2.0**-20, 2.0**-10, 2.0**10, 2.0**20])
 @pytest.mark.parametrize("kind", ["float64", "float32"])
 def test_a_centre_near_0_is_read_whatever_the_size_of_x(by, kind):
-    def near(w):
-        x = w.x - w.mean + w.running_mean / 100
+    def near(w, off=0.01):
+        x = w.x - w.mean + w.running_mean * off
         mean, var = mean_and_var(x, w.axes)
         case = replace(w.case, kind=kind)
         return sized(replace(w, case=case, x=x, mean=mean, var=var, beta=w.beta / 1000), by)
@@ -214,6 +214,7 @@ def test_a_centre_near_0_is_read_whatever_the_size_of_x(by, kind):
     worlds = [near(w) for w in WORLDS]
     assert first(y(1), worlds).parts() == BY_BATCH.parts()
     assert first(y(2), worlds).parts() == BY_BATCH.parts() | {"centre": "2 mean"}
+    assert first(y(1), [near(w, 0) for w in WORLDS]).parts() == BY_BATCH.parts() | {"centre": "0"}
 
 
 @pytest.mark.parametrize("size", [2.0**-10, 2.0**10])
