@@ -12,8 +12,16 @@ import numpy as np
 import pytest
 from test_terms import made
 
+from refnorm.oracle.measure.parts import part_mean, part_variance, parts
 from refnorm.oracle.measure.read_forward import Lines
-from refnorm.oracle.measure.read_parts import Unsaid, _measured, other_inverse, read_parts, with_other_inverse
+from refnorm.oracle.measure.read_parts import (
+    Unsaid,
+    _divided,
+    _measured,
+    other_inverse,
+    read_parts,
+    with_other_inverse,
+)
 
 SHAPES = (8, 3), (5, 4), (6, 2, 3), (3, 2, 2, 4), (9, 3)
 
@@ -53,6 +61,7 @@ def read(y, worlds=WORLDS):
         (lambda w: of_half(w, divided=lambda some: len(w.x)), "std^2 = sum (x - mean)^2 of {} / m + eps"),
         (lambda w: of_half(w, centre=w.mean), "std^2 = var of {} about the mean of all + eps"),
         (lambda w: of_half(replace(w, eps=2 * w.eps)), "std^2 = var of {} + 2 eps"),
+        (lambda w: of_half(replace(w, eps=w.eps**2)), "std^2 = var of {} + eps^2"),
     ],
 )
 def test_a_y_by_some_of_the_values_is_read(y, divisor):
@@ -117,6 +126,24 @@ def test_a_mean_of_some_values_may_stand_over_a_variance_of_all():
     assert found.parts()["divisor"] == "std^2 = var of all values about the mean of all but the last sample + eps"
 
 
+def test_a_part_is_read_behind_one_that_leaves_nothing_out():
+    def y(w):  # of one sample the first half is all
+        some = w.x[..., : (w.x.shape[-1] + 1) // 2]
+        centre = mean_of(some)
+        return w.gamma * (w.x - centre) / np.sqrt(mean_of((some - centre) ** 2) + w.eps) + w.beta
+
+    one_sample = [named(made((1, *shape), eps=eps), str(shape)) for shape, eps in (((3, 7), 0.3), ((2, 9), 0.2))]
+    assert read(y, one_sample).part.words == "the first half of the values"
+
+
+def test_every_case_must_have_the_mean_of_the_part():
+    worlds = WORLDS * 3
+    last = worlds[-1] = replace(WORLDS[-1])
+    assert read(of_half, worlds) is not None
+    moved = 0.5 * last.gamma * last.inv
+    assert read(lambda w: of_half(w) + (moved if w is last else 0), worlds) is None
+
+
 def test_a_y_of_all_values_is_of_no_part_nor_is_one_that_no_part_gives():
     assert read(lambda w: w.y) is None
     assert read(lambda w: w.y, [made((2, 3)), made((2, 4))]) is None
@@ -148,6 +175,29 @@ def test_noise_is_what_an_error_of_the_slope_makes_of_the_centre_and_the_square(
     assert measured(0.0) == pytest.approx([6, (5 + 1) * 1e-15 / 0.5, 16, 1e-300], rel=1e-9, abs=0)
     assert measured(0.03)[[1, 3]] == pytest.approx([0.18, 1.92])
     assert np.all(np.isinf(measured(0.5 / 16)[[1, 3]]))
+
+
+@pytest.mark.parametrize(
+    ("divisor", "words"),
+    [
+        (lambda var, eps: np.sqrt(var + eps), "std^2 = var of the first half of the samples + eps"),
+        (lambda var, eps: np.sqrt(var) + eps, "std = sqrt(var of the first half of the samples) + eps"),
+    ],
+)
+def test_a_divisor_may_be_off_by_the_noise_of_its_square_but_no_further(divisor, words):
+    half = next(part for part in parts() if part.words == "the first half of the samples")
+    mean = part_mean(half, False)
+    lines = [Lines(w, *[np.ones(w.gamma.shape)] * 4) for w in WORLDS]
+    std = [divisor(part_variance(half, mean).value(w), w.eps) for w in WORLDS]
+    square = np.concatenate([np.asarray(own, float).ravel() for own in std]) ** 2
+    noise, signs = 1e-6 * square, np.resize([1, -1, -1], len(square))
+
+    def off_by(times):
+        found = _divided(half, mean, lines, square + times * noise * signs, noise)
+        return [f.parts()["divisor"] for f in found]
+
+    assert off_by(0.5) == [words]
+    assert not off_by(1.25)
 
 
 # Another number in the place of 1/std.
@@ -193,6 +243,14 @@ def test_one_channel_that_is_off_is_enough():
     assert text.endswith("0.99 to 1 times it")
 
 
+@pytest.mark.parametrize("by", [2.0**-10, 2.0**10])
+def test_the_noise_of_the_inverse_is_relative_to_it(by):
+    worlds = [replace(w, x=w.x * by, mean=w.mean * by, var=w.var * by**2, eps=w.eps * by**2) for w in WORLDS]
+    assert told(lambda w: w.y, worlds) is None
+    _, farthest = told(lambda w: w.gamma * (w.x - w.mean) * w.inv * (1 + 1e-9) + w.beta, worlds)
+    assert farthest == pytest.approx(1e-9, rel=1e-3)
+
+
 def test_of_a_y_that_is_right_or_off_elsewhere_nothing_is_told():
     assert told(lambda w: w.y) is None
     assert told(lambda w: off(w) + 0.01) is None
@@ -207,6 +265,9 @@ def test_what_is_not_finite_and_what_gamma_hides_is_passed_over():
     without = replace(named(w, "0"), gamma=w.gamma * np.array([1, 0, 1]).reshape(w.gamma.shape))
     overflown = named(w, "inf")
     assert told(lambda w: off(w) * (np.inf if w is overflown else 1), [overflown, without, *WORLDS]) == told(off)
+    assert told(lambda w: off(w) + w.x * (w.gamma == 0), [without, *WORLDS]) == told(off)
+    one = np.array([1, np.inf, 1]).reshape(w.gamma.shape)
+    assert told(lambda w: off(w) * one if w is overflown else w.y, [overflown, *WORLDS])[0].endswith("times it")
 
 
 def measured(y, worlds=WORLDS):
@@ -241,5 +302,21 @@ def test_of_what_is_not_told_nothing_is_said(case):
     change = measured(lambda w: off(w) * (np.nan if case == "y is NaN" else 1), [seen])
     with pytest.raises(Unsaid):
         _ = change(w).inv
-    near = replace(WORLDS[0], beta=WORLDS[0].beta + 55 * np.abs(WORLDS[0].gamma) * one)
-    assert np.all(np.isfinite(np.asarray(measured(off, [near])(near).inv, float)))
+
+
+@pytest.mark.parametrize("size", [2.0**-8, 1, 2.0**8])
+@pytest.mark.parametrize("w", WORLDS, ids=map(str, SHAPES))
+def test_y_may_be_up_to_64_times_as_large_as_gamma(w, size):
+    w = replace(w, gamma=w.gamma * size)
+
+    def high(channel, times):
+        """Return a world in which the largest y of one channel is so many times gamma, and beta is 0 elsewhere."""
+        y = off(replace(w, beta=0 * w.beta))
+        beta = times * np.abs(w.gamma) - y.max(w.axes, keepdims=True)
+        return replace(w, beta=np.where(np.arange(w.gamma.size).reshape(w.gamma.shape) == channel, beta, 0))
+
+    for channel in range(w.gamma.size):
+        near, far = high(channel, 63.6), high(channel, 64.4)
+        assert np.all(np.isfinite(np.asarray(measured(off, [near])(near).inv, float)))
+        with pytest.raises(Unsaid):
+            _ = measured(off, [far])(far).inv

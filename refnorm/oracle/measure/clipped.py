@@ -80,12 +80,17 @@ def clipped_maps(seen: Sequence[Seen]) -> Iterator[tuple[Cause, ForwardMap | Non
 
     if bounds := found(lambda w: w.inv, inverse):
         limits, words = bounds, f"1/sqrt(var + eps), {bounds}"
-        cut = function(words, var, lambda w, v: limits.cut(1 / np.sqrt(v + w.eps)), lambda _, v: 0 * v)
+        cut = function(words, var, lambda w, v: limits.cut(1 / np.sqrt(v + w.eps)), _flat)
         yield _mapped("inverse-std-clipped", "1/std", bounds, replace(own, power=-1, divisor=of(cut)))
     if bounds := found(lambda w: w.inv**-2.0 - w.eps, lambda w, h: inverse(w, h) ** -2.0 - w.eps):
         kept = bounds
-        cut = function(f"var, {bounds}", var, lambda _, v: kept.cut(v), lambda _, v: 0 * v)  # no gradient is asked for
+        cut = function(f"var, {bounds}", var, lambda _, v: kept.cut(v), _flat)
         yield _mapped("variance-clipped", "the variance", bounds, replace(own, divisor=of(cut, EPS)))
+
+
+def _flat(_: World, values: Values) -> Values:
+    """Return no slope at all: of what is cut off no gradient is asked for."""
+    return np.zeros_like(values)
 
 
 def clipped_result(quantity: str, right: Value, seen: Sequence[Seen]) -> Iterator[tuple[Cause, Value]]:

@@ -61,7 +61,7 @@ def other_inverse(seen: Sequence[Seen]) -> tuple[str, float] | None:
     ----------
     seen : the definition's world of each case, with the y that was returned.
     """
-    plain = [(w, y) for w, y in seen if np.all(np.isfinite(y)) and np.all(w.gamma)]
+    plain = [(w, y) for w, y in seen if np.all(w.gamma)]
     lines = lines_of(plain, STANDARD, True)
     if not lines:
         return None
