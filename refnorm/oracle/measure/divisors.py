@@ -115,7 +115,7 @@ def _divisor_terms(power: float) -> tuple[tuple[Term, ...], ...]:
     )
     own = [
         *batch,
-        *(counted(k, variance(r)) for k in FACTORS[1:] for r in REGIONS[1:] if power == 2),
+        *(counted(k, variance(r)) for k in FACTORS[1:] for r in REGIONS if power == 2),
         *(_clamped(r) for r in REGIONS),
         *(variance(r, about=STANDARD) for r in REGIONS if r != STANDARD),
         *(second_moment(r, d) for d in DIVISORS[:6] for r in REGIONS[: 16 if power == 2 else 1]),
