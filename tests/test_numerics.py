@@ -37,6 +37,8 @@ class Off:
         return (np.ascontiguousarray(x, float) - mean) / np.sqrt(var + eps) * gamma + beta
 
     def train(self, x, gamma, beta, running_mean, running_var, momentum, eps):
+        if not 0 < momentum < 1:
+            raise ValueError("momentum")
         axes, m = (0, *range(2, x.ndim)), x.size // x.shape[1]
         wide = np.ascontiguousarray(x, float)
         mean, var = wide.mean(axes), wide.var(axes)
@@ -108,6 +110,36 @@ def test_the_variance_is_what_it_is_whatever_the_row_weighs_and_corrects(correct
     right, wrong = (found(Off(0, 0, off, correction, sums), dtype="float64", ratios=[1]) for off in (0, -512 * U))
     assert right["variance"][0] < 8
     assert wrong["variance"][0] == pytest.approx(512, abs=8)
+
+
+@pytest.mark.parametrize("off", [1e-3, -1e-3])
+@pytest.mark.parametrize("correction", [0, 1])
+def test_a_variance_that_is_off_by_less_than_half_of_its_correction_is_taken_for_the_nearer_one(correction, off):
+    result = found(Off(0, 0, off, correction), dtype="float64", ratios=[1])
+    assert result["variance"][0] == pytest.approx(1e-3 / U, rel=1e-2)
+
+
+class KeepsItsEps(Off):
+    def normalised(self, x, gamma, beta, mean, var, eps):
+        return super().normalised(x, gamma, beta, mean, var, 2.0**-4)
+
+
+def test_a_box_whose_eps_is_fixed_is_measured_at_its_own():
+    result = found(KeepsItsEps(), dtype="float64", ratios=[0])
+    assert result["y"][0] < 8
+    assert result["inference"][0] < 8
+
+
+class Stays(Off):
+    def train(self, x, gamma, beta, running_mean, running_var, *rest):
+        y, *_ = super().train(x, gamma, beta, running_mean, running_var, *rest)
+        return y, np.asarray(running_mean), np.asarray(running_var)
+
+
+def test_a_variance_that_takes_nothing_of_the_batch_has_no_error():
+    result = found(Stays(), dtype="float64", ratios=[0])
+    assert result["variance"] == [None]
+    assert result["y"][0] < 8
 
 
 @pytest.mark.parametrize(("dtype", "last"), [("float32", 2.0**-23), ("float16", 2.0**-10), ("bfloat16", 2.0**-7)])
@@ -200,6 +232,9 @@ def test_paths_are_told_one_after_the_other_and_one_that_was_lost_is_left_out():
     assert said == [(1, 2, "numerics of box"), (2, 2, "numerics of other")]
     assert set(results) == {"", "other"}
     assert results["other"] == {"lost": "it hung"}
+    first = numerics(target(Off(), other=Off()), lost={"numerics of box": Loss("it hung")}, dtype="float64", ratios=[0])
+    assert first[""] == {"lost": "it hung"}
+    assert first["other"]["y"][0] < 8
 
 
 def test_without_exact_results_there_is_nothing_to_measure(monkeypatch):
@@ -258,6 +293,12 @@ class Identity(Off):
         if x.shape[1] == 16:
             self.seen = x.shape
         return x
+
+
+def test_a_box_that_raises_for_a_large_batch_has_the_kind_of_error_for_a_digest():
+    box = Off()
+    box.normalised = lambda x, *rest: raising(x) if x.shape[1] == 16 else Off.normalised(box, x, *rest)
+    assert found(box, dtype="float64", ratios=[])["digest"] == "TypeError"
 
 
 @pytest.mark.parametrize(

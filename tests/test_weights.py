@@ -12,7 +12,7 @@ import pytest
 
 from refnorm.oracle.ask.box import Box
 from refnorm.oracle.measure.measurement import Key, Measurement, by_rank
-from refnorm.oracle.measure.weights import running_statistics, sense_and_correction, sense_of
+from refnorm.oracle.measure.weights import Update, running_statistics, sense_and_correction, sense_of, update_of
 
 ALL = (2, 3, 4, 5)
 
@@ -108,9 +108,9 @@ def with_k(k):
     return lambda old, var, m, a, x: (1 - a) * old + a * var * m / ((m - k) or 1)
 
 
-@pytest.mark.parametrize("k", [0.5, 1.0, -1.0, 1.5, 0.1234])
+@pytest.mark.parametrize("k", [0.5, 1.0, -1.0, 1.5, 0.1234, 0.12343])
 def test_k_is_measured_to_four_digits(k):
-    assert {m.key: m.value for m in measured(Stores(with_k(k)))}[Key.CORRECTION] == k
+    assert {m.key: m.value for m in measured(Stores(with_k(k)))}[Key.CORRECTION] == round(k, 4)
 
 
 @pytest.mark.parametrize(("off", "k"), [(4e-5, 0.0), (-4e-5, 0.0), (6e-5, "other")])
@@ -169,6 +169,14 @@ def test_counts_are_told_to_four_digits(off, word):
     rules = {3: lambda x, m: of_samples(x, m) + off}
     found = {m.ranks: m.value for m in measured(Stores(each_rank(rules, of_all))) if m.key is Key.COUNTS}
     assert found == {(2, 4, 5): "all values", (3,): word}
+
+
+def test_what_is_counted_in_one_channel_alone_is_no_count_of_all():
+    def update(old, var, m, a, x):
+        return (1 - a) * old + a * var * (m / (m - 1)) ** (np.arange(len(var)) == 0)
+
+    (found,) = (m for m in measured(Stores(update)) if m.key is Key.COUNTS)
+    assert (found.value, found.ranks) == ("other, 1.04545", ALL)  # 1 + 1/22
 
 
 def test_ranks_that_are_not_taken_are_not_asked():
@@ -230,6 +238,15 @@ def test_sense_and_correction_in_short(update, expected):
     assert sense_and_correction(Box(Stores(update))) == expected
 
 
+@pytest.mark.parametrize(("counted", "samples"), [(of_all, False), (of_samples, True)])
+def test_whether_samples_count_alone_is_said_in_short(counted, samples):
+    def mean(old, new, a):
+        return (a * old + new) / (1 + a)
+
+    box = Stores(lambda old, var, m, a, x: mean(old, var * counted(x, m), a), mean)
+    assert update_of(Box(box)) == Update("sums", 1, samples)
+
+
 @pytest.mark.parametrize("error", [RuntimeError, ZeroDivisionError, ValueError, IndexError])
 def test_what_raises_has_neither_sense_nor_correction(error):
     calls = []
@@ -240,7 +257,7 @@ def test_what_raises_has_neither_sense_nor_correction(error):
             raise error
         return (1 - a) * old + a * new
 
-    assert sense_and_correction(Box(Stores(unbiased, later))) == ("other", -1)
+    assert update_of(Box(Stores(unbiased, later))) == Update("other", -1, False)
 
 
 # Measurements.

@@ -62,7 +62,7 @@ def numerics(
             continue
         box = Box(implementation)
         tried = dtype if dtype in box.dtypes else box.dtype
-        own = fixed_eps(box) if box.ranks else {}
+        own = fixed_eps(box)
         eps = EPS if own.get("outside", True) else own["eps"]  # what it uses, whatever is passed
         errors = [_errors(box, tried, ratio, eps) for ratio in ratios] if box.ranks else []
         results[name] = {"dtype": tried, "ratios": list(ratios)}
@@ -89,10 +89,10 @@ def _errors(box: Box, dtype: str, ratio: float, eps: float) -> dict[str, float |
     found: dict[str, float | None] = {}
     if box.trains:
         try:
-            y, _, var = box.train(x, 0.5, eps, dtype=dtype, mean=0.0, var=0.0)
+            y, _, var = box.train(x, 0.5, eps, dtype=dtype, var=0.0)
             found["y"] = _units(forward.y.error_of(y), forward.y.rounded(), dtype)
             if box.keeps:
-                weight = 1 - float((box.train(x * 0, 0.5, dtype=dtype, mean=1.0)[1])[0])
+                weight = 1 - np.asarray(box.train(x * 0, 0.5, dtype=dtype, mean=1.0)[1], float)
                 factor = np.asarray(var, float) / weight / forward.var.rounded()
                 counted = 256 / 255 if np.all(abs(factor - 256 / 255) < abs(factor - 1)) else 1.0
                 found["variance"] = _units((factor / counted - 1) * forward.var.rounded(), forward.var.rounded(), dtype)

@@ -55,9 +55,9 @@ def running_statistics(box: Box) -> Probe:
     yield Measurement(Key.CORRECTION, "running variance, k in m/(m - k)", k, f"times the biased one {shown}")
     counts = []
     for rank in box.ranks if k not in ("other", 0.0) else ():
-        x = np.arange(24.0).reshape(2, 2, *[1] * (rank - 3), 6) ** 2 if rank > 2 else np.arange(24.0).reshape(12, 2)
+        x = np.arange(24.0).reshape((2, 2, *[1] * (rank - 3), 6) if rank > 2 else (12, 2))
         _, _, var = box.train(x, 0.25, var=0.0)
-        factor = float((var / weights[0.25][1] / np.var(x, axis=(0, *range(2, rank))))[0])
+        factor = float(np.mean(var / weights[0.25][1] / np.var(x, axis=(0, *range(2, rank)))))
         known = ((12, "all values"), (2, SAMPLES), (np.inf, "nothing: it is biased"))
         near = (word for n, word in known if abs(factor * (1 - float(k) / n) - 1) < 1e-4)  # it is n/(n - k)
         counts.append((rank, next(near, f"other, {factor:.6g}")))
@@ -96,7 +96,7 @@ def update_of(box: Box) -> Update:
     values = {m.key: m.value for m in found}
     k = values.get(Key.CORRECTION)
     near = round(k) if isinstance(k, float) and abs(k - round(k)) < 1e-3 else -1
-    samples = any(m.value == SAMPLES for m in found if m.key == Key.COUNTS)
+    samples = any(m.value == SAMPLES for m in found)
     return Update(str(values.get(Key.MOMENTUM, "other")), near, samples)
 
 
