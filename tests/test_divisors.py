@@ -162,7 +162,7 @@ SHARDS = [lambda n: [(n + 1) // 2], lambda n: [n // 2], lambda n: [n // 4, n // 
 OTHER = {  # of x and the axes of a channel
     "var of the samples' means": lambda x, axes: x.mean(axes[1:], keepdims=True).var(0, keepdims=True),
     "(mean of |x - mean|)^2": lambda x, axes: np.abs(x - x.mean(axes, keepdims=True)).mean(axes, keepdims=True) ** 2,
-    "((max x - min x))^2": lambda x, axes: np.ptp(x, axis=axes, keepdims=True) ** 2,
+    "(max x - min x)^2": lambda x, axes: np.ptp(x, axis=axes, keepdims=True) ** 2,
     "sum (x - mean)^2 / N": lambda x, axes: x.var(axes, keepdims=True) * x[0, 0].size,
     "C var": lambda x, axes: x.var(axes, keepdims=True) * x.shape[1],
     "1/N var": lambda x, axes: x.var(axes, keepdims=True) / len(x),

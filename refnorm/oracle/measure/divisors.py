@@ -123,9 +123,7 @@ def _divisor_terms(power: float) -> tuple[tuple[Term, ...], ...]:
         *(shard_variances(split, equal) for split in (1, 2, 4) for equal in (False, True)),
         _of_position_means(),
         function("|var - eps|", VAR, lambda w, v: np.abs(v - w.eps), lambda w, v: np.sign(v - w.eps)),
-        _power(mean_distance(), 2),
-        _power(extent(), 2),
-        function("var^2", VAR, lambda w, v: v * v, lambda w, v: 2 * v),
+        *map(_square, (mean_distance(), extent(), VAR)),
         *weighed(VAR, ["(1 - a)", "a"]),
         *weighed(variance(STANDARD, "(m - 1)"), ["(1 - a)", "a"]),
     ]
@@ -170,8 +168,9 @@ def _clamped(region: Region) -> Term:
     )
 
 
-def _power(term: Term, k: int) -> Term:
-    return function(f"({term.words})^{k}", term, lambda _, v: v**k, lambda _, v: k * v ** (k - 1))
+def _square(term: Term) -> Term:
+    words = term.words.strip("()")
+    return function(f"({words})^2" if " " in words else f"{words}^2", term, lambda _, v: v * v, lambda _, v: 2 * v)
 
 
 def root_of(term: Term) -> Term:
