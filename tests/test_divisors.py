@@ -184,8 +184,10 @@ def test_other_squares_are_read():
 
 
 @pytest.mark.parametrize("power", POWERS)
-def test_x_squared_is_divided_by_the_usual_counts_alone_and_but_for_std_squared_over_a_channel_alone(power):
-    words = [t.words for t in _divisor_terms(power)[0] if t.words.endswith("x^2") or "x^2 / " in t.words]
+def test_x_squared_is_divided_by_the_usual_counts_alone_and_other_regions_count_for_std_squared_alone(power):
+    every = [t.words for t in _divisor_terms(power)[0]]
+    assert ("C var over all" in every) == (power == 2)
+    words = [words for words in every if words.endswith("x^2") or "x^2 / " in words]
     usual = ["mean of x^2", "sum x^2 / (m - 1)", "sum x^2 / N", "sum x^2", "sum x^2 / HW", "sum x^2 / C"]
     regions = 16 if power == 2 else 1
     assert words[::regions] == usual

@@ -130,6 +130,17 @@ def test_a_box_whose_eps_is_fixed_is_measured_at_its_own():
     assert result["inference"][0] < 8
 
 
+class Replaces(Off):
+    def train(self, x, gamma, beta, running_mean, *rest):
+        y, mean, _ = super().train(x, gamma, beta, running_mean, *rest)
+        return y, mean, np.asarray(x, float).var((0, *range(2, x.ndim))) * (1 + self.off["var"])
+
+
+def test_a_variance_has_its_own_weight():
+    assert found(Replaces(), dtype="float64", ratios=[1])["variance"][0] < 8
+    assert found(Replaces(0, 0, 512 * U), dtype="float64", ratios=[1])["variance"][0] == pytest.approx(512, abs=8)
+
+
 class Stays(Off):
     def train(self, x, gamma, beta, running_mean, running_var, *rest):
         y, *_ = super().train(x, gamma, beta, running_mean, running_var, *rest)

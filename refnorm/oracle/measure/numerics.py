@@ -92,7 +92,7 @@ def _errors(box: Box, dtype: str, ratio: float, eps: float) -> dict[str, float |
             y, _, var = box.train(x, 0.5, eps, dtype=dtype, var=0.0)
             found["y"] = _units(forward.y.error_of(y), forward.y.rounded(), dtype)
             if box.keeps:
-                weight = 1 - np.asarray(box.train(x * 0, 0.5, dtype=dtype, mean=1.0)[1], float)
+                weight = 1 - np.asarray(box.train(x * 0, 0.5, dtype=dtype)[2], float)
                 factor = np.asarray(var, float) / weight / forward.var.rounded()
                 counted = 256 / 255 if np.all(abs(factor - 256 / 255) < abs(factor - 1)) else 1.0
                 found["variance"] = _units((factor / counted - 1) * forward.var.rounded(), forward.var.rounded(), dtype)
