@@ -124,6 +124,13 @@ def test_one_part_that_deviates_is_one_cause(changed, name, title):
     assert found.title.startswith(title)
 
 
+def test_beside_a_scale_other_than_0_each_part_shows_and_beside_0_none_does():
+    for scale, name in ((linear((-1, GAMMA)), "gamma-sign"), (of(SCALES[4]), "gamma-plus-one")):
+        assert names(in_training(divisor=of(VAR), scale=scale)) == ["eps-missing", name]
+    (found,) = in_training(centre=Formula(), divisor=of(ONE), scale=Formula(), shift=Formula())
+    assert (found.name, found.measured) == ("returns-zeros", "y = 0")
+
+
 def test_in_inference_the_running_statistics_are_the_usual_ones():
     def stored(*others):
         return linear((1, RUNNING_VAR), *others)
@@ -389,6 +396,8 @@ def test_an_update_is_told_with_its_formula():
         (("a^2",), ("(1 - a^2)",), "other-running-mean"),
         (("(1 - (1 - a)^2)",), ("(1 - a)^2",), "other-running-mean"),
         ((0.5, "(1 - a)"), ("a",), "other-running-mean"),
+        ((0.9, "(1 - a)"), (0.1, "(1 - a)"), "other-running-mean"),
+        ((0.9, "a"), (0.1, "a"), "other-running-mean"),
         (("(1 - a)",), (-1.0, "a"), "other-running-mean"),
         ((0.7, "1"), (0.3, "1"), "other-running-mean"),
     ],
@@ -458,6 +467,17 @@ def test_what_is_kept_or_replaced_is_named():
     assert names(moved("mean", ("(1 - a)", RUNNING_MEAN))) == ["other-running-mean"]
     assert names(moved("variance", (0.5, "1", RUNNING_VAR))) == ["other-running-variance"]
     assert names(moved("mean")) == ["other-running-mean"]
+
+
+def test_what_goes_into_the_other_statistic_is_named_alone():
+    for causes in (
+        moved("mean", ("(1 - a)", RUNNING_MEAN), ("a", VAR)),
+        moved("mean", ("a", RUNNING_VAR), ("(1 - a)", MEAN)),
+        moved("variance", ("(1 - a)", RUNNING_MEAN), ("a", VAR)),
+        moved("variance", OLD, ("a", MEAN)),
+        moved("variance", OLD, NEW, ("a", MEAN)),
+    ):
+        assert names(causes) == ["running-statistics-crossed"]
 
 
 def test_which_variance_is_stored_is_named():
