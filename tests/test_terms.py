@@ -17,7 +17,16 @@ from refnorm.conventions import ROWS
 from refnorm.golden.directions import directions
 from refnorm.golden.inputs import Case
 from refnorm.golden.situations import Situation
-from refnorm.oracle.measure import divisors, products, read_forward, read_parameters, read_running, second_terms, terms
+from refnorm.oracle.measure import (
+    divisors,
+    formula,
+    products,
+    read_forward,
+    read_parameters,
+    read_running,
+    second_terms,
+    terms,
+)
 from refnorm.oracle.measure.counts import DIVISORS, FACTORS, Counts, ratio
 from refnorm.oracle.measure.formula import BETA_SLOPES, GAMMA_SLOPES, Formula, Table, channels
 from refnorm.oracle.measure.parts import DIVIDED, part_mean, part_variance, parts
@@ -28,8 +37,8 @@ TORCH = ROWS["torch"]
 SHAPES = {"rank 2": (5, 3), "rank 4": (3, 2, 2, 4), "rank 5": (2, 3, 2, 1, 2)}
 
 
-def made(shape, eps=0.3, affine=True, momentum=0.2):
-    """Return a world of numbers that are in no simple relation."""
+def made(shape, eps=0.3, affine=("gamma", "beta"), momentum=0.2):
+    """Return a world of numbers that are in no simple relation, with the parameters that are named."""
     rng = np.random.default_rng(7)
     x, dy, (gamma, beta, mean, var) = (
         rng.normal(1, 2, shape),
@@ -38,7 +47,7 @@ def made(shape, eps=0.3, affine=True, momentum=0.2):
     )
     gamma[::2] *= -1
     situation = Situation("made", "", shape, eps=eps, momentum=momentum)
-    given = (gamma, beta) if affine else (None, None)
+    given = (gamma if "gamma" in affine else None, beta if "beta" in affine else None)
     return world(Case("made", "training", "float64", "float64", situation, (x,), dy, *given, mean, var), TORCH)
 
 
@@ -181,12 +190,26 @@ def test_inverses_without_words_are_1_and_of_second_order_they_are_of_what_is_sa
 
 @pytest.mark.parametrize("shape", SHAPES.values())
 def test_without_gamma_each_scale_is_1_and_without_beta_each_shift_is_0(shape):
-    w = made(shape, affine=False)
+    w = made(shape, affine=())
     for term in (*terms.SCALES, *terms.UNUSUAL_SCALES):
         assert agree(term.value(w), 1, w), term.words
     for term in terms.SHIFTS:
         assert agree(term.value(w), 0, w), term.words
     assert all(agree(value(w), 1, w) for value in products.GAMMAS.values())
+
+
+@pytest.mark.parametrize("shape", SHAPES.values())
+@pytest.mark.parametrize("given", ["gamma", "beta"])
+def test_where_one_parameter_is_absent_it_is_not_taken_for_the_other(given, shape):
+    w = made(shape, affine=(given,))
+    scales = {t.words: t.value for t in (*terms.SCALES, *terms.UNUSUAL_SCALES)}
+    for table in (scales, products.GAMMAS):
+        for words, value in table.items():
+            said = 1 if given == "beta" else evaluated(words.replace("beta", "gamma"), w)
+            assert agree(value(w), said, w), words
+    for term in terms.SHIFTS:
+        said = 0 if given == "gamma" else evaluated("beta" if term.words == "gamma" else term.words, w)
+        assert agree(term.value(w), said, w), term.words
 
 
 NO_WORDS = re.compile(" of | over |sum|mean of|max x|shard|position")  # words of regions: below
@@ -222,20 +245,31 @@ def test_what_a_running_variance_is_made_of_is_what_its_words_say(power):
 # Counts, regions, shards.
 
 
-@pytest.mark.parametrize("m", [2, 3, 12])
-def test_counts_are_what_their_words_say(m):
-    counts = Counts(np.longdouble(3), np.longdouble(5), np.longdouble(7), np.longdouble(0.25))
-    w = WORLDS["rank 4"]
-    numbers = {"m": m, "N": 3, "C": 5, "HW": 7 / 3, "eps": 0.25}
+def counted(words, **numbers):
+    """Return a count by its words; what is subtracted from m or N leaves 1 at least, or 1/2."""
+    floored = re.sub(r"(m - 1\.5)", r"max(\1, 0.5)", re.sub(r"([mN] - [123])\b(?![.])", r"max(\1, 1)", words))
+    floored = floored if "eps" not in words else words
+    return evaluated(floored, WORLDS["rank 4"], **numbers)
+
+
+@pytest.mark.parametrize("m", [1, 2, 3, 12])
+@pytest.mark.parametrize("samples", [1, 2, 3])
+def test_counts_are_what_their_words_say(samples, m):
+    counts = Counts(np.longdouble(samples), np.longdouble(5), np.longdouble(7), np.longdouble(0.25))
+    numbers = {"m": m, "N": samples, "C": 5, "HW": 7 / samples, "eps": 0.25}
     for below in DIVISORS:
-        floor = {"(m - 2)": 1, "(m - 1.5)": 0.5, "(m - 3)": 1}.get(below, -np.inf)
         whole = 7 * 5 if below == "(m (NCHW - 1)/NCHW)" else m * 5  # that of x, and that of the region
-        said = max(evaluated(below, w, **(numbers | {"HW": whole / 15 if "NCHW" in below else 7 / 3})), floor)
+        said = counted(below, **(numbers | ({"HW": whole / 5 / samples} if "NCHW" in below else {})))
         assert float(ratio(f"m/{below}").of(counts, np.longdouble(m))) == pytest.approx(m / said, rel=1e-14), below
     for words in FACTORS:
         above, _, under = words.partition("/")
-        said = evaluated(above, w, **numbers) / max(evaluated(under or "1", w, **numbers), 1)
+        said = counted(above, **numbers) / counted(under or "1", **numbers)
         assert float(ratio(words).of(counts, np.longdouble(m))) == pytest.approx(said, rel=1e-14), words
+
+
+def test_a_count_of_0_divides_to_infinity_without_a_warning():
+    one = np.longdouble(1)
+    assert np.isposinf(ratio("m/(NCHW - 1)").of(Counts(one, one, one, one), one))
 
 
 def axes_of(letters, ndim):
@@ -271,16 +305,24 @@ def test_means_and_variances_are_over_the_axes_that_are_said(letters, w):
             assert agree(table(term).reshape(w.x.shape), total / by, w), term.words
 
 
-CUTS = {1: ([0, 1, 2], [3, 4]), 2: ([0, 1], [2, 3, 4]), 4: ([0], [1], [2], [3, 4])}  # of five samples
+CUTS = {  # how many samples each shard has
+    5: {1: (3, 2), 2: (2, 3), 4: (1, 1, 1, 2)},
+    8: {1: (4, 4), 2: (4, 4), 4: (2, 2, 2, 2)},
+    7: {1: (4, 3), 2: (3, 4), 4: (1, 2, 2, 2)},
+    3: {1: (2, 1), 2: (1, 2), 4: (1, 1, 1)},
+    1: {1: (1,), 2: (1,), 4: (1,)},
+}
 
 
-@pytest.mark.parametrize("split", CUTS)
-def test_shards_are_cut_as_it_is_said(split):
-    w = made((5, 3, 2))
-    shards = [w.x[cut] for cut in CUTS[split]]
+@pytest.mark.parametrize("split", [1, 2, 4])
+@pytest.mark.parametrize("samples", CUTS)
+def test_shards_are_cut_as_it_is_said(samples, split):
+    w = made((samples, 3, 2))
+    sizes = CUTS[samples][split]
+    shards = [w.x[sum(sizes[:i]) :][:size] for i, size in enumerate(sizes)]
     means = [s.mean((0, 2), keepdims=True) for s in shards]
     spreads = [s.var((0, 2), keepdims=True) for s in shards]
-    share = [len(s) / 5 for s in shards]
+    share = [len(s) / samples for s in shards]
     assert agree(terms.shard_means(split).value(w), sum(means) / len(shards), w)
     assert agree(terms.shard_variances(split, True).value(w), sum(spreads) / len(shards), w)
     assert agree(
@@ -290,6 +332,7 @@ def test_shards_are_cut_as_it_is_said(split):
     assert agree(terms.variance(Region("NSL", split)).value(w), each, w)
     counts = np.concatenate([np.full(s.shape, 2 * len(s)) for s in shards])
     assert agree(Region("NSL", split).count(w.x), counts, w)
+    assert agree(Region("SL", split).count(w.x), 2, w)
 
 
 def test_distances_extents_and_samples_means():
@@ -353,8 +396,9 @@ def test_what_flows_back_through_statistics_of_some_values_is_their_derivative(s
 
 
 @pytest.mark.parametrize(("slopes", "name"), [(GAMMA_SLOPES, "gamma"), (BETA_SLOPES, "beta")])
-def test_slopes_by_a_parameter_are_derivatives(slopes, name):
-    w, h = WORLDS["rank 4"], np.longdouble(1e-7)
+@pytest.mark.parametrize("w", [pytest.param(w, id=name) for name, w in WORLDS.items()])
+def test_slopes_by_a_parameter_are_derivatives(w, slopes, name):
+    h = np.longdouble(1e-7)
     known = {t.words: t for t in (*terms.SCALES, *terms.SHIFTS, *read_forward._unscaled())}
     for words, slope in slopes.items():
         up, down = (known[words].value(replace(w, **{name: getattr(w, name) + s * h})) for s in (1, -1))
@@ -489,7 +533,9 @@ def test_how_far_x_lies_and_the_sign_of_a_gamma_that_is_0():
     for w in WORLDS.values():
         most = np.abs(w.x).max(axes_of("NSL", w.x.ndim), keepdims=True)
         assert agree(products.far(w), most / np.sqrt(w.var + w.eps) + 1, w)
-        assert agree(products.GAMMAS["sign(gamma)"](replace(w, gamma=0 * w.gamma)), 1, w)
+        zero = replace(w, gamma=0 * w.gamma)
+        assert agree(products.GAMMAS["sign(gamma)"](zero), 1, w)
+        assert np.isnan(products.GAMMAS["1/gamma"](zero)).all()
 
 
 def test_a_product_by_numbers():
@@ -519,6 +565,12 @@ def test_a_sum_is_written_and_computed_in_tables_and_by_itself(constants, text):
     assert np.allclose(row, np.concatenate([np.asarray(e, float).ravel() for e in expected]), rtol=1e-12)
 
 
+def test_a_sum_of_terms_has_each_of_them_once():
+    w = WORLDS["rank 4"]
+    assert str(formula.of(terms.VAR, terms.EPS)) == "var + eps"
+    assert agree(formula.of(terms.VAR, terms.EPS).value(w), w.var + w.eps, w)
+
+
 def test_a_table_has_no_numbers_of_what_does_not_fit():
     several = list(WORLDS.values())
     table = Table(several, [channels(w) for w in several])
@@ -533,7 +585,9 @@ def test_a_table_has_no_numbers_of_what_does_not_fit():
     assert [channels(w) for w in several] == [(1, 3), (1, 2, 1, 1), (1, 3, 1, 1, 1)]
 
 
-def test_a_scale_that_is_left_alone_where_gamma_is_absent_is_1_there():
+def test_a_scale_that_is_left_alone_where_gamma_is_absent_is_1_there_and_another_is_not():
     scale = Formula(((3.0, terms.GAMMA),), if_given=True)
-    assert agree(scale.value(made((5, 3), affine=False)), 1, made((5, 3)))
+    absent = made((5, 3), affine=())
+    assert agree(scale.value(absent), 1, absent)
+    assert agree(Formula(scale.parts).value(absent), 3, absent)
     assert agree(scale.value(WORLDS["rank 2"]), 3 * WORLDS["rank 2"].gamma, WORLDS["rank 2"])

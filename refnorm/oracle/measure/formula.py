@@ -76,7 +76,7 @@ GAMMA_SLOPES: dict[str, Value] = {
     "(|gamma| + eps)": lambda w: np.sign(w.gamma),
     "gamma^2": lambda w: 2 * w.gamma,
     "(1 + gamma)": lambda w: np.ones_like(w.gamma),
-    "max(gamma, 0)": lambda w: (w.gamma > 0) * np.ones_like(w.gamma),
+    "max(gamma, 0)": lambda w: np.maximum(np.sign(w.gamma), 0),
     "gamma beta": lambda w: w.beta,
     "gamma mean": lambda w: STANDARD.average(w.x),
     "gamma running mean": lambda w: w.running_mean,

@@ -24,7 +24,7 @@ from refnorm.oracle.measure.weights import SENSES, sense_and_correction
 from refnorm.oracle.quantities import QUANTITIES
 
 LARGEST = 300  # values of x in a case
-ROW = replace(CONVENTIONS["torch"], name="any", zero_eps=False)
+ROW = replace(CONVENTIONS["torch"], name="any")
 
 
 def formulas(box: Box) -> Iterator[Measurement]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -27,8 +28,6 @@ class Region:
     @property
     def words(self) -> str:
         """How it is written behind a statistic."""
-        if self == STANDARD:
-            return ""
         known = {"NCSL": " over all", "CSL": " of each sample", "SL": " of each sample and channel"}
         over = known.get(self.axes, f" over {' '.join(self.axes) or 'nothing'}") if self.axes != "NSL" else ""
         return over + (f" of each of {2 if self.split < 4 else 4} shards" if self.split else "")
@@ -48,13 +47,14 @@ class Region:
     def count(self, values: Values) -> Values:
         """Return how many values share a mean."""
         axes = self.numbers(values.ndim)
-        m = int(np.prod([values.shape[a] for a in axes]))
+
+        def shared(part: Values) -> Values:
+            return np.longdouble(math.prod(part.shape[a] for a in axes))
+
         if not self.split:
-            return np.longdouble(m)
-        ones = [
-            np.full((len(p),) + (1,) * (values.ndim - 1), len(p) * m / len(values)) for p in shards(values, self.split)
-        ]
-        return np.concatenate(ones).astype(np.longdouble)
+            return shared(values)
+        one = (1,) * (values.ndim - 1)
+        return np.concatenate([np.full((len(p), *one), shared(p)) for p in shards(values, self.split)])
 
 
 @lru_cache(None)
