@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from mutants import Correct
 from test_identify import Plain
 
 from refnorm.conventions import ROWS
+from refnorm.golden.inputs import case, cases
 from refnorm.oracle.ask.box import Box, Refused
+from refnorm.oracle.ask.envelope import envelope_of
+from refnorm.oracle.measure import formulas
 from refnorm.oracle.measure.measurement import Key, Measurement
 from refnorm.oracle.measure.probes import PROBES, works_in_less
 
@@ -672,6 +676,55 @@ def test_a_frozen_layer_is_told_where_it_is_not_inference():
     made.twice = 2
     found = {m.name: m.value for m in probe("formulas", made)}
     assert found["formula of frozen y"] == USUAL_Y.format("running ", "running variance").replace("eps", "2 eps")
+
+
+def test_gradients_of_a_frozen_layer_are_told_be_it_that_of_inference_or_not():
+    made = Correct()
+    made.dtypes = ("float64",)
+    found = {m.name: m.value for m in probe("formulas", made)}
+    assert "formula of frozen y" not in found
+    assert found["formula of frozen dx"] == "dx = gamma / std dy"
+    assert found["formula of frozen dbeta"] == "dbeta = sum dy"
+
+
+class Narrows(Plain):
+    """Takes float64, and returns float32."""
+
+    def normalised(self, x, *rest):
+        return super().normalised(x, *rest).astype(np.promote_types("float16", min(x.dtype, np.dtype("float32"))))
+
+    def train(self, x, gamma, beta, mean, var, *rest):
+        y, mean, var, cache = super().train(x, gamma, beta, mean, var, *rest)
+        return y, mean.astype(y.dtype), var.astype(y.dtype), cache
+
+
+@pytest.mark.parametrize(("made", "kind"), [(Plain, "float64"), (Narrows, "float32")])
+def test_formulas_are_read_of_small_plain_cases_in_the_first_format_that_is_kept(made, kind):
+    asked = list(formulas._plain(Box(made(TORCH)), envelope_of(made(TORCH))))
+    assert {(c.kind, c.parameters, c.situation.layout) for c in asked} == {(kind, kind, "ordinary")}
+    for c in asked:
+        assert np.isfinite([*c.x.flat, *c.dy.flat]).all(), c.id
+        assert c.count > (c.operation == "training"), c.id
+        assert c.x.size <= 300, c.id
+    others = {c.id: c for c in cases(dtype=kind)}.keys() - {c.id for c in asked}
+    for other in map(case, others):
+        special = other.situation.layout != "ordinary" or not np.isfinite([*other.x.flat, *other.dy.flat]).all()
+        assert special or other.count < 2 or other.x.size > 300 or other.parameters != kind, other.id
+
+
+@pytest.mark.parametrize("made", [Plain, InfersOnly])
+@pytest.mark.parametrize("name", sorted(ROWS))
+def test_numbers_are_judged_by_the_weights_and_the_correction_that_a_box_has(name, made, monkeypatch):
+    rows = []
+    monkeypatch.setattr(formulas, "read_formulas", lambda seen, row, eps: rows.append(row) or ())
+    probe("formulas", made(ROWS[name]))
+    own = ROWS[name] if made is Plain else TORCH
+    assert [(row.momentum, row.correction) for row in rows] == [(own.momentum, own.correction)]
+
+
+def test_weights_and_a_correction_of_no_row_are_those_of_torch():
+    row = formulas.with_weights("other", -1)
+    assert (row.momentum, row.correction) == (TORCH.momentum, TORCH.correction)
 
 
 def test_what_cannot_be_read_is_said_so_and_a_fixed_eps_is_a_number():

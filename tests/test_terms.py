@@ -37,7 +37,7 @@ TORCH = ROWS["torch"]
 SHAPES = {"rank 2": (5, 3), "rank 4": (3, 2, 2, 4), "rank 5": (2, 3, 2, 1, 2)}
 
 
-def made(shape, eps=0.3, affine=("gamma", "beta"), momentum=0.2):
+def made(shape, eps=0.3, affine=("gamma", "beta"), momentum=0.2, operation="training"):
     """Return a world of numbers that are in no simple relation, with the parameters that are named."""
     rng = np.random.default_rng(7)
     x, dy, (gamma, beta, mean, var) = (
@@ -48,7 +48,7 @@ def made(shape, eps=0.3, affine=("gamma", "beta"), momentum=0.2):
     gamma[::2] *= -1
     situation = Situation("made", "", shape, eps=eps, momentum=momentum)
     given = (gamma if "gamma" in affine else None, beta if "beta" in affine else None)
-    return world(Case("made", "training", "float64", "float64", situation, (x,), dy, *given, mean, var), TORCH)
+    return world(Case("made", operation, "float64", "float64", situation, (x,), dy, *given, mean, var), TORCH)
 
 
 WORLDS = {name: made(shape) for name, shape in SHAPES.items()}
@@ -305,6 +305,52 @@ def test_means_and_variances_are_over_the_axes_that_are_said(letters, w):
             assert agree(table(term).reshape(w.x.shape), total / by, w), term.words
 
 
+@pytest.mark.parametrize("shape", SHAPES.values())
+def test_in_inference_mean_and_variance_are_those_of_x_and_not_of_the_world(shape):
+    w = made(shape, operation="inference")
+    mean, var = mean_and_var(w.x, w.axes)
+    assert agree(terms.MEAN.value(w), mean, w)
+    assert agree(terms.VAR.value(w), var, w)
+
+
+def test_a_variance_may_be_about_the_mean_of_other_values():
+    for w in WORLDS.values():
+        other = w.x.mean(0, keepdims=True)
+        expected = ((w.x - other) ** 2).mean(axes_of("NSL", w.x.ndim), keepdims=True)
+        assert agree(terms.variance(STANDARD, about=Region("N")).value(w), expected, w)
+
+
+@pytest.mark.parametrize(
+    ("term", "words"),
+    [
+        (terms.mean(), "mean"),
+        (terms.mean(Region("N"), "(m - 1)"), "sum over N x / (m - 1)"),
+        (terms.mean(STANDARD, "1"), "sum x"),
+        (terms.second_moment(STANDARD, "(m - 1)"), "sum x^2 / (m - 1)"),
+        (terms.variance(STANDARD, "(m - 1)"), "unbiased var"),
+        (terms.variance(Region("CSL"), "(m - 1)"), "unbiased var of each sample"),
+        (terms.variance(STANDARD, "N"), "sum (x - mean)^2 / N"),
+        (terms.variance(Region("N"), about=Region("N")), "var over N"),
+        (terms.variance(Region("N"), about=STANDARD), "var over N about the mean of its channel"),
+        (terms.variance(Region("N"), about=Region("CSL")), "var over N about the mean of each sample"),
+        (terms.shard_variances(2, True), "mean of the shards' variances, counts aside"),
+        (terms.shard_variances(2, False), "mean of the shards' variances"),
+    ],
+)
+def test_statistics_have_their_words(term, words):
+    assert term.words == words
+
+
+def test_neighbours_are_the_channels_of_these_places():
+    places = {words: of(np.arange(4), 4).tolist() for words, of in terms.NEIGHBOURS.items()}
+    assert places == {
+        "the channel before": [3, 0, 1, 2],
+        "the channel behind": [1, 2, 3, 0],
+        "the last channel": [3, 3, 3, 3],
+        "the channels in reverse order": [3, 2, 1, 0],
+    }
+
+
 CUTS = {  # how many samples each shard has
     5: {1: (3, 2), 2: (2, 3), 4: (1, 1, 1, 2)},
     8: {1: (4, 4), 2: (4, 4), 4: (2, 2, 2, 2)},
@@ -437,6 +483,7 @@ def test_regions_and_shards_have_their_words():
     ]
     assert [Region("NSL", split).words for split in (1, 2, 4)] == [f" of each of {n} shards" for n in (2, 2, 4)]
     assert Region("CSL", 4).words == " of each sample of each of 4 shards"
+    assert [region.split for region in terms.SHARDED] == [1, 2, 4]
 
 
 @pytest.mark.parametrize("power", [2, 1, 0.5, -1, -2, 3])
@@ -455,6 +502,8 @@ BRACKET = "gamma / std (ddx - mean(ddx) - x_hat mean(ddx x_hat))"
 SECOND = {
     "jvp": f"jvp = {BRACKET} + ddgamma x_hat + ddbeta",
     "double backward ddy": f"ddy = {BRACKET} + ddgamma x_hat + ddbeta",
+    "frozen jvp": "jvp = gamma / std ddx + ddgamma x_hat + ddbeta",
+    "frozen double backward dgamma": "dgamma = 1 / std sum(dy ddx)",
     "frozen double backward ddy": "ddy = gamma / std ddx + ddgamma x_hat + ddbeta",
     "frozen double backward dx": "dx = ddgamma / std dy",
     "double backward dgamma": "dgamma = 1 / std (sum(dy ddx) - sum(dy) mean(ddx) - sum(dy x_hat) mean(ddx x_hat))",
@@ -475,6 +524,56 @@ def test_quantities_of_second_order_are_written(quantity):
         seconds = {"ddx": w.ddx, "ddgamma": w.ddgamma, "ddbeta": w.ddbeta, "mean": w.average}
         expected = evaluated(SECOND[quantity].split(" = ")[1], w, **seconds)
         assert agree(value.reshape(w.gamma.shape) if value.ndim == 1 else value, expected, w)
+
+
+@pytest.mark.parametrize("quantity", second_terms.DEFINED)
+def test_each_variation_changes_a_term_by_what_its_name_says(quantity):
+    w, changes = WORLDS["rank 4"], dict(second_terms.variations())
+    for term in second_terms.DEFINED[quantity]:
+        plain, own = term.times(w), term.front == "gamma"
+        factors = {name: evaluated(name, w) for name in (*second_terms.POWERS, *products.COUNTS)}
+        factors |= {"no gamma": 1 / w.gamma if own else 1, "gamma": w.gamma, "|gamma|": np.sign(w.gamma) if own else 1}
+        normal = term.words == "x_hat"
+        factors |= {"x for x_hat": w.x / w.x_hat if normal else 1}
+        factors |= {"x - mean for x_hat": 1 / w.inv if normal else 1}
+        for name, factor in factors.items():
+            assert agree(changes[name](term).times(w), plain * factor, w), (term.words, name)
+
+
+@pytest.mark.parametrize("m", [1, 2])
+def test_the_unbiased_variance_of_one_value_is_0_and_of_two_is_twice_the_biased_one(m):
+    w = made((m, 3))
+    expected = np.sqrt(2 * w.x.var(0, keepdims=True) + w.eps)
+    assert agree(1 / second_terms.STDS["sqrt(unbiased var + eps)"](w), expected, w)
+
+
+def summand(front, power, words, **changed):
+    return second_terms.Summand(front, power, words, lambda w, avg: w.x, **changed)
+
+
+@pytest.mark.parametrize(
+    ("parts_of", "text"),
+    [
+        ([(1, "gamma", 1, "dy"), (-1, "gamma", 2, "mean{}(ddx)")], "gamma / std dy - gamma / std^2 mean(ddx)"),
+        ([(-1, "gamma", 1, "dy"), (-2, "gamma", 1, "ddx"), (1, "gamma", 1, "x")], "-gamma / std (dy + 2 ddx - x)"),
+        ([(0.5, "", 0, "dy"), (-0.5, "", 0, "ddx")], "0.5 dy - 0.5 ddx"),
+        ([(-0.5, "", 0, "dy"), (-1, "", -1, "ddx"), (-3, "", -2, "x")], "-0.5 dy - std ddx - 3 std^2 x"),
+        ([(1, "gamma", 0, "dy"), (-0.25, "", 0, "ddx"), (1, "", 0, "x")], "gamma dy - 0.25 ddx + x"),
+        ([(-0.5, "", 1, "dy")], "-0.5 / std dy"),
+        ([(-1, "", 1, "dy")], "-1 / std dy"),
+        ([(2, "", 1, "dy"), (4, "", 1, "ddx")], "1 / std (2 dy + 4 ddx)"),
+        ([], "0"),
+    ],
+)  # fmt: skip
+def test_a_sum_of_second_order_is_written(parts_of, text):
+    written = tuple((float(c), summand(*t)) for c, *t in parts_of)
+    assert second_terms.Combination("jvp", written).words() == f"jvp = {text}"
+
+
+def test_counts_regions_and_stds_are_written():
+    other = summand("gamma", -2, "mean{}(dy) x mean{}(ddx)", count="1/m", region=Region("N"), std="sqrt(var)")
+    words = second_terms.Combination("frozen jvp", ((1.0, other),)).words()
+    assert words == "jvp = 1/m gamma sqrt(var)^2 mean over N (dy) x mean over N (ddx)"
 
 
 def test_each_variation_changes_the_words_and_the_value_alike():
@@ -536,6 +635,7 @@ def test_how_far_x_lies_and_the_sign_of_a_gamma_that_is_0():
         zero = replace(w, gamma=0 * w.gamma)
         assert agree(products.GAMMAS["sign(gamma)"](zero), 1, w)
         assert np.isnan(products.GAMMAS["1/gamma"](zero)).all()
+        assert all(np.isposinf(t.value(zero)).all() for t in terms.SCALES if t.words == "1/gamma")
 
 
 def test_a_product_by_numbers():

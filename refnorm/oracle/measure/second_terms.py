@@ -60,7 +60,7 @@ class Summand:
     def follows(self, w: World) -> Values:
         """Return what follows, in a world."""
         own = w if self.std == "std" else replace(w, inverse=STDS[self.std])
-        return self.value(own, own.average if self.region == STANDARD else self.region.average)
+        return self.value(own, self.region.average)
 
     def inverse(self, w: World) -> Values:
         """Return 1 / std."""
@@ -141,31 +141,29 @@ class Combination:
         """Return the formula, terms with the same front in one bracket."""
         fronts: dict[str, list[tuple[float, str]]] = {}
         for c, t in self.parts:
-            powers = {0: "", 1: f"/ {t.std}"}.get(t.power, f"/ {t.std}^{t.power}" if t.power > 0 else "")
-            powers = f"{t.std}{'' if t.power == -1 else f'^{-t.power}'}" if t.power < 0 else powers
+            size = t.std if abs(t.power) == 1 else f"{t.std}^{abs(t.power)}"
+            powers = {-1: size, 0: "", 1: f"/ {size}"}[int(np.sign(t.power))]
             front = " ".join(word for word in (t.count if t.count != "1" else "", t.front, powers) if word)
             front = f"1 {front}" if front.startswith("/") else front
             over = t.region.words + (" " if t.region.words else "")
-            fronts.setdefault(front, []).append((c, t.words.format(*[over] * 2)))
+            fronts.setdefault(front, []).append((c, t.words.replace("{}", over)))
         text = ""
         for front, terms in fronts.items():
-            outer = -1 if len(terms) > 1 and front and terms[0][0] < 0 else 1
-            inside = _sum([(c * outer, words) for c, words in terms])
             if front and len(terms) > 1:
-                text += (" - " if outer < 0 else " + ") + f"{front} ({inside})"
-            else:
-                text += _sum([(terms[0][0], f"{front} {terms[0][1]}".strip())], True) if front else f" + {inside}"
+                outer = -1 if terms[0][0] < 0 else 1
+                inside = _sum([(c * outer, words) for c, words in terms]).removeprefix(" + ")
+                terms = [(outer, f"({inside})")]
+            text += _sum([(c, f"{front} {words}".strip()) for c, words in terms])
         name = self.quantity.removeprefix("frozen ").removeprefix("double backward ")
         text = text.removeprefix(" + ") if text.startswith(" + ") else text.replace(" - ", "-", 1)
         return f"{name} = {text or '0'}"
 
 
-def _sum(terms: list[tuple[float, str]], more: bool = False) -> str:
+def _sum(terms: list[tuple[float, str]]) -> str:
     text = ""
     for c, words in terms:
-        number = "" if abs(c) == 1 else f"{abs(c):.7g} "
-        sign = (" - " if c < 0 else " + ") if text or more else "-" if c < 0 else ""
-        text += sign + number + words
+        sized = words if abs(c) == 1 else f"{abs(c):.7g} {words.removeprefix('1 ')}"
+        text += (" - " if c < 0 else " + ") + sized
     return text
 
 
