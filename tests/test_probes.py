@@ -6,6 +6,8 @@ has all this (`test_identify`).
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from mutants import Correct
@@ -720,6 +722,16 @@ def test_numbers_are_judged_by_the_weights_and_the_correction_that_a_box_has(nam
     probe("formulas", made(ROWS[name]))
     own = ROWS[name] if made is Plain else TORCH
     assert [(row.momentum, row.correction) for row in rows] == [(own.momentum, own.correction)]
+
+
+def test_a_quantity_is_known_by_its_name_wherever_that_was_written(monkeypatch):
+    own, judged = said("formulas", box()), formulas.judged_numbers
+
+    def renamed(*arguments):
+        return [replace(o, quantity=" ".join(o.quantity.split())) for o in judged(*arguments)]
+
+    monkeypatch.setattr(formulas, "judged_numbers", renamed)
+    assert said("formulas", box()) == own
 
 
 def test_weights_and_a_correction_of_no_row_are_those_of_torch():

@@ -556,6 +556,7 @@ def summand(front, power, words, **changed):
     [
         ([(1, "gamma", 1, "dy"), (-1, "gamma", 2, "mean{}(ddx)")], "gamma / std dy - gamma / std^2 mean(ddx)"),
         ([(-1, "gamma", 1, "dy"), (-2, "gamma", 1, "ddx"), (1, "gamma", 1, "x")], "-gamma / std (dy + 2 ddx - x)"),
+        ([(0.5, "gamma", 1, "dy"), (-1, "gamma", 1, "ddx")], "gamma / std (0.5 dy - ddx)"),
         ([(0.5, "", 0, "dy"), (-0.5, "", 0, "ddx")], "0.5 dy - 0.5 ddx"),
         ([(-0.5, "", 0, "dy"), (-1, "", -1, "ddx"), (-3, "", -2, "x")], "-0.5 dy - std ddx - 3 std^2 x"),
         ([(1, "gamma", 0, "dy"), (-0.25, "", 0, "ddx"), (1, "", 0, "x")], "gamma dy - 0.25 ddx + x"),
