@@ -303,6 +303,8 @@ def again(session: Path, first: bool) -> None:
             name = item.mutations[0].module_path.stem
             if result.output.strip().endswith("survived") and not reason(name, result.diff):
                 survivors.append((item.job_id, name, result))
+        if not survivors:
+            return
         with copy(sorted({name for _, name, _ in survivors}), first) as (folder, times):
             for job, name, result in survivors:
                 applied = subprocess.run(
