@@ -236,7 +236,7 @@ def test_of_scales_that_are_one_number_gamma_alone_is_told():
 
 
 def test_the_scale_is_read_where_gamma_is_given_if_it_is_anywhere():
-    without = [made(w.x.shape, eps=w.eps, affine=False) for w in WORLDS]
+    without = [made(w.x.shape, eps=w.eps, affine=()) for w in WORLDS]
 
     def y(w):
         return right_y(replace(w, eps=(3 if w.case.gamma is None else 2) * w.eps))
