@@ -153,6 +153,17 @@ def test_a_variance_that_takes_nothing_of_the_batch_has_no_error():
     assert result["y"][0] < 8
 
 
+class Fixed(Off):
+    def normalised(self, x, gamma, beta, mean, var, eps):
+        return super().normalised(x, gamma, beta, mean, var, 0.25)
+
+
+def test_a_fixed_eps_is_no_error():
+    result = found(Fixed(), dtype="float64", ratios=[0])
+    assert result["y"][0] < 8
+    assert result["inference"][0] < 8
+
+
 @pytest.mark.parametrize(("dtype", "last"), [("float32", 2.0**-23), ("float16", 2.0**-10), ("bfloat16", 2.0**-7)])
 def test_units_are_those_of_the_format(dtype, last):
     box = Off(64 * last, 32 * last)
@@ -322,3 +333,14 @@ def test_the_digest_is_of_y_of_a_large_batch(ranks, shape):
     expected = hashlib.sha256(uniform(shape, 13).astype("float32").tobytes()).hexdigest()[:16]
     assert found(box, ratios=[])["digest"] == expected
     assert box.seen == own
+
+
+class RefusesMany(Off):
+    def normalised(self, x, *rest):
+        if x.size > 5000:
+            raise MemoryError
+        return super().normalised(x, *rest)
+
+
+def test_a_large_batch_that_raises_has_the_name_of_the_error_for_a_digest():
+    assert found(RefusesMany(), ratios=[])["digest"] == "MemoryError"
