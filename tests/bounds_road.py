@@ -74,6 +74,35 @@ def additions(sums, m, u):
     return by_halves if sums == "halves" else everywhere
 
 
+class Sum(NamedTuple):
+    """How m values of a channel are added up; ``known`` if how often each of them comes is."""
+
+    sums: str
+    m: int
+    kind: str
+    known: bool
+
+    def h(self, terms=(), given=False):
+        """The roundings of this sum: of known terms as many as are not 0, less one; none if all sums of parts fit."""
+        usual = additions(self.sums, self.m, roundoff(self.kind))
+        if not self.known or not terms:
+            return usual
+        if given and fits(terms, self.kind):
+            return 0
+        return min(usual, max(sum(t != 0 for t in terms) - 1, 0))
+
+
+def fits(terms, kind):
+    """Whether no sum of some of the terms needs more digits than the format has."""
+    exact = [abs(Fraction(t)) for t in terms if t]
+    return not exact or sum(exact) <= min(map(last_bit, exact)) * 2 ** FORMATS[kind][0]
+
+
+def last_bit(number):
+    """The largest power of 2 of which a number is a multiple."""
+    return Fraction(number.numerator & -number.numerator, number.denominator)
+
+
 # Moments of a batch: the errors of mean and variance.
 
 
@@ -95,14 +124,25 @@ class Moments(NamedTuple):
         return cls(float(exact), var, mean(map(abs, xs)), square, max(map(abs, centred)), centred)
 
 
-def moments(how, b, h, u, eta):
+def moments(how, xs, b, total, u, eta):
     """delta and d_var."""
-    delta = E(h + 2, u) * b.size + eta
-    two_passes = E(h + 5, u) * (b.var + delta * delta) + delta * delta + 2 * eta + 2 * eta * E(h + 5, u)
+    h, merges = total.h(), 8 if total.known else 0
+    of_x, of_deviations = total.h(xs, given=True), h
+    delta = E(of_x + 2, u) * (b.size if of_x else abs(b.mean)) + eta  # an exact sum is off by its quotient alone
+    quotient_fits = b.mean == 0 or Fraction(total.m) == last_bit(Fraction(total.m))
+    if total.known and of_x == 0 and quotient_fits and fits(b.centred, total.kind):
+        delta = E(merges, u) * b.size  # exact, but for parts that merge
+        of_deviations = total.h([v * v for v in b.centred], given=True)
+    if how == "updates":  # these divide on the way, whatever the terms
+        of_deviations, first = h, E(h + 2, u) * b.size + eta
+    else:
+        first = delta
+    grown = E(of_deviations + 5 + merges, u)
+    two_passes = grown * (b.var + first * first) + first * first + 2 * eta + 2 * eta * grown
     if how == "two passes":
         return delta, two_passes
     if how == "one pass":
-        off = E(h + 3, u) * b.square + delta * 2 * abs(b.mean) + delta * delta + u * b.mean**2 + 3 * eta
+        off = E(total.h([x * x for x in xs], given=True) + 3, u) * b.square + delta * 2 * abs(b.mean) + delta * delta + u * b.mean**2 + 3 * eta
         return delta, off + 2 * u * off + u * u * off + u * b.var
     if how == "shifted":
         r = b.reach
@@ -127,8 +167,7 @@ class Scaled(NamedTuple):
     u: float
     eta: float
     folded: bool
-    m: int
-    h: float
+    total: Sum
     mean: float
     s: float
     x_hats: list
@@ -137,7 +176,7 @@ class Scaled(NamedTuple):
     reaches: list
 
 
-def scaled(xs, centred, middle, var, off, eps, kind, tier):
+def scaled(xs, centred, middle, var, off, eps, kind, tier, known=False):
     """From x, x - mean, mean and variance, and the errors ``off`` of the latter two."""
     (sums, how, folded), m = TIERS[tier], len(xs)
     u, eta, v = roundoff(kind), half_subnormal(kind), var + eps
@@ -154,7 +193,8 @@ def scaled(xs, centred, middle, var, off, eps, kind, tier):
     s = math.sqrt(v)
     sizes = [abs(x) + abs(middle) for x in xs] if folded else map(abs, centred)
     reaches = [(size + delta) / s for size in sizes]
-    return Scaled(u, eta, folded, m, additions(sums, m, u), middle, s, [v / s for v in centred], r, delta / s, reaches)
+    total = Sum(sums, m, kind, known)
+    return Scaled(u, eta, folded, total, middle, s, [v / s for v in centred], r, delta / s, reaches)
 
 
 def off_y(n, gamma, beta):
@@ -173,7 +213,7 @@ def off_c(n, gs):
     """c = mean(g x_hat), and its error."""
     c = mean(g * x_hat for g, x_hat in zip(gs, n.x_hats, strict=True))
     terms = mean(abs(g) * reach for g, reach in zip(gs, n.reaches, strict=True))
-    d = n.shift * abs(mean(gs)) + E(n.h + 6, n.u) * terms
+    d = n.shift * abs(mean(gs)) + E(n.total.h(gs) + 6, n.u) * terms
     d += 2 * n.eta + 2 * n.eta * mean(map(abs, gs)) + 2 * n.eta / n.s
     return c, math.expm1(n.r) * abs(c) + math.exp(n.r) * d
 
@@ -181,13 +221,14 @@ def off_c(n, gs):
 def off_dx(n, gs, gamma):
     (c, d_c), mean_g, size_g = off_c(n, gs), mean(gs), mean(map(abs, gs))
     grown = math.exp(n.r + 2 * n.u)
-    mean_x_hat = n.shift + E(n.h + 4, n.u) * (mean(map(abs, n.x_hats)) + n.shift)
+    mean_x_hat = n.shift + E(n.total.h(n.x_hats) + 4, n.u) * mean(map(abs, n.x_hats))
+    mean_x_hat += E(n.total.h() + 4, n.u) * n.shift
     found = []
     for g, x_hat, reach in zip(gs, n.x_hats, n.reaches, strict=True):
         x_hat = abs(x_hat)
         d_x_hat = x_hat * math.expm1(n.r + 2 * n.u) + grown * n.shift + grown * mean_x_hat
         d_x_hat += 2 * n.u * reach if n.folded else 0
-        of_t = x_hat * d_c + abs(c) * d_x_hat + d_c * d_x_hat + E(n.h + 3, n.u) * size_g
+        of_t = x_hat * d_c + abs(c) * d_x_hat + d_c * d_x_hat + E(n.total.h(gs) + 3, n.u) * size_g
         largest = abs(g) + abs(mean_g) + x_hat * abs(c)
         of_t = math.exp(8 * n.u) * of_t + E(6, n.u) * largest + 3 * n.u * x_hat * abs(c)
         of_t = grown * of_t + math.expm1(n.r) * (abs(g - mean_g) + x_hat * abs(c))
@@ -217,9 +258,20 @@ def moved(old, new, weights, given, u, eta):
     return weights[0] * old[0] + weights[1] * new[0], off
 
 
-def columns(x):
-    """The values of each channel of an array with channels on axis 1."""
-    return [[float(v) for v in x[:, c].reshape(-1)] for c in range(x.shape[1])]
+def columns(x, times=None):
+    """The values of each channel of an array with channels on axis 1, each as often as it comes."""
+    found = []
+    for c in range(x.shape[1]):
+        values = x[:, c].reshape(-1)
+        counts = [1] * len(values) if times is None else times[:, c].reshape(-1)
+        found.append([float(v) for v, n in zip(values, counts, strict=True) for _ in range(int(n))])
+    return found
+
+
+def off_sum(total, gs):
+    """A sum, or m times a mean, whose parts may have been scaled by 1/m: where they are known, a few merge."""
+    u, eta, merges = roundoff(total.kind), half_subnormal(total.kind), 8 if total.known else 3
+    return (total.h(gs, given=True) + merges) * u * math.fsum(map(abs, gs)) + 8 * total.m * eta
 
 
 def of_channel(parameter, channel, default):
@@ -228,19 +280,19 @@ def of_channel(parameter, channel, default):
 
 def training(case, row, tier):
     """The bounds of a case of training, by the oracle's names: for each channel a number or the list of its values'."""
-    kind, (sums, how, _) = case.kind, TIERS[tier]
+    kind, (sums, how, _), known = case.kind, TIERS[tier], case.times is not None
     u, eta, coarse = roundoff(kind), half_subnormal(kind), max(case.kind, case.parameters, key=roundoff)
     weights = [float(w) for w in row.weights(case.momentum)]
     given = 1 if row.momentum == "new" else 0
-    eps, steps = row.travelled(case.eps), [columns(x) for x in case.batches]
+    eps, steps = row.travelled(case.eps), [columns(x, case.times) for x in case.batches]
     found = {name: [] for name in ("y, training", "running mean", "running variance", "dx", "dgamma", "dbeta")}
-    for channel, gs in enumerate(columns(case.dy)):
+    for channel, gs in enumerate(columns(case.dy, case.times)):
         running = [(float(case.running_mean[channel]), 0.0), (float(case.running_var[channel]), 0.0)]
         for step in steps:
             xs = step[channel]
             m, b = len(xs), Moments.of(xs)
-            h = additions(sums, m, u)
-            delta, d_var = moments(how, b, h, u, eta)
+            total = Sum(sums, m, kind, known)
+            delta, d_var = moments(how, xs, b, total, u, eta)
             factor = m / (m - row.correction)
             var = factor * b.var, factor * (d_var + 3 * u * d_var + 3 * u * b.var) + eta
             running = [
@@ -248,32 +300,30 @@ def training(case, row, tier):
                 for old, new in zip(running, ((b.mean, delta), var), strict=True)
             ]
         gamma, beta = of_channel(case.gamma, channel, 1.0), of_channel(case.beta, channel, 0.0)
-        n = scaled(xs, b.centred, b.mean, b.var, (delta, d_var), eps, kind, tier)
+        n = scaled(xs, b.centred, b.mean, b.var, (delta, d_var), eps, kind, tier, known)
         c, d_c = off_c(n, gs)
         most = max(abs(x) for step in steps for x in step[channel])
         forward = 0.0 if most * most <= LARGEST[kind] else math.inf
         backward = forward if n.s**3 <= LARGEST[kind] and 1 / n.s**3 <= LARGEST[kind] else math.inf
-        sizes = math.fsum(map(abs, gs))
         found["y, training"].append([d + forward for d in off_y(n, gamma, beta)])
         found["running mean"].append(running[0][1] + forward)
         found["running variance"].append(running[1][1] + forward)
         found["dx"].append([d + backward for d in off_dx(n, gs, gamma)])
         found["dgamma"].append(stored(m * d_c, m * c, kind, case.parameters) + backward)
-        # a sum, or m times a mean, whose parts may have been scaled by 1/m
-        found["dbeta"].append(
-            stored((h + 3) * u * sizes + 8 * m * eta, math.fsum(gs), kind, case.parameters) + backward
-        )
+        found["dbeta"].append(stored(off_sum(total, gs), math.fsum(gs), kind, case.parameters) + backward)
     return found
 
 
 def inference(case, row, tier):
     """The same for given statistics, which are exact: computed in the finer format, stored in that of x."""
-    kind = min(case.kind, case.parameters, key=roundoff)
+    kind, known = min(case.kind, case.parameters, key=roundoff), case.times is not None
+    eps = row.travelled(case.eps)
     found = {name: [] for name in ("y, inference", "frozen y", "frozen dx", "frozen dgamma", "frozen dbeta")}
-    for channel, (xs, gs) in enumerate(zip(columns(case.x), columns(case.dy), strict=True)):
+    given = zip(columns(case.x, case.times), columns(case.dy, case.times), strict=True)
+    for channel, (xs, gs) in enumerate(given):
         middle, var = float(case.running_mean[channel]), float(case.running_var[channel])
         gamma, beta = of_channel(case.gamma, channel, 1.0), of_channel(case.beta, channel, 0.0)
-        n = scaled(xs, [x - middle for x in xs], middle, var, (0.0, 0.0), row.travelled(case.eps), kind, tier)
+        n = scaled(xs, [x - middle for x in xs], middle, var, (0.0, 0.0), eps, kind, tier, known)
         c, d_c = off_c(n, gs)
         y = [
             stored(d, gamma * x_hat + beta, kind, case.kind)
@@ -288,10 +338,9 @@ def inference(case, row, tier):
         found["y, inference"].append(y)
         found["frozen y"].append(y)
         found["frozen dx"].append(dx)
-        found["frozen dgamma"].append(stored(n.m * d_c, n.m * c, kind, case.parameters))
-        own = additions(TIERS[tier][0], n.m, roundoff(case.kind))  # a sum of dy alone is in the format of dy
-        of_sum = (own + 3) * roundoff(case.kind) * math.fsum(map(abs, gs)) + 8 * n.m * half_subnormal(case.kind)
-        found["frozen dbeta"].append(stored(of_sum, math.fsum(gs), case.kind, case.parameters))
+        found["frozen dgamma"].append(stored(len(xs) * d_c, len(xs) * c, kind, case.parameters))
+        total = Sum(TIERS[tier][0], len(xs), case.kind, known)  # a sum of dy alone is in the format of dy
+        found["frozen dbeta"].append(stored(off_sum(total, gs), math.fsum(gs), case.kind, case.parameters))
     return found
 
 
@@ -342,7 +391,7 @@ def second_order(case, row, tier, moves):
         else:
             b = Moments.of(xs)
             middle, var, centred = b.mean, b.var, b.centred
-            off = moments(how, b, additions(sums, m, u), u, half_subnormal(kind))
+            off = moments(how, xs, b, Sum(sums, m, kind, False), u, half_subnormal(kind))
         n = scaled(xs, centred, middle, var, off, row.travelled(case.eps), kind, tier)
         power, limit = (n.s**2) ** 2.5, LARGEST[case.kind]
         judged = power <= limit and 1 / power <= limit and (frozen or max(map(abs, xs)) ** 2 <= limit)
@@ -358,10 +407,10 @@ def second_order(case, row, tier, moves):
         )
         ddx, dy = ([inv_std.of(v) for v in columns(values)[channel]] for values in (moves[0], case.dy))
 
-        def along_x_hat(numbers, x_hat=x_hat, h=n.h):
+        def along_x_hat(numbers, x_hat=x_hat, h=n.total.h()):
             return averaged([a * b for a, b in zip(numbers, x_hat, strict=True)], h)
 
-        def residual(numbers, x_hat=x_hat, h=n.h):
+        def residual(numbers, x_hat=x_hat, h=n.total.h()):
             if frozen:
                 return numbers
             middle, slope = averaged(numbers, h), along_x_hat(numbers, x_hat, h)
@@ -372,9 +421,9 @@ def second_order(case, row, tier, moves):
         dx = [ddgamma * r for r in of_dy]
         if not frozen:
             p, q = along_x_hat(ddx), along_x_hat(dy)
-            t = averaged([a * b for a, b in zip(ddx, of_dy, strict=True)], n.h)
+            t = averaged([a * b for a, b in zip(ddx, of_dy, strict=True)], n.total.h())
             dx = [d - slope * (p * a + q * b + t * c) for d, a, b, c in zip(dx, of_dy, of_ddx, x_hat, strict=True)]
-        dgamma = averaged([a * b * inv_std for a, b in zip(ddx, of_dy, strict=True)], n.h)
+        dgamma = averaged([a * b * inv_std for a, b in zip(ddx, of_dy, strict=True)], n.total.h())
         dgamma = dgamma.of(m * dgamma.value, m * dgamma.off)
 
         def rounded(number, kind, judged=judged):
