@@ -142,7 +142,13 @@ def moments(how, xs, b, total, u, eta):
     if how == "two passes":
         return delta, two_passes
     if how == "one pass":
-        off = E(total.h([x * x for x in xs], given=True) + 3, u) * b.square + delta * 2 * abs(b.mean) + delta * delta + u * b.mean**2 + 3 * eta
+        off = (
+            E(total.h([x * x for x in xs], given=True) + 3, u) * b.square
+            + delta * 2 * abs(b.mean)
+            + delta * delta
+            + u * b.mean**2
+            + 3 * eta
+        )
         return delta, off + 2 * u * off + u * u * off + u * b.var
     if how == "shifted":
         r = b.reach
@@ -393,7 +399,7 @@ def second_order(case, row, tier, moves):
             middle, var, centred = b.mean, b.var, b.centred
             off = moments(how, xs, b, Sum(sums, m, kind, False), u, half_subnormal(kind))
         n = scaled(xs, centred, middle, var, off, row.travelled(case.eps), kind, tier)
-        power, limit = (n.s**2) ** 2.5, LARGEST[case.kind]
+        h, power, limit = n.total.h(), (n.s**2) ** 2.5, LARGEST[case.kind]
         judged = power <= limit and 1 / power <= limit and (frozen or max(map(abs, xs)) ** 2 <= limit)
         inv_std = Carried(1 / n.s, math.expm1(n.r) / n.s + e, u, e)
         x_hat = []
@@ -407,10 +413,10 @@ def second_order(case, row, tier, moves):
         )
         ddx, dy = ([inv_std.of(v) for v in columns(values)[channel]] for values in (moves[0], case.dy))
 
-        def along_x_hat(numbers, x_hat=x_hat, h=n.total.h()):
+        def along_x_hat(numbers, x_hat=x_hat, h=h):
             return averaged([a * b for a, b in zip(numbers, x_hat, strict=True)], h)
 
-        def residual(numbers, x_hat=x_hat, h=n.total.h()):
+        def residual(numbers, x_hat=x_hat, h=h):
             if frozen:
                 return numbers
             middle, slope = averaged(numbers, h), along_x_hat(numbers, x_hat, h)
@@ -421,9 +427,9 @@ def second_order(case, row, tier, moves):
         dx = [ddgamma * r for r in of_dy]
         if not frozen:
             p, q = along_x_hat(ddx), along_x_hat(dy)
-            t = averaged([a * b for a, b in zip(ddx, of_dy, strict=True)], n.total.h())
+            t = averaged([a * b for a, b in zip(ddx, of_dy, strict=True)], h)
             dx = [d - slope * (p * a + q * b + t * c) for d, a, b, c in zip(dx, of_dy, of_ddx, x_hat, strict=True)]
-        dgamma = averaged([a * b * inv_std for a, b in zip(ddx, of_dy, strict=True)], n.total.h())
+        dgamma = averaged([a * b * inv_std for a, b in zip(ddx, of_dy, strict=True)], h)
         dgamma = dgamma.of(m * dgamma.value, m * dgamma.off)
 
         def rounded(number, kind, judged=judged):

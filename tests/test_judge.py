@@ -6,6 +6,8 @@ real bounds is in test_threshold.py, and whether these are right in test_bounds.
 
 import dataclasses
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -14,13 +16,35 @@ from refnorm.conventions import ROWS
 from refnorm.golden.frozen import Enclosure
 from refnorm.golden.inputs import Case
 from refnorm.golden.situations import Situation
-from refnorm.golden.truth import NotHeld
+from refnorm.golden.sized import sized
+from refnorm.golden.truth import NotHeld, truth
 from refnorm.oracle import judge
 from refnorm.oracle.ask.answers import Answer, Kind, NoArray, Trouble
 from refnorm.oracle.bounds import bounds
-from refnorm.oracle.judge import Observation, bound_of, compared, judged_numbers, observed_trouble, usable
+from refnorm.oracle.judge import (
+    Observation,
+    bound_of,
+    compared,
+    judged_numbers,
+    limits,
+    observed_trouble,
+    resolves,
+    usable,
+    wanted,
+)  # fmt: skip
 from refnorm.oracle.second_bounds import second_bounds
-from refnorm.oracle.tiers import COMBINED, FOLDED, ONE_PASS, PAIRWISE, ROW_BY_ROW, WELFORD, WIDE
+from refnorm.oracle.tiers import (
+    COMBINED,
+    FOLDED,
+    NARROW,
+    ONE_PASS,
+    PAIRWISE,
+    ROW_BY_ROW,
+    SHIFTED,
+    SUMMED,
+    WELFORD,
+    WIDE,
+)  # fmt: skip
 
 TORCH = ROWS["torch"]
 RAISED = Trouble(Kind.RAISED, "it raised")
@@ -149,6 +173,64 @@ def test_tiers_are_named_if_sums_by_halves_do_not_explain_the_error(known, error
     assert seen([16.0 - error, 16.0]).tiers == tuple(tier.name for tier in tiers)
 
 
+def test_beyond_what_conforms_only_what_does_not_is_an_explanation(known):
+    known([16.0, 16.0], TIERED | {"row-by-row sums": 99.0, SHIFTED.name: 7.0})
+    assert seen([16.0, 16.0 + 6.0]).tiers == (SHIFTED.name, ONE_PASS.name)
+    assert seen([16.0, 16.0 + 3.0]).tiers == (ROW_BY_ROW.name, COMBINED.name, SHIFTED.name, ONE_PASS.name)
+    found = compared(made(), TORCH, "dbeta", np.array([16.0, 22.0]), WIDE)
+    assert [o.tiers for o in found] == [(ROW_BY_ROW.name, SHIFTED.name, ONE_PASS.name)]
+
+
+# Sums in half precision: what they explain, and where anything would.
+HALF = dict.fromkeys(TIERED, 0.5) | {NARROW.name: 0.9}
+
+
+@pytest.mark.parametrize(("expected", "told"), [(9.25, True), (8.75, False)])  # ten times the bound, or less
+def test_sums_in_the_format_of_x_tell_where_their_bound_is_below_a_tenth_of_the_largest_result(known, expected, told):
+    half = {"quantity": "frozen dbeta", "dtype": np.float16, "operation": "inference", "kind": "float16"}
+    known([-expected, 0.25], HALF)
+    assert seen([-expected, 1.0], **half).narrow_tells is told
+    assert seen([-expected, 0.5], **half).narrow_tells is False  # nothing is wrong
+    assert seen([-expected, 2.0], **half).narrow_tells is False  # nor is it that
+    known([-expected, np.inf], HALF)
+    assert seen([0.75 - expected, 1.0], **half).narrow_tells is told
+    known([-expected, 0.25], HALF | {NARROW.name: [0.9, 99.0]})  # where nothing is wrong any bound will do
+    assert seen([0.75 - expected, 0.25], **half).narrow_tells is told
+
+
+def test_rounded_parameters_make_the_same_of_dgamma_as_sums_in_half_precision(known):
+    known([16.0, 16.0], HALF)
+    half = {"operation": "inference", "kind": "float16"}
+    for quantity, parameters, told in (
+        ("frozen dgamma", "float16", True),
+        ("frozen dgamma", "float32", False),
+        ("frozen dbeta", "float32", True),
+    ):
+        options = half | {"dtype": parameters, "parameters": parameters}
+        assert seen([16.0, 16.75], quantity, **options).narrow_tells is told
+
+
+def test_in_a_wide_format_there_are_no_narrower_sums(known):
+    known([16.0, 16.0], HALF)
+    for kind in ("float64", "float32"):
+        assert seen([16.0, 16.75], kind=kind, dtype=kind).tiers == ()
+
+
+def test_a_bound_of_nothing_explains_what_has_no_size():
+    assert resolves(np.zeros(2), np.array([np.inf, np.nan]), np.array([True, True]))
+    assert not resolves(np.array([0.11]), np.array([-1.0]), np.array([True]))
+
+
+def test_the_resolution_is_the_smallest_error_that_would_have_been_found_beside_its_element(known):
+    known([1.0, -8.0], [0.5, 1.0])
+    assert seen([1.0, -8.0]).resolution == 0.125
+    for spoilt in (0.0, np.inf, np.nan):
+        known([1.0, spoilt], [0.5, 0.25])
+        assert seen([1.0, 0.0]).resolution == 0.5
+    known([1.0, 4.0], [0.5, np.inf])
+    assert seen([1.0, 4.0]).resolution == 0.5
+
+
 def test_one_element_beyond_the_bound_of_a_tier_is_enough(known):
     known([16.0, 16.0], TIERED | {"pairwise sums": [8.0, 0.5]})
     assert seen([18.0, 16.0]).tiers == ()
@@ -247,6 +329,7 @@ def test_an_observation_without_numbers_has_zeros_cannot_change_and_equals_no_ot
     observation = Observation("dx", made())
     assert (observation.ratio, observation.expected, observation.got) == (0, 0, 0)
     assert (observation.error, observation.bound, observation.index, observation.tiers) == (0, 0, (), ())
+    assert (observation.narrow_tells, observation.elsewhere) == (False, False)
     with pytest.raises(dataclasses.FrozenInstanceError):
         observation.ratio = 1.0
     assert observation != dataclasses.replace(observation)  # what is judged twice is two observations
@@ -314,3 +397,124 @@ def test_first_and_second_order_have_bounds_of_their_own(tier):
 def test_the_bound_that_conforms_is_that_of_row_by_row_updates_and_folded_maps():
     case = made()
     assert np.array_equal(bound_of(case, TORCH, "dx"), bound_of(case, TORCH, "dx", COMBINED))
+
+
+def test_what_is_wanted_is_kept_and_so_cannot_change():
+    asked = wanted(made(), TORCH, "dbeta", COMBINED)
+    with pytest.raises(ValueError, match="read-only"):
+        asked.expected[0] = 1.0
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        asked.resolution = 1.0
+    assert asked != dataclasses.replace(asked)
+
+
+def test_judging_imports_no_exact_arithmetic_that_may_be_absent():
+    without = "import sys; sys.modules['flint'] = None; import refnorm.oracle.judge"
+    assert subprocess.run([sys.executable, "-c", without], check=False).returncode == 0
+
+
+# Cases of sizes: who adds up is held to the bounds of sums.
+
+STORED, GRADIENTS = ("y, training", "running mean", "running variance"), ("dx", "dgamma", "dbeta")
+LARGE = sized("training", "float32", (1001, 4))
+SUMMED_BY = {  # which of its channels are constant, and of which the values add up to 0
+    "constant": np.ptp(LARGE.x, axis=0) == 0,
+    "nothing": LARGE.x.sum(axis=0) == 0,
+}
+
+
+def held(case=LARGE, limit=COMBINED, **changed):
+    """Which quantities are held to the bounds of sums where what comes back is right, but for some of it."""
+    results = {name: truth(case, TORCH, name).rounded().reshape(-1) for name in STORED}
+    results["y, training"] = results["y, training"].reshape(case.x.shape)
+    for name, change in changed.items():
+        name = {"y": "y, training", "mean": "running mean", "var": "running variance"}[name]
+        results[name] = change(results[name])
+    found = limits(case, TORCH, Answer(results=results), limit)
+    assert set(found.values()) <= {SUMMED}
+    return set(found)
+
+
+def test_who_adds_up_is_held_to_sums_and_so_are_the_gradients_of_who_normalises_so():
+    assert SUMMED_BY["constant"].any()
+    assert SUMMED_BY["nothing"].any()
+    assert held() == {*STORED, *GRADIENTS}
+    assert held(y=lambda y: y * 1.001) == set(STORED)
+    assert held(y=lambda y: y * 1.001, mean=lambda mean: mean + 1) == set()
+    assert held(mean=lambda mean: mean + 1) == set(GRADIENTS)
+
+
+def test_y_counts_only_where_all_of_it_is_within_the_bounds_of_sums():
+    bound = bound_of(LARGE, TORCH, "y, training", SUMMED)
+    for times, right in ((0.99, True), (1.01, False), (-0.99, True), (-1.01, False)):
+        off = np.where(np.arange(LARGE.x.size) == 2002, times, 0).reshape(LARGE.x.shape) * bound
+        assert held(y=lambda y, off=off: y + off) == ({*STORED, *GRADIENTS} if right else set(STORED))
+
+
+@pytest.mark.parametrize(
+    "y", [None, NoArray("list"), np.zeros(4), np.zeros((1002, 4)), np.zeros((1001, 4), complex)], ids=str
+)
+def test_a_y_that_is_none_makes_no_demand(y):
+    assert held(y=lambda _: y) == set(STORED)
+
+
+@pytest.mark.parametrize("name", ["mean", "var"])
+def test_statistics_that_are_none_make_no_demand(name):
+    for change in (lambda a: None, lambda a: NoArray("list"), lambda a: a[None], lambda a: a[:3]):
+        assert held(**{name: change}) == set(GRADIENTS)
+    assert held(var=lambda var: var + 0j) == set(GRADIENTS)
+    for spoilt in (np.inf, np.nan):
+        assert held(var=lambda var, spoilt=spoilt: np.full_like(var, spoilt)) == set(GRADIENTS)
+
+
+def test_means_of_what_adds_up_to_0_are_0_and_others_are_not_looked_at():
+    for channel in range(4):
+        off = np.where(np.arange(4) == channel, 1e-6, 0)
+        expected = {*GRADIENTS} if SUMMED_BY["nothing"][channel] else {*STORED, *GRADIENTS}
+        assert held(mean=lambda mean, off=off: mean + off) == expected
+
+
+def test_variances_are_right_or_wrong_by_one_factor_but_for_roundings_and_that_of_a_constant_is_not_looked_at():
+    assert held(var=lambda var: var * 1000 / 1001) == {*STORED, *GRADIENTS}
+    for channel in range(4):
+        one = np.where(np.arange(4) == channel, 2.0**-24, 0)  # a rounding
+        alike = held(var=lambda var, one=one: 3 * var * (1 + 7.99 / 3 * one) + 1e-3 * (var == 0))
+        assert alike == {*STORED, *GRADIENTS}
+        differ = held(var=lambda var, one=one: 3 * var * (1 + 8.01 / 3 * one))
+        assert (differ == alike) == SUMMED_BY["constant"][channel]
+
+
+@pytest.mark.parametrize("m", [999, 1000, 1002])
+def test_few_values_or_two_halves_of_one_size_say_nothing_of_how_they_are_added_up(m):
+    assert held(sized("training", "float32", (m, 4))) == set(GRADIENTS)
+
+
+def test_variances_say_nothing_where_all_is_constant_or_the_batch_does_not_enter():
+    shape = next((m, 1) for m in range(1001, 1101, 2) if np.ptp(sized("training", "float32", (m, 1)).x) == 0)
+    assert held(sized("training", "float32", shape)) == set(GRADIENTS)
+    stays = dataclasses.replace(LARGE.situation, momentum=0.0)
+    small = dataclasses.replace(LARGE.table.case, situation=stays)
+    table = dataclasses.replace(LARGE.table, case=small)
+    assert held(dataclasses.replace(LARGE, situation=stays, table=table)) == set(GRADIENTS)
+
+
+def test_other_bounds_inference_and_cases_of_the_set_are_not_held_to_sums():
+    for tier in (WIDE, ONE_PASS):
+        assert held(limit=tier) == set()
+    assert limits(made(), TORCH, Answer(results={"y, training": made().x})) == {}
+    frozen = sized("inference", "float32", (1001, 4))
+    assert limits(frozen, TORCH, Answer(results={"y, training": truth(LARGE, TORCH, "y, training").rounded()})) == {}
+
+
+def test_of_a_case_of_sizes_every_value_is_judged_and_the_first_of_the_worst_is_shown():
+    right = truth(LARGE, TORCH, "y, training").rounded("float32").astype(np.float32)
+    for off in (0.5, -0.5, np.nan):
+        y = right.copy()
+        y[[7, 900], [2, 2]] += np.float32(off)
+        same = np.flatnonzero((LARGE.x[:, 2] == LARGE.x[7, 2]) & (LARGE.dy[:, 2] == LARGE.dy[7, 2]))
+        assert {7, 900} <= set(same)
+        (observation,) = compared(LARGE, TORCH, "y, training", y)
+        assert observation.index == (7, 2)
+        assert observation.ratio > 1000
+    (observation,) = compared(LARGE, TORCH, "y, training", right)
+    assert observation.ratio <= 1

@@ -186,9 +186,9 @@ class Normalised(NamedTuple):
         reach = (np.abs(x) + np.abs(mean) if tier.folded else np.abs(centred)) + delta
         return cls(u, least_error(kind), sums, mean, s, centred / s, r, delta / s, reach / s)
 
-    def cost(self, terms: Floats, given: bool = True) -> Floats:
-        """Return h u of a sum, to stand beside x."""
-        return _along(self.sums.cost(terms, given), terms)
+    def cost(self, terms: Floats) -> Floats:
+        """Return h u of a sum of computed terms, to stand beside x."""
+        return _along(self.sums.cost(terms, given=False), terms)
 
     def d_y(self, gamma: Floats, beta: Floats) -> Floats:
         """Bound y."""
@@ -204,7 +204,7 @@ class Normalised(NamedTuple):
         """Return c = mean(g x_hat), and its bound."""
         average = self.sums.average
         c, terms = average(g * self.x_hat), average(np.abs(g) * self.reach)
-        d = self.shift * np.abs(average(g)) + np.expm1(self.cost(g, given=False) + 6 * self.u) * terms
+        d = self.shift * np.abs(average(g)) + np.expm1(self.cost(g) + 6 * self.u) * terms
         d = d + 2 * self.eta * (1 + average(np.abs(g)) + 1 / self.s)
         return c, np.expm1(self.r) * np.abs(c) + np.exp(self.r) * d
 
@@ -212,8 +212,8 @@ class Normalised(NamedTuple):
         """Bound dx."""
         u, size, shift, growth = self.u, np.abs(self.x_hat), self.shift, np.exp(self.r + 2 * self.u)
         average = self.sums.average
-        (c, d_c), mean_g, of_g = self.c(g), average(g), self.cost(g, given=False)  # a mean of means divides on the way
-        of_x_hat, of_shifts = self.cost(self.x_hat, given=False), self.sums.h * self.sums.u
+        (c, d_c), mean_g, of_g = self.c(g), average(g), self.cost(g)  # a mean of means divides on the way
+        of_x_hat, of_shifts = self.cost(self.x_hat), self.sums.h * self.sums.u
         zero = shift + np.expm1(of_x_hat + 4 * u) * average(size) + np.expm1(of_shifts + 4 * u) * shift
         d = (
             size * np.expm1(self.r + 2 * u)
