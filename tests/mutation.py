@@ -92,6 +92,7 @@ SLOWER = 5  # times as long as without a mutant its tests may take, and as many 
 BITS = ("BitAnd", "BitOr", "BitXor", "LShift", "RShift")  # no floats have these: every such mutant raises TypeError
 
 SAME = ROOT / "tests" / "equivalent"
+ANY_SIZE = re.compile(r"(?<=reshape\()(- 2|~1)(?=[,)])")
 CACHES = re.compile(r"@(functools\.)?(lru_)?cache\b")  # a cache saves time; so does one of another size, or none
 
 
@@ -105,7 +106,13 @@ def equivalent(name: str) -> dict[tuple[str, str], str]:
 def reason(name: str, diff: str) -> str:
     """Return why a mutant changes nothing, if that is known."""
     before, after = changed(diff)
-    return "a cache" if CACHES.match(before) else equivalent(name).get((before, after), "")
+    if CACHES.match(before):
+        return "a cache"
+    if before == after.replace("strict=False", "strict=True"):
+        return "all that a zip is given is as long, or it raises"
+    if before == ANY_SIZE.sub("-1", after):
+        return "NumPy works out the size in whose place any negative number is"
+    return equivalent(name).get((before, after), "")
 
 
 def tests_of(name: str, first: bool) -> list[str]:

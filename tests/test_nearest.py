@@ -152,6 +152,21 @@ def test_few_bits_decide_nothing_wrongly_below_a_power_of_two_or_where_two_terms
             share_decided(range(-12, 13), 2, constant, v, bits + more, kind)
 
 
+def test_a_number_that_may_be_0_stays_open():
+    """The constant takes all of the lower end away, to the last bit."""
+    v, q = fmpq(2), 3**60
+    unit, low, _ = by_integers._inverse(1, v, 200)
+    constant = fmpq(-low * q, 2**unit)
+    assert list(_enclosed([q], [0], 1, constant, v, 200, "float64")) == []
+    ((_, nearest),) = _enclosed([q], [0], 1, constant, v, 900, "float64")
+    assert nearest == road.rounded(*fractions_of(Number(constant, fmpq(q), v)), "float64")
+
+
+def test_numbers_are_moved_by_any_number_of_bits_and_rounded_down():
+    for by in (-3, -1, 0, 1, 2):
+        assert [by_integers._shifted(n, by) for n in (5, -5)] == [math.floor(5 * 2.0**by), math.floor(-5 * 2.0**by)]
+
+
 def test_a_wrong_enclosure_is_noticed(monkeypatch):
     """A root that is off by 2^-300 of itself rounds numbers beside ties to the wrong side."""
     high, low = (np.array(column) for column in zip(*middles("float32", np.random.default_rng(3)), strict=True))

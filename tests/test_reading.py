@@ -162,8 +162,9 @@ def test_a_file_that_cannot_be_read_leaves_nothing_whatever_its_parser_raises(tm
 
 
 def test_what_was_not_asked_for_is_surplus(tmp_path):
-    found = read(written_as(tmp_path, {**RIGHT, "z\x1b": RIGHT["y"], "nothing": None}))
+    found = read(written_as(tmp_path, {"z\x1b": RIGHT["y"], "nothing": None, **RIGHT}))
     assert found.surplus == ["z in case.json"]
+    assert found.arrays.keys() == RIGHT.keys()
     assert sorted(found.arrays) == ["running_mean", "y"]
     assert not found.defects
 
@@ -291,5 +292,6 @@ def test_foreign_text_becomes_one_short_line():
     assert printable("a\x1b[2J\0\nb\t c\udc80") == "a [2J b c"
     assert printable("") == printable(" \n\x07") == "(nothing)"
     assert printable("w" * 160) == "w" * 160
+    assert printable("a " + "w" * 159) == "a ..."
     assert printable("word " * 100) == "word " * 30 + "word ..."
     assert printable("\0" * 1999 + "ab") == "a"

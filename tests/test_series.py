@@ -96,6 +96,15 @@ def test_a_channel_of_two_values_by_hand():
     assert second.dgamma.rounded().tolist() == [2 * (-0.5 + 1 / 8) + 5 * (0.5 - 1 / 8)]
 
 
+@pytest.mark.parametrize("gamma", [None, GAMMA], ids=["no gamma", "gamma"])
+@pytest.mark.parametrize("move", [(None, None), (DGAMMA, None), (None, DBETA)], ids=["x", "x, gamma", "x, beta"])
+def test_what_is_absent_is_gamma_1_and_does_not_move_in_the_definition_differentiated_twice_either(gamma, move):
+    mechanical = exact.training_double_backward_mechanical(DX, *move, DY, X, gamma, eps=EPS)
+    quick = exact.training_double_backward(DX, *move, DY, X, gamma, eps=EPS)
+    for one, other in zip(mechanical, quick, strict=True):
+        assert np.array_equal(one.rounded(), other.rounded())
+
+
 def test_arrays_of_another_shape_are_refused():
     short, one = X[:2], np.ones(2)
     for call in (

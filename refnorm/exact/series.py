@@ -117,7 +117,8 @@ def training_double_backward_mechanical(
         only_a, v = _curvature(start, along, m, rational(eps))
         numbers = []
         for j in range(2 * m + 1):
-            unit = [fmpq(int(k == j)) for k in range(2 * m + 2)]
+            unit = [fmpq(0)] * len(start)
+            unit[j] = fmpq(1)
             only_b, _ = _curvature(start, unit, m, rational(eps))
             both, _ = _curvature(start, [a + b for a, b in zip(along, unit, strict=True)], m, rational(eps))
             p, q = (together - a - b for together, a, b in zip(both, only_a, only_b, strict=True))
@@ -163,9 +164,8 @@ def inference_double_backward(
     upstream = channels_of(like(x, dy), axis, None)
     towards_x, towards_gamma = [], []
     for line, grad in zip(lines, upstream, strict=True):
-        dot = [grad.dot(line.x) - grad.total * line.centre, grad.dot(line.dx)]
         towards_x.append(Affine(fmpq(0), ((line.slope[1], fmpq(0)),), line.v0))
-        towards_gamma.append(Number(fmpq(0), (line.root * fmpq_series(dot, None, 2))[1], line.v0))
+        towards_gamma.append(Number(fmpq(0), line.root[0] * grad.dot(line.dx), line.v0))
     dx = affine(x.shape, upstream, towards_x, dy)
     return SecondOrder(_jvp(lines, x, ddx, ddbeta), dx, Exact.of(_kept(x, axis), towards_gamma))
 
