@@ -174,11 +174,11 @@ def test_tiers_are_named_if_sums_by_halves_do_not_explain_the_error(known, error
 
 
 def test_beyond_what_conforms_only_what_does_not_is_an_explanation(known):
-    known([16.0, 16.0], TIERED | {"row-by-row sums": 99.0, SHIFTED.name: 7.0})
+    known([16.0, 16.0], TIERED | {"row-by-row sums": 99.0, FOLDED.name: 99.0, SHIFTED.name: 7.0})
     assert seen([16.0, 16.0 + 6.0]).tiers == (SHIFTED.name, ONE_PASS.name)
-    assert seen([16.0, 16.0 + 3.0]).tiers == (ROW_BY_ROW.name, COMBINED.name, SHIFTED.name, ONE_PASS.name)
+    assert seen([16.0, 16.0 + 3.0]).tiers == (ROW_BY_ROW.name, FOLDED.name, COMBINED.name, SHIFTED.name, ONE_PASS.name)
     found = compared(made(), TORCH, "dbeta", np.array([16.0, 22.0]), WIDE)
-    assert [o.tiers for o in found] == [(ROW_BY_ROW.name, SHIFTED.name, ONE_PASS.name)]
+    assert [o.tiers for o in found] == [(ROW_BY_ROW.name, FOLDED.name, SHIFTED.name, ONE_PASS.name)]
 
 
 # Sums in half precision: what they explain, and where anything would.
@@ -219,6 +219,7 @@ def test_in_a_wide_format_there_are_no_narrower_sums(known):
 def test_a_bound_of_nothing_explains_what_has_no_size():
     assert resolves(np.zeros(2), np.array([np.inf, np.nan]), np.array([True, True]))
     assert not resolves(np.array([0.11]), np.array([-1.0]), np.array([True]))
+    assert not resolves(np.array([0.05]), np.array([0.25]), np.array([True]))
 
 
 def test_the_resolution_is_the_smallest_error_that_would_have_been_found_beside_its_element(known):

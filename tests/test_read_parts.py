@@ -13,7 +13,7 @@ import pytest
 from test_terms import made
 
 from refnorm.oracle.measure.parts import part_mean, part_variance, parts
-from refnorm.oracle.measure.read_forward import Lines
+from refnorm.oracle.measure.read_forward import Lines, lines_of
 from refnorm.oracle.measure.read_parts import (
     Unsaid,
     _divided,
@@ -22,6 +22,7 @@ from refnorm.oracle.measure.read_parts import (
     read_parts,
     with_other_inverse,
 )
+from refnorm.oracle.measure.region import STANDARD
 
 SHAPES = (8, 3), (5, 4), (6, 2, 3), (3, 2, 2, 4), (9, 3)
 
@@ -116,6 +117,23 @@ def test_a_sum_of_some_values_may_be_divided_by_the_number_of_all():
     assert parts["divisor"] == "std^2 = sum (x - mean)^2 of the first half of the samples / m + eps"
 
 
+@pytest.mark.parametrize("worlds", [WORLDS, WORLDS[:1]], ids=["five cases", "one case"])
+def test_statistics_of_all_values_are_of_no_part_whatever_stands_beside_them(worlds):
+    assert read(lambda w: w.gamma * (w.x - w.mean) / np.sqrt(w.var + 2 * w.eps) + w.beta, worlds) is None
+
+
+@pytest.mark.parametrize("by", [2.0**-20, 2.0**20])
+def test_the_centre_is_as_sure_as_values_are_small_beside_their_spread(by):
+    """In float32, and with mean 0: what is not known of the slope is not known of the centre in units of x."""
+    scaled = [sized(replace(w, x=w.x - w.mean, mean=0 * w.mean), by, by**2) for w in WORLDS]
+    lines = lines_of([(w, np.asarray(of_half(w), "float32").astype(float)) for w in scaled], STANDARD, True)
+    centre, unsure, *_ = _measured(lines)
+    halves = [line.world.x[: (len(line.world.x) + 1) // 2] for line in lines]
+    true = np.concatenate([mean_of(half).ravel() for half in halves])
+    assert np.all(np.abs(centre - true) <= unsure)
+    assert np.all(unsure < 1e-3 * by)
+
+
 def test_a_mean_of_some_values_may_stand_over_a_variance_of_all():
     def y(w):
         centre = mean_of(w.x[:-1])
@@ -171,9 +189,10 @@ def test_noise_is_what_an_error_of_the_slope_makes_of_the_centre_and_the_square(
         line = Lines(w, *(np.full((1, 1), value) for value in (-0.5, -2.0, 5.0, noise)))  # slope, means of x and y
         return np.ravel(_measured([line]))
 
-    assert measured(1e-3) == pytest.approx([6, (2 * 1e-3 + 1e-3) / 0.5, 16, 2 * 16 * 1e-3 / 0.5], rel=1e-9)
+    std = float(w.x.std())
+    assert measured(1e-3) == pytest.approx([6, (2 + std) * 1e-3 / 0.5, 16, 2 * 16 * 1e-3 / 0.5], rel=1e-9)
     assert measured(0.0) == pytest.approx([6, (5 + 1) * 1e-15 / 0.5, 16, 1e-300], rel=1e-9, abs=0)
-    assert measured(0.03)[[1, 3]] == pytest.approx([0.18, 1.92])
+    assert measured(0.03)[[1, 3]] == pytest.approx([(2 + std) * 0.06, 1.92])
     assert np.all(np.isinf(measured(0.5 / 16)[[1, 3]]))
 
 
@@ -193,7 +212,7 @@ def test_a_divisor_may_be_off_by_the_noise_of_its_square_but_no_further(divisor,
     noise, signs = 1e-6 * square, np.resize([1, -1, -1], len(square))
 
     def off_by(times):
-        found = _divided(half, mean, lines, square + times * noise * signs, noise)
+        found = _divided(half, mean, lines, square + times * noise * signs, noise, usual=False)
         return [f.parts()["divisor"] for f in found]
 
     assert off_by(0.5) == [words]

@@ -228,7 +228,7 @@ def compared(case: Case, row: Convention, quantity: str, result: Result, limit: 
 
         tiers: list[Tier] = []
         if limit is not _finest(case) and not within(asked.finest):
-            first = TIERS.index(WORST) + 1 if limit is WORST and ratio[worst] > 1 else 2  # within it, they fail as well
+            first = TIERS.index(WORST) if limit is WORST and ratio[worst] > 1 else 2  # up to it, all fail as well
             narrow = case.kind != WORST.sums_in(case.kind)
             coarser = [tier for tier in TIERS[first:] if narrow or tier is not NARROW]
             tiers = [tier for tier in coarser if within(_bound(case, row, quantity, tier))]

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from refnorm.oracle.measure.divisors import formula_of, root_of
-from refnorm.oracle.measure.fit import CLEAR, Rows, summed
+from refnorm.oracle.measure.fit import CLEAR, PLAIN, Rows, summed
 from refnorm.oracle.measure.formula import Table, Term, of
 from refnorm.oracle.measure.parts import ALL, DIVIDED, Selection, part_mean, part_variance, parts
 from refnorm.oracle.measure.read_forward import ForwardMap, Lines, Seen, defined, lines_of
@@ -48,7 +48,7 @@ def read_parts(seen: Sequence[Seen]) -> Iterator[ForwardMap]:
                 if np.all(np.abs(_row(mean, few) - centre) <= unsure) and np.all(
                     np.abs(_row(mean, lines) - clear) <= rough
                 ):
-                    yield from _divided(part, mean, lines, target, loose)
+                    yield from _divided(part, mean, lines, target, loose, bool(usual))
 
 
 @np.errstate(all="ignore")
@@ -118,20 +118,29 @@ def _measured(lines: Sequence[Lines]) -> tuple[Rows, Rows, Rows, Rows]:
     )
     table = Table([line.world for line in lines], [line.slope.shape for line in lines])
     beta, gamma = table(BETA), table(GAMMA)
-    unsure = np.abs(x) * noise + noise + 1e-15 * (np.abs(y) + np.abs(beta))
+    unsure = noise * (np.abs(x) + np.sqrt(table(VAR))) + 1e-15 * (np.abs(y) + np.abs(beta))
     square = (gamma / slope) ** 2
     told = np.abs(slope) > CLEAR * noise
     loose = np.where(told, 2 * square * noise / np.abs(slope), np.inf)
     return x - (y - beta) / slope, np.where(told, unsure / np.abs(slope), np.inf), square, np.maximum(loose, 1e-300)
 
 
-def _divided(part: Selection, mean: Term, lines: Sequence[Lines], square: Rows, noise: Rows) -> Iterator[ForwardMap]:
-    """Yield y's that are centred by a mean, and divided by deviations of a part, or of all, about it."""
+def _divided(
+    part: Selection, mean: Term, lines: Sequence[Lines], square: Rows, noise: Rows, usual: bool
+) -> Iterator[ForwardMap]:
+    """Yield y's that are centred by a mean, and divided by deviations of a part, or of all, about it.
+
+    Where the mean is the ``usual`` one, deviations that are a multiple of those of all values say nothing of a part.
+    """
     table = Table([line.world for line in lines], [line.slope.shape for line in lines])
     told = np.isfinite(noise)
     if not told.any():
         return
-    variances = [part_variance(some, mean, divided) for some in (part, ALL) for divided in DIVIDED]
+    of_part, of_all = ([part_variance(some, mean, divided) for divided in DIVIDED] for some in (part, ALL))
+    if usual:
+        ratios = [[table(own)[told] / table(whole)[told] for whole in of_all] for own in of_part]
+        of_part = [v for v, row in zip(of_part, ratios, strict=True) if all(np.ptp(r) > PLAIN * r.max() for r in row)]
+    variances = of_part if usual else [*of_part, *of_all]
     for power in (2, 1):
         own = variances if power == 2 else [root_of(v) for v in variances]
         target = square[told] ** (power / 2)
