@@ -171,12 +171,17 @@ def test_counts_are_told_to_four_digits(off, word):
     assert found == {(2, 4, 5): "all values", (3,): word}
 
 
-def test_what_is_counted_in_one_channel_alone_is_no_count_of_all():
+@pytest.mark.parametrize(
+    ("of_others", "value"),
+    [(lambda m: 1.0, "other, 1 to 1.09091"), (lambda m: (m - 2) / (m - 1), "other, 0.909091 to 1.09091")],
+    ids=["biased", "the mean of both channels is"],
+)
+def test_what_is_counted_in_one_channel_alone_is_no_count_of_all(of_others, value):
     def update(old, var, m, a, x):
-        return (1 - a) * old + a * var * (m / (m - 1)) ** (np.arange(len(var)) == 0)
+        return (1 - a) * old + a * var * np.where(np.arange(len(var)) == 0, m / (m - 1), of_others(m))
 
     (found,) = (m for m in measured(Stores(update)) if m.key is Key.COUNTS)
-    assert (found.value, found.ranks) == ("other, 1.04545", ALL)  # 1 + 1/22
+    assert (found.value, found.ranks) == (value, ALL)
 
 
 def test_ranks_that_are_not_taken_are_not_asked():

@@ -57,10 +57,11 @@ def running_statistics(box: Box) -> Probe:
     for rank in box.ranks if k not in ("other", 0.0) else ():
         x = np.arange(24.0).reshape((2, 2, *[1] * (rank - 3), 6) if rank > 2 else (12, 2))
         _, _, var = box.train(x, 0.25, var=0.0)
-        factor = float(np.mean(var / weights[0.25][1] / np.var(x, axis=(0, *range(2, rank)))))
+        factors = var / weights[0.25][1] / np.var(x, axis=(0, *range(2, rank)))
         known = ((12, "all values"), (2, SAMPLES), (np.inf, "nothing: it is biased"))
-        near = (word for n, word in known if abs(factor * (1 - float(k) / n) - 1) < 1e-4)  # it is n/(n - k)
-        counts.append((rank, next(near, f"other, {factor:.6g}")))
+        near = (word for n, word in known if np.all(np.abs(factors * (1 - float(k) / n) - 1) < 1e-4))  # it is n/(n - k)
+        between = dict.fromkeys(f"{factor:.6g}" for factor in (factors.min(), factors.max()))
+        counts.append((rank, next(near, f"other, {' to '.join(between)}")))
     yield from by_rank(Key.COUNTS, "m counts", counts)
 
 
