@@ -95,7 +95,7 @@ def first(rule, worlds=WORLDS):
 
 def test_a_line_has_its_slope_the_means_and_the_noise_of_both():
     w = sized(WORLDS[0], 8.0)
-    (line,) = lines_of(seen(lambda w: 3 * w.x + 40, [w]), STANDARD, True)
+    (line,) = lines_of(seen(lambda w: 3 * w.x + 40, [w]), STANDARD)
     mean, var = (np.asarray(a, float) for a in mean_and_var(w.x, (0,)))
     assert np.allclose(np.asarray(line.slope, float), 3, rtol=1e-12)
     assert np.allclose(np.asarray(line.x, float), mean)
@@ -111,16 +111,16 @@ def test_y_may_be_off_a_line_by_its_noise_and_no_further():
     bent = bent / np.abs(bent - bent.mean(0)).mean(0)
     for channel in range(3):
         only = bent * (np.arange(3) == channel) * U * size
-        assert len(lines_of([(w, np.asarray(right_y(w) + 6 * only, float))], STANDARD, True)) == 1
-        assert lines_of([(w, np.asarray(right_y(w) + 16 * only, float))], STANDARD, True) == []
+        assert len(lines_of([(w, np.asarray(right_y(w) + 6 * only, float))], STANDARD)) == 1
+        assert lines_of([(w, np.asarray(right_y(w) + 16 * only, float))], STANDARD) == []
 
 
 def test_two_values_are_always_a_line_and_tell_nothing_alone():
     two = made((2, 3))
-    assert lines_of(seen(right_y, [two]), STANDARD, True) == []
-    assert lines_of(seen(right_y, [two, made((1, 3))]), STANDARD, True) == []
-    assert len(lines_of(seen(right_y, [made((3, 3))]), STANDARD, True)) == 1
-    assert [line.world for line in lines_of(seen(right_y, [two, *WORLDS]), STANDARD, True)] == [
+    assert lines_of(seen(right_y, [two]), STANDARD) == []
+    assert lines_of(seen(right_y, [two, made((1, 3))]), STANDARD) == []
+    assert len(lines_of(seen(right_y, [made((3, 3))]), STANDARD)) == 1
+    assert [line.world for line in lines_of(seen(right_y, [two, *WORLDS]), STANDARD)] == [
         WORLDS[2],
         two,
         *WORLDS[:2],
@@ -130,9 +130,9 @@ def test_two_values_are_always_a_line_and_tell_nothing_alone():
 def test_a_world_of_constants_or_of_no_numbers_has_no_line():
     constant = still(WORLDS[0], [0, 1, 2])
     some = still(WORLDS[0], [1])
-    assert lines_of(seen(right_y, [constant]), STANDARD, True) == []
-    assert lines_of(seen(lambda w: w.beta + np.zeros(w.x.shape), [sized(WORLDS[0], np.nan)]), STANDARD, True) == []
-    assert [line.world for line in lines_of(seen(right_y, [constant, some]), STANDARD, True)] == [some]
+    assert lines_of(seen(right_y, [constant]), STANDARD) == []
+    assert lines_of(seen(lambda w: w.beta + np.zeros(w.x.shape), [sized(WORLDS[0], np.nan)]), STANDARD) == []
+    assert [line.world for line in lines_of(seen(right_y, [constant, some]), STANDARD)] == [some]
 
 
 def test_lines_of_other_groups_are_of_what_gamma_and_beta_leave():
@@ -141,14 +141,14 @@ def test_lines_of_other_groups_are_of_what_gamma_and_beta_leave():
     def y(w):
         return w.gamma * (2 * w.x - region.average(w.x)) + w.beta
 
-    assert lines_of(seen(y), STANDARD, True) == []
-    lines = lines_of(seen(y), region, False)
+    assert lines_of(seen(y), STANDARD) == []
+    lines = lines_of(seen(y), region)
     assert len(lines) == 3
     for line in lines:
         assert line.slope.shape == (len(line.world.x),) + (1,) * (line.world.x.ndim - 1)
         assert np.allclose(np.asarray(line.slope, float), 2, rtol=1e-11)
     without = replace(WORLDS[0], gamma=WORLDS[0].gamma * [[1, 0, 1]])
-    assert [line.world for line in lines_of(seen(y, [without, *WORLDS]), region, False)] == [
+    assert [line.world for line in lines_of(seen(y, [without, *WORLDS]), region)] == [
         WORLDS[2],
         *WORLDS[:2],
     ]

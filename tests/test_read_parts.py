@@ -126,7 +126,7 @@ def test_statistics_of_all_values_are_of_no_part_whatever_stands_beside_them(wor
 def test_the_centre_is_as_sure_as_values_are_small_beside_their_spread(by):
     """In float32, and with mean 0: what is not known of the slope is not known of the centre in units of x."""
     scaled = [sized(replace(w, x=w.x - w.mean, mean=0 * w.mean), by, by**2) for w in WORLDS]
-    lines = lines_of([(w, np.asarray(of_half(w), "float32").astype(float)) for w in scaled], STANDARD, True)
+    lines = lines_of([(w, np.asarray(of_half(w), "float32").astype(float)) for w in scaled], STANDARD)
     centre, unsure, *_ = _measured(lines)
     halves = [line.world.x[: (len(line.world.x) + 1) // 2] for line in lines]
     true = np.concatenate([mean_of(half).ravel() for half in halves])

@@ -303,7 +303,7 @@ def _over(region: Region) -> Iterator[tuple[bool, Product]]:
     cubed = ("squares", "/ std^3", INVERSES["/ std^3"]), SCALED
     yield False, Product(1.0, (("sum", f"{over}dy", _mean_of(region, False)), DIVIDED, SCALED))
     yield True, Product(1.0, (("sum", f"{over}dy (x - mean)", _mean_of(region, True)), *cubed))
-    if "C" in region.axes:
+    if not region.per_channel:
         unscaled = ("gamma", "1", GAMMAS["1"])
         squared = ("squares", "/ std^2", INVERSES["/ std^2"])
         for before, scale in (("", SCALED), ("gamma ", unscaled)):

@@ -157,7 +157,7 @@ def read_y(seen: Sequence[Seen]) -> Iterator[ForwardMap]:
     """
     plain = [(w, y) for w, y in seen if np.all(np.isfinite(y))]
     for region in (*REGIONS, *SHARDED):  # which values share a line: first those of a channel
-        if lines := lines_of(plain, region, _per_channel(region)):
+        if lines := lines_of(plain, region):
             yield from _read(lines, region)
             if region == STANDARD:
                 return
@@ -181,17 +181,13 @@ def with_other_eps(w: World) -> Iterator[ForwardMap]:
         yield replace(right, divisor=Formula((statistic, (1.0, other))))
 
 
-def _per_channel(region: Region) -> bool:
-    return "C" not in region.axes
-
-
 @np.errstate(all="ignore")
-def lines_of(seen: Sequence[Seen], region: Region, per_channel: bool) -> list[Lines]:
+def lines_of(seen: Sequence[Seen], region: Region) -> list[Lines]:
     """Return the lines of all cases, none if y is no line in a group of three values or more."""
     lines, told = [], False
     for w, y in seen:
         wide = np.asarray(y, np.longdouble)
-        if not per_channel:  # groups hold several channels: of y only what gamma and beta leave
+        if not region.per_channel:  # groups hold several channels: of y only what gamma and beta leave
             if np.any(w.gamma == 0):
                 continue
             wide = (wide - w.beta) / w.gamma
@@ -226,7 +222,7 @@ def _read(lines: Sequence[Lines], region: Region) -> Iterator[ForwardMap]:
         return
     hidden = noise[flat]
     slope, noise, x, y = slope[clear], noise[clear], x[clear], y[clear]
-    per_channel = _per_channel(region)
+    per_channel = region.per_channel
     scales = SCALES if per_channel else (ONE,)  # gamma is taken off already
     own = defined(lines[0].world)
 

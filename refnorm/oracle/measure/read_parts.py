@@ -29,9 +29,7 @@ def read_parts(seen: Sequence[Seen]) -> Iterator[ForwardMap]:
     seen : the definition's world of each case, with the y that was returned; training alone.
     """
     plain = [(w, y) for w, y in seen if np.all(np.isfinite(y)) and w.case.operation == "training"]
-    lines = [
-        line for line in lines_of(plain, STANDARD, True) if line.world.case.gamma is None or np.all(line.world.gamma)
-    ]
+    lines = [line for line in lines_of(plain, STANDARD) if line.world.case.gamma is None or np.all(line.world.gamma)]
     if not lines:
         return
     with np.errstate(all="ignore"):
@@ -62,7 +60,7 @@ def other_inverse(seen: Sequence[Seen]) -> tuple[str, float] | None:
     seen : the definition's world of each case, with the y that was returned.
     """
     plain = [(w, y) for w, y in seen if np.all(w.gamma)]
-    lines = lines_of(plain, STANDARD, True)
+    lines = lines_of(plain, STANDARD)
     if not lines:
         return None
     own = defined(lines[0].world)

@@ -32,6 +32,11 @@ class Region:
         over = known.get(self.axes, f" over {' '.join(self.axes) or 'nothing'}") if self.axes != "NSL" else ""
         return over + (f" of each of {2 if self.split < 4 else 4} shards" if self.split else "")
 
+    @property
+    def per_channel(self) -> bool:
+        """Whether each channel has statistics of its own."""
+        return "C" not in self.axes
+
     def numbers(self, ndim: int) -> tuple[int, ...]:
         """Return the axes of x of a rank; all but the last axis leave the channels out where those are last."""
         return _numbers(self.axes, ndim)
