@@ -110,6 +110,8 @@ KNOWN = {
     45: [
         (EVEN, (-9, -2, 0, 2, 9), FEW),  # mean 0, all sums fit
         (ODD, (-3, -2, 0, 2, 3), TENTHS),  # a quotient is rounded
+        (EVEN, (-4, -3, -1, 1, 2), NONE),  # nor is it exact where the mean is a number, but no power of 2 divides
+        (EVEN, (-2, -1, 1, 3, 4), NONE),
         (EVEN, (-63, -30, 0, 30, 63), NONE),  # squares do not fit
         (EVEN, (-79, -28, 0, 28, 79), (79, 28, 0, -28, -79)),  # 2,048
         (EVEN, (-79, -28, 1, 28, 79), (-79, -28, -1, 28, 79)),  # 2,049
