@@ -286,11 +286,18 @@ def prepare(session: Path, names: Sequence[str], sample: int | None, places: boo
             else:
                 found[mutation.module_path].append(item)
         for items in found.values():
+            items.sort(key=_told)  # they come in the order of random names
             drawn = random.Random(seed).sample(items, len(items))
             if places:
                 drawn = list({_place(item): item for item in drawn}.values())
             for job in {item.job_id for item in items} - {item.job_id for item in drawn[:sample]}:
                 database.set_result(job, WorkResult(output="not drawn", worker_outcome=WorkerOutcome.SKIPPED))
+
+
+def _told(item: WorkItem) -> tuple[object, ...]:
+    """Return what tells a mutant from all others of its file, in an order that is always the same."""
+    (mutation,) = item.mutations
+    return mutation.start_pos, mutation.operator_name, sorted(mutation.operator_args.items()), mutation.occurrence
 
 
 def _place(item: WorkItem) -> tuple[object, str]:
