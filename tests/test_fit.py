@@ -7,7 +7,7 @@ Constants, terms and limits are those by which the rows were made. Not verified 
 import numpy as np
 import pytest
 
-from refnorm.oracle.measure.fit import Weighed, exactly, multiplied, nice, snapped, summed
+from refnorm.oracle.measure.fit import Weighed, exactly, multiplied, nice, snapped, solved, summed
 
 TIGHT = 1e-10
 
@@ -51,6 +51,7 @@ def test_constants_are_as_simple_as_they_are_short(constants, expected):
         (0.28573, [2 / 7, 0.3, 0.29, 0.286, 0.2857]),
         (-0.083334, [-1 / 12, -0.08, -0.083, -0.0833, -0.08333]),
         (0.0768, [0.08, 0.077, 0.0768, 0.0768]),
+        (0.07692, [0.08, 0.077, 0.0769, 0.07692]),  # 1/13 is not simple
         (0.00034567, [0.0003, 0.00035, 0.000346, 0.0003457]),
         (731.26, [731.25, 700.0, 730.0, 731.0, 731.3]),
     ],
@@ -174,6 +175,19 @@ def test_sums_that_miss_do_not_crowd_out_the_one_that_meets():
     assert summed(target, tight(target), [[*near, own]]).terms == ((100, 0.3),)
 
 
+def test_sixty_sums_are_looked_at():
+    """One more misses each time, with the constant 1 and by too little for a screening to tell."""
+    own = rows(1)[0]
+    misses = [0.3 * own + 1e-7 * np.sin(np.arange(30.0) * k) for k in range(1, 60)]
+    assert summed(0.3 * own, tight(own), [[*misses, own]]).terms == ((59, 0.3),)
+
+
+def test_a_sum_is_met_that_leaves_its_noise_everywhere_and_no_more():
+    own, left = np.array([1.0, 1.0, 1.0, 1.0] + [0.0] * 8), np.array([1.0, -1.0] * 6)
+    assert own @ left == 0
+    assert summed(own + left, np.ones(12), [[own]]).terms == ((0, 1.0),)
+
+
 def test_of_many_sums_alike_those_with_plain_constants_are_looked_at_first():
     """So many multiples of one row that only some are solved again."""
     a = rows(1)[0]
@@ -186,6 +200,10 @@ def test_of_many_sums_alike_those_with_plain_constants_are_looked_at_first():
 
 
 # Exact constants.
+
+
+def test_a_column_of_zeros_weighs_nothing():
+    assert solved(np.array([[2.0, 0.0], [4.0, 0.0]]), np.array([1.0, 2.0])) == pytest.approx([0.5, 0.0])
 
 
 def test_constants_are_made_as_simple_as_the_noise_allows():
@@ -292,6 +310,15 @@ def test_coarse_products_are_found_with_plain_constants():
             (0, 1.0),
         )
     assert multiplied(rounded / 3, 1e-3 * np.abs(rounded), [[a], [b]]).terms == ((0, 1 / 3), (0, 1.0))
+
+
+def test_a_product_has_the_constant_that_a_sum_has():
+    a = signed(1)[0]
+    for constant in (731.26, 1.0004, 0.28573):
+        for noise in (5e-2, 1e-3, 1e-4, 1e-5):
+            coarse = noise * np.abs(constant * a)
+            ((_, one),), ((_, other),) = (f(constant * a, coarse, [[a]]).terms for f in (multiplied, summed))
+            assert one == pytest.approx(other, rel=1e-12)
 
 
 def test_two_alike_rows_do_not_tell_a_product_from_a_sum():

@@ -182,7 +182,23 @@ def test_a_box_computes_in_less_where_both_functions_do():
         assert not works_in_less(Box(kind(TORCH)))
 
 
-@pytest.mark.parametrize(("digits", "less"), [(2.0**-40, False), (2.0**-38, True)])
+def test_what_is_centred_in_full_keeps_a_difference():
+    class Centres(InfersOnly):
+        def infer(self, x, gamma, beta, mean, var, eps):
+            centred = (x - self._spread(mean, x)).astype(np.float32)
+            return (centred / np.sqrt(self._spread(var, x) + eps).astype(np.float32)).astype(x.dtype)
+
+    assert not works_in_less(Box(Centres(TORCH)))
+
+
+@pytest.mark.parametrize(("kept", "less"), [(0.0, True), (0.5, True), (0.6, False), (1.0, False)])
+def test_a_difference_of_which_more_than_half_comes_back_is_not_lost(kept, less):
+    made = InfersOnly(TORCH)
+    made.infer = lambda x, *rest: kept * (x - 1.0)
+    assert works_in_less(Box(made)) == less
+
+
+@pytest.mark.parametrize(("digits", "less"), [(2.0**-40, False), (2.0**-39, True), (2.0**-38, True)])
 def test_a_difference_of_2_to_the_minus_40_is_what_is_lost(digits, less):
     class Rounds(Plain):
         def normalised(self, x, *rest):
@@ -260,22 +276,23 @@ def test_what_a_debiased_layer_leaves():
     ]
 
 
-@pytest.mark.parametrize("row", ["chainer", "tf-slim"])  # unbiased, and biased
+@pytest.mark.parametrize("row", ["torch", "tvm", "chainer", "tf-slim"])  # unbiased, and biased, by new and by old
 def test_a_variance_that_weighs_its_start_beside_a_debiased_mean_is_told(row):
     class MeanAlone(Debiased):
         def begin(self, x, momentum, eps):
             y, mean, var = super().begin(x, momentum, eps)
-            a = 0.01 if momentum is None else momentum
-            return y, mean, a * 3.0 + (1 - a) * var * self.factor(x)
+            old, new = self.weights(0.01 if momentum is None else momentum)
+            return y, mean, old * 3.0 + new * var * self.factor(x)
 
     found = {m.name: m.value for m in probe("first_step", MeanAlone(ROWS[row]))}
     assert (found["initial mean"], found["initial variance"]) == ("none", 3.0)
 
 
-def test_eps_by_default_is_told_in_float32_as_well():
-    narrow_layer = begins()
+@pytest.mark.parametrize("eps", [1e-3, 1.23e-5])
+def test_eps_by_default_is_told_in_float32_as_well(eps):
+    narrow_layer = begins(eps=eps)
     narrow_layer.dtypes = ("float32",)
-    assert probe("first_step", narrow_layer)[-1].value == 1e-3
+    assert probe("first_step", narrow_layer)[-1].value == eps
 
 
 def test_a_layer_without_a_first_step_is_given_its_statistics():
@@ -347,6 +364,18 @@ def test_moved_statistics_that_normalise_are_told():
     assert [m.value for m in found[:2]] == ["sqrt(var + eps)", "sqrt(moved var + eps)"]
 
 
+@pytest.mark.parametrize(("off", "place"), [(0.9e-4, "sqrt(moved var + eps)"), (1.1e-4, "other")])
+def test_moved_statistics_are_told_to_four_digits(off, place):
+    moving = Plain(ROWS["equinox-ema"])
+    moving.divisor = lambda var, eps: np.sqrt(var + eps) * (1 + off)
+    assert probe("eps", moving)[1].value == place
+
+
+def test_where_no_statistics_are_kept_a_divisor_of_1_is_not_that_of_moved_ones():
+    made = box(without=("running mean", "running variance"), divisor=lambda v, e: e * 2.0**10 + 0 * v)
+    assert [m.value for m in probe("eps", made)[:2]] == ["other"] * 2
+
+
 def test_only_doors_that_are_there_are_tried():
     assert [m.key for m in probe("eps", TrainsOnly(TORCH))] == [Key.TRAINING_DIVISOR]
     assert [m.key for m in probe("eps", InfersOnly(TORCH))] == [Key.INFERENCE_DIVISOR, Key.TINY_EPS]
@@ -387,6 +416,11 @@ def test_the_channels_keep_their_own_statistics():
     ]
     assert probe("kept_axes", InfersOnly(TORCH)) == []
     assert [m.ranks for m in probe("kept_axes", box(ranks=(3, 4)))] == [(3,), (4,)]
+
+
+def test_a_change_shows_in_half_precision_as_well():
+    full, half = (probe("kept_axes", box(dtypes=(kind,))) for kind in ("float64", "float16"))
+    assert half == full
 
 
 def test_a_y_that_does_not_look_at_x_keeps_no_axis():
@@ -512,8 +546,14 @@ def test_formats_that_differ_or_are_refused_are_said():
         "float16, statistics float32, squares beyond 65504",
         "float16, statistics float32, a sum beyond 65504",
     ]
-    made.without = ("running mean", "running variance")
-    assert next((m.name, m.value) for m in probe("formats", made)) == ("x float32", "y float32")
+    assert [name for name in found if "beyond" not in name and "at mean" not in name] == [
+        "x float32, statistics float32",
+        "x float16, statistics float16",
+        "x float16, statistics float32",
+    ]
+    made.without, made.refuses = ("running mean", "running variance"), False
+    back = {m.name: m.value for m in probe("formats", made) if m.key is Key.FORMATS}
+    assert back == {"x float32": "y float32", "x float16": "y float16"}
 
 
 class Sums(Plain):
@@ -560,14 +600,16 @@ def test_one_pass_is_told_from_two():
     assert narrow_names == ["float32, variance at mean/std 2^12"]
 
 
-@pytest.mark.parametrize(("off", "kind"), [(0.9e-3, "two-pass"), (1.1e-3, "one-pass")])
+@pytest.mark.parametrize(
+    ("off", "kind"), [(0.9e-3, "two-pass"), (-0.9e-3, "two-pass"), (1.1e-3, "one-pass"), (-1.1e-3, "one-pass")]
+)
 def test_a_variance_is_good_to_three_digits(off, kind):
     class Off(Plain):
         def normalised(self, x, *rest):
             return (super().normalised(x, *rest) * (1 + off * (np.abs(x).max() > 4000))).astype(x.dtype)
 
     for found in (m for m in probe("formats", Off(TORCH)) if m.key is Key.VARIANCE):
-        assert found.value == pytest.approx(off, abs=1e-5)
+        assert found.value == pytest.approx(abs(off), abs=1e-5)
         assert found.short == kind
 
 
@@ -589,6 +631,17 @@ def test_half_precision_that_is_off_by_a_hundredth_has_overflown(off, said):
             return (super().normalised(x, *rest) * (1 + off * (np.abs(x).max() > 30))).astype(x.dtype)
 
     assert {m.value for m in probe("formats", Off(TORCH)) if m.key is Key.HALF_SUMS} == {said}
+
+
+@pytest.mark.parametrize("at", [0, -1])
+def test_half_precision_of_which_one_value_is_off_has_overflown(at):
+    class Off(Plain):
+        def normalised(self, x, *rest):
+            y = super().normalised(x, *rest)
+            y.flat[at] *= 1 + (np.abs(x).max() > 30)
+            return y
+
+    assert {m.value for m in probe("formats", Off(TORCH)) if m.key is Key.HALF_SUMS} == {"overflows"}
 
 
 # Inference.
@@ -638,11 +691,19 @@ def test_folding_is_seen_in_the_last_digits_and_float32_is_not_folding():
             return (x * self._spread(a, x) + self._spread(beta - mean * a, x)).astype(x.dtype)
 
     value, note = said("evaluation", Folded(TORCH))[2][1:]
+    mean, a = float(np.float32(3000.7)), 1.3 / np.sqrt(0.7 + 2.0**-10)
+    assert value == (mean * a + (0.1 - mean * a)) - 0.1
     assert 0 < abs(value) < 1e-11
     assert note == "folded to x a + b"
     narrow_box = narrow("infer")(TORCH)
     narrow_box.infer = lambda *a: Plain.infer(narrow_box, *[v.astype("float32") for v in a[:5]], a[5]).astype("float64")
     assert said("evaluation", narrow_box)[2] == ("folding", 0.0, "not folded")
+
+
+@pytest.mark.parametrize("off", [2.0**-40, -(2.0**-40)])
+def test_what_y_is_off_is_the_number_that_is_told(off):
+    made = box(infer=lambda *arguments: Plain.infer(made, *arguments) + off)
+    assert said("evaluation", made)[2] == ("folding", pytest.approx(off, rel=1e-3), "folded to x a + b")
 
 
 # Formulas.

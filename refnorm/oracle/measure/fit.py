@@ -151,7 +151,7 @@ def exactly(terms: Rows, scaled: Rows, wanted: Rows) -> Iterator[Weighed]:
     pairs = tuple((int(t), float(c)) for t, c in zip(terms, constants, strict=True))
     if sum(nice(c) > PLAIN_ENOUGH for _, c in pairs) * EVIDENCE > len(wanted):
         return
-    yield Weighed(pairs, sum(nice(c) for _, c in pairs) + 1e-3 * float(terms.sum()) / (1 + len(scaled)))
+    yield Weighed(pairs, sum(nice(c) for _, c in pairs) + 1e-3 * float(terms.sum()) / len(scaled))
 
 
 def solved(columns: Rows, wanted: Rows) -> Rows:
