@@ -288,7 +288,7 @@ def test_a_variance_that_weighs_its_start_beside_a_debiased_mean_is_told(row):
     assert (found["initial mean"], found["initial variance"]) == ("none", 3.0)
 
 
-@pytest.mark.parametrize("eps", [1e-3, 1.23e-5])
+@pytest.mark.parametrize("eps", [1e-3, 1.25e-6])
 def test_eps_by_default_is_told_in_float32_as_well(eps):
     narrow_layer = begins(eps=eps)
     narrow_layer.dtypes = ("float32",)
