@@ -684,17 +684,22 @@ def test_inference_that_looks_at_other_samples_is_told():
     assert said("evaluation", Looks(TORCH))[0] == ("batch-in-inference", "yes", "")
 
 
-def test_folding_is_seen_in_the_last_digits_and_float32_is_not_folding():
+@pytest.mark.parametrize("scaled", [lambda x, gamma, std: x * (gamma / std), lambda x, gamma, std: x * gamma / std])
+def test_folding_is_seen_in_the_last_digits(scaled):
     class Folded(Plain):
         def infer(self, x, gamma, beta, mean, var, eps):
-            a = gamma / np.sqrt(var + eps)
-            return (x * self._spread(a, x) + self._spread(beta - mean * a, x)).astype(x.dtype)
+            std = np.sqrt(var + eps)
+            scaled_x = scaled(x, self._spread(gamma, x), self._spread(std, x))
+            return (scaled_x + self._spread(beta - mean * (gamma / std), x)).astype(x.dtype)
 
     value, note = said("evaluation", Folded(TORCH))[2][1:]
-    mean, a = float(np.float32(3000.7)), 1.3 / np.sqrt(0.7 + 2.0**-10)
-    assert value == (mean * a + (0.1 - mean * a)) - 0.1
+    mean, std = float(np.float32(3000.7)), np.sqrt(0.7 + 2.0**-10)
+    assert value == (scaled(mean, 1.3, std) + (0.1 - mean * (1.3 / std))) - 0.1
     assert 0 < abs(value) < 1e-11
     assert note == "folded to x a + b"
+
+
+def test_float32_is_not_folding():
     narrow_box = narrow("infer")(TORCH)
     narrow_box.infer = lambda *a: Plain.infer(narrow_box, *[v.astype("float32") for v in a[:5]], a[5]).astype("float64")
     assert said("evaluation", narrow_box)[2] == ("folding", 0.0, "not folded")
