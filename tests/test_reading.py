@@ -279,6 +279,7 @@ def test_of_npy_files_numbers_alone_are_read():
         ),
         (header("<f8", (2,), bytes(17)), r"shape \(2,\) takes 16 bytes, the file has 17"),
         (header("<f8", (1 << 60,)), "bytes, the file has 0"),
+        (header("<f8", (-1, -1), bytes(8)), r"shape \(-1, -1\) takes 8 bytes, the file has 8"),
         (header("<f8", (-1, -2), bytes(16)), r"shape \(-1, -2\) takes 16 bytes, the file has 16"),
         (npy_file(np.ones(1), (3, 0)), r"npy version \(3, 0\) is none of 1.0, 2.0"),
     ],
