@@ -126,7 +126,7 @@ def test_a_number_less_a_float_is_exact():
     assert number(1, 2, 3).minus(0.75) == number(Fraction(1, 4), 2, 3)
 
 
-@pytest.mark.parametrize("digits", [5, 30, 200])
+@pytest.mark.parametrize("digits", [5, 30, 200, 600])
 def test_decimal_digits_are_those_of_the_integer_root(digits):
     """Of sqrt(2) = 2 / sqrt(2); the last digit is rounded."""
     written = number(0, 2, 2).decimal(digits).replace(".", "")
