@@ -160,6 +160,19 @@ def test_a_number_that_may_be_0_stays_open():
     assert list(_enclosed([q], [0], 1, constant, v, 200, "float64")) == []
     ((_, nearest),) = _enclosed([q], [0], 1, constant, v, 900, "float64")
     assert nearest == road.rounded(*fractions_of(Number(constant, fmpq(q), v)), "float64")
+    unit, _, high = by_integers._inverse(1, v, 1200)
+    assert list(_enclosed([1], [0], 1, fmpq(1 - 2 * high, 2 << unit), v, 1200, "float64")) == []  # -0 or 0
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("v", [fmpq(0), fmpq(2), fmpq(4)])
+@pytest.mark.parametrize("constant", [fmpq(0), fmpq(1), fmpq(-1)])
+def test_an_integer_of_1_is_a_number_like_others(sign, v, constant):
+    """The factor is 2^53 and the centre 2^-53 away, so that the denominator is 1."""
+    terms, zero = [(fmpq(2) ** 53, sign * -(fmpq(2) ** -53))], [np.zeros(1)]
+    assert by_integers._integers(terms, zero) == ([sign], 1)
+    got = roundings(constant, terms, v, zero, "float64")
+    assert got == one_by_one(constant, terms, v, zero, "float64")
 
 
 def test_numbers_are_moved_by_any_number_of_bits_and_rounded_down():

@@ -258,6 +258,14 @@ def test_sums_over_channels_may_leave_eight_times_the_noise_of_a_value(times):
     assert [found.words() for found in read_dx(seen)] == [ACROSS_WORDS] * (times < 1)
 
 
+@pytest.mark.parametrize(("rule", "words"), [(usual, f"{DY} - {MEAN} - {X_HAT}"), (across, ACROSS_WORDS)])
+def test_a_channel_of_gamma_0_says_nothing(rule, words):
+    zero = [c for c in cases("backward", "float64") if c.situation.gamma == "zero" and c.x.size <= 600]
+    worlds = [world(c, TORCH) for c in [*CASES, *zero]]
+    assert any(np.any(w.gamma == 0) for w in worlds)
+    assert [found.words() for found in read_dx([(w, program(rule, w)) for w in worlds])] == [words]
+
+
 def test_means_of_shards_are_read():
     def equally(s, values):
         cut = (len(values) + 1) // 2

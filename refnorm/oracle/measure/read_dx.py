@@ -230,8 +230,7 @@ def _squares() -> dict[str, Value]:
     for a in INVERSES:
         for b in dict.fromkeys((a, usual, "")):
             result[f"{a} ({b})^2" if b else a] = _cubed(a, b)
-        if a != usual:
-            result[f"{usual} ({a})^2" if a else usual] = _cubed(usual, a)
+        result[f"{usual} ({a})^2" if a else usual] = _cubed(usual, a)
     return result
 
 
