@@ -250,7 +250,8 @@ def run(session: Path, first: bool) -> None:
     from cosmic_ray.work_item import WorkerOutcome, WorkResult
 
     with use_db(session, WorkDB.Mode.open) as database:
-        waiting = list(database.pending_work_items)
+        if not (waiting := list(database.pending_work_items)):
+            return
         with copy(sorted({item.mutations[0].module_path.stem for item in waiting}), first) as (folder, times):
             for item in waiting:
                 (mutation,) = item.mutations

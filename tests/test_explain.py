@@ -434,6 +434,7 @@ def test_another_value_in_the_place_of_eps_is_told_by_a_single_case(quantity):
 def test_of_no_case_nothing_is_read():
     assert all(e.forward is None for e in explanations("y, training", [], TORCH, []))
     assert list(explanations("dgamma", [], TORCH, [])) == []
+    assert list(explanations("frozen dx", [], TORCH, [])) == []  # no batch moves what it is by
 
 
 def test_frozen_gradients_do_not_follow_from_the_map_of_training():
