@@ -87,6 +87,7 @@ def test_gradients_of_training_are_those_of_dual_numbers(gamma, where, way):
         dgammas.append(dgamma)
         dbetas.append(dbeta)
     assert triples(got.dx) == placed(found)
+    assert np.isfinite(got.dx.rounded()).all()
     assert (triples(got.dgamma), triples(got.dbeta)) == (told(dgammas), told(dbetas))
     assert got.dgamma.shape == got.dbeta.shape == (3,)
 

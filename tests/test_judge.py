@@ -203,6 +203,7 @@ def test_rounded_parameters_make_the_same_of_dgamma_as_sums_in_half_precision(kn
     half = {"operation": "inference", "kind": "float16"}
     for quantity, parameters, told in (
         ("frozen dgamma", "float16", True),
+        ("frozen dgamma", "".join(["float", "16"]), True),
         ("frozen dgamma", "float32", False),
         ("frozen dbeta", "float32", True),
     ):
@@ -350,6 +351,17 @@ def test_a_failure_is_shown_where_the_function_would_have_been():
     frozen["double_backward"] = "frozen double backward ddy"
     assert noted("training", 0.5, TORCH, training) == list(training.values())
     assert noted("inference", 0.5, TORCH, frozen) == list(frozen.values())
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_what_is_declined_is_noted_as_such_and_is_no_failure(kind):
+    answer = Answer(failed={"jvp": Trouble(kind, "no second order")})
+    (observation,) = judged_numbers(made(), TORCH, answer)
+    declined = kind.value == "declined"
+    assert observation.passed is declined
+    assert (observation.quantity, observation.policy) == (
+        ("not offered", "no second order") if declined else ("jvp", "")
+    )
 
 
 def test_eps_of_zero_may_be_refused_in_training_where_the_convention_lets_it():
@@ -517,7 +529,8 @@ def test_of_a_case_of_sizes_every_value_is_judged_and_the_first_of_the_worst_is_
         (observation,) = compared(LARGE, TORCH, "y, training", y)
         assert observation.index == (7, 2)
         assert observation.ratio > 1000
-    for quantity in STORED:
-        right = truth(LARGE, TORCH, quantity).rounded("float32").astype(np.float32)
-        (observation,) = compared(LARGE, TORCH, quantity, right)
-        assert observation.ratio <= 1
+    for case in (LARGE, sized("training", "float32", (1, 4, 1001))):
+        for quantity in STORED:
+            right = truth(case, TORCH, quantity).rounded("float32").astype(np.float32)
+            (observation,) = compared(case, TORCH, quantity, right)
+            assert observation.ratio <= 1

@@ -61,6 +61,10 @@ def read(y, worlds=WORLDS):
         (of_half, "std^2 = var of {} + eps"),
         (lambda w: of_half(w, divided=lambda some: len(w.x)), "std^2 = sum (x - mean)^2 of {} / m + eps"),
         (lambda w: of_half(w, centre=w.mean), "std^2 = var of {} about the mean of all + eps"),
+        (
+            lambda w: of_half(w, centre=w.mean, divided=lambda some: len(w.x)),
+            "std^2 = sum (x - mean)^2 of {} about the mean of all / m + eps",
+        ),
         (lambda w: of_half(replace(w, eps=2 * w.eps)), "std^2 = var of {} + 2 eps"),
         (lambda w: of_half(replace(w, eps=w.eps**2)), "std^2 = var of {} + eps^2"),
     ],

@@ -368,6 +368,8 @@ def test_what_has_no_formula_is_not_read():
     assert read("variance", lambda s: (1 - s.a) * s.old + s.a * np.median(s.x, axis=0) ** 2) is None
     assert read("mean", lambda s: (1 - s.a) * s.old + s.a * np.median(s.x, axis=0)) is None
     assert read("mean", lambda s: -np.tanh((1 - s.a) * s.old + s.a * s.mean)) is None
+    assert read("mean", lambda s: ((1 - s.a) * s.old_var + s.a * s.var) ** 2) is None  # means are no squares
+    assert read("mean", lambda s: (1 - s.a) * s.old + (1 - s.a**2) * s.var) is None  # nor have variances any weight
 
 
 def torch_mean(s):

@@ -284,6 +284,7 @@ def axes_of(letters, ndim):
 @pytest.mark.parametrize("letters", terms.LETTERS)
 def test_means_and_variances_are_over_the_axes_that_are_said(letters, w):
     region, axes = Region(letters), axes_of(letters, w.x.ndim)
+    assert region.per_channel is ("C" not in letters)
     m = int(np.prod([w.x.shape[a] for a in axes]))
     mean = w.x.mean(axes, keepdims=True)
     of_channel = w.x.mean(axes_of("NSL", w.x.ndim), keepdims=True)

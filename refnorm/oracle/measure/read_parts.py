@@ -36,9 +36,7 @@ def read_parts(seen: Sequence[Seen]) -> Iterator[ForwardMap]:
         few = lines[:FEW]
         centre, unsure, *_ = _measured(few)
         clear, rough, target, loose = _measured(lines)
-        usual = np.all(np.abs(_row(MEAN, lines) - clear) <= rough)
-        if usual and np.all(np.abs(_row(VAR, lines) + _row(EPS, lines) - target) <= loose):
-            return  # all values count once
+        usual = bool(np.all(np.abs(_row(MEAN, lines) - clear) <= rough))
         for part in parts():
             if all(part.all_count_once(line.world) for line in lines):
                 continue
@@ -46,7 +44,7 @@ def read_parts(seen: Sequence[Seen]) -> Iterator[ForwardMap]:
                 if np.all(np.abs(_row(mean, few) - centre) <= unsure) and np.all(
                     np.abs(_row(mean, lines) - clear) <= rough
                 ):
-                    yield from _divided(part, mean, lines, target, loose, bool(usual))
+                    yield from _divided(part, mean, lines, target, loose, usual)
 
 
 @np.errstate(all="ignore")
