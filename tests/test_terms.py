@@ -280,6 +280,13 @@ def axes_of(letters, ndim):
     return tuple(sorted(a for letter in letters for a in where[letter]))
 
 
+@pytest.mark.parametrize("words", terms.WEIGHTS)
+@pytest.mark.parametrize("momentum", [0.3, 0.7])
+def test_weights_are_what_their_words_say_of_any_momentum(words, momentum):
+    w = made((4, 2), momentum=momentum)
+    assert agree(terms.weight(words)(w), evaluated(words, w), w)
+
+
 @pytest.mark.parametrize("w", [pytest.param(w, id=name) for name, w in WORLDS.items()])
 @pytest.mark.parametrize("letters", terms.LETTERS)
 def test_means_and_variances_are_over_the_axes_that_are_said(letters, w):
