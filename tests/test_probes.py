@@ -727,15 +727,17 @@ def test_formulas_are_those_of_every_map():
     }
     assert probe("formulas", box(ranks=())) == []
     assert [m.name for m in probe("formulas", InfersOnly(TORCH))] == ["formula of y, inference"]
+    trained = ("y, training", "running mean", "running variance")
+    assert [m.name for m in probe("formulas", TrainsOnly(TORCH))] == [f"formula of {name}" for name in trained]
 
 
 class Freezes(Plain):
-    """A frozen layer is one of running statistics; ``twice`` how often it counts eps."""
+    """A frozen layer is one of running statistics; ``twice`` how often it counts eps, ``power`` how often gamma."""
 
-    twice = 1
+    twice, power = 1, 1
 
     def frozen(self, x, gamma, beta, mean, var, eps):
-        return self.infer(x, gamma, beta, mean, var, self.twice * eps), None
+        return self.infer(x, gamma**self.power, beta, mean, var, self.twice * eps), None
 
 
 def test_a_frozen_layer_is_told_where_it_is_not_inference():
@@ -744,6 +746,9 @@ def test_a_frozen_layer_is_told_where_it_is_not_inference():
     made.twice = 2
     found = {m.name: m.value for m in probe("formulas", made)}
     assert found["formula of frozen y"] == USUAL_Y.format("running ", "running variance").replace("eps", "2 eps")
+    made.twice, made.power = 1, 2
+    found = {m.name: m.value for m in probe("formulas", made)}
+    assert found["formula of frozen y"] == USUAL_Y.format("running ", "running variance").replace("gamma", "gamma^2")
 
 
 def test_gradients_of_a_frozen_layer_are_told_be_it_that_of_inference_or_not():
