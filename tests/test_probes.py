@@ -268,11 +268,11 @@ def test_what_a_debiased_layer_leaves():
         Measurement(Key.INITIAL_MEAN, "initial mean", "none", taken),
         Measurement(Key.INITIAL_VARIANCE, "initial variance", "none", taken),
     ]
-    made.added = (-0.5, 0.25)
+    made.added = (-0.5, 0.1234567)  # of which six digits are told
     left = "is added to that of the first batch, at momentum 0.25"
     assert probe("first_step", made)[1:3] == [
         Measurement(Key.INITIAL_MEAN, "initial mean", -0.5, left),
-        Measurement(Key.INITIAL_VARIANCE, "initial variance", 0.25, left),
+        Measurement(Key.INITIAL_VARIANCE, "initial variance", 0.123457, left),
     ]
 
 
@@ -338,6 +338,11 @@ def test_half_precision_tells_places_to_fewer_digits():
     assert [m.value for m in probe("eps", rough)] == ["other"] * 2
 
 
+def test_an_eps_of_1e_12_is_a_number_of_bfloat16():
+    pytest.importorskip("ml_dtypes")
+    assert [m.key for m in probe("eps", box(dtypes=("bfloat16",)))][2:] == [Key.TINY_EPS]
+
+
 class OwnVariance(Plain):
     """The variance that normalises a batch is a factor times its own."""
 
@@ -388,6 +393,7 @@ def test_only_doors_that_are_there_are_tried():
     [
         (lambda eps: max(eps, 1e-5), 1e-5, "is used whatever is passed"),
         (lambda eps: max(eps, 1e-7), 1e-7, "arrives so"),
+        (lambda eps: 1e-18 / eps, 1e-6, "arrives so"),
         (lambda eps: eps + 0.9e-15, 1.001e-12, "is honoured"),
         (lambda eps: eps + 1.1e-15, 1.001e-12, "arrives so"),
         (lambda eps: eps * 1.23456, 1.235e-12, "arrives so"),
