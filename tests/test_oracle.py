@@ -9,6 +9,8 @@ command line in test_cli.py. Not verified here: that bounds hold for every algor
 import itertools
 import json
 import math
+import os
+import sys
 import types
 from dataclasses import replace
 from xml.etree import ElementTree
@@ -633,6 +635,21 @@ def test_missing_frameworks_are_one_clear_line(monkeypatch):
     monkeypatch.delitem(__import__("sys").modules, "refnorm.frameworks.onnx", raising=False)
     with pytest.raises(TargetError, match="onnx is not installed"):
         load_target("onnx")
+
+
+@pytest.mark.parametrize("where", ["bn.py", "package/bn.py"])
+def test_a_file_is_judged_as_it_stands_and_not_by_bytecode_of_an_earlier_one(tmp_path, monkeypatch, where):
+    """Both are as long, and of the same second, by which Python would take one for the other; nor is any left there."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    (file := tmp_path / where).parent.mkdir(exist_ok=True)
+    if where != file.name:
+        (file.parent / "__init__.py").touch()
+    before = sorted(tmp_path.rglob("*"))
+    for sign in "+-":
+        file.write_text(GOOD.replace("y + along(beta, x)", f"y {sign} along(beta, x)"))
+        os.utime(file, (1e9, 1e9))
+        assert refnorm.check(str(file), dtypes=FAST).conforms is (sign == "+")
+    assert sorted(tmp_path.rglob("*")) == sorted({*before, file})
 
 
 def test_expected_values_know_the_travelling_format_of_eps():

@@ -7,9 +7,10 @@ import importlib.util
 import os
 import sys
 from dataclasses import dataclass, replace
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -191,14 +192,23 @@ def _import_file(path: Path) -> Any:
     return _run(f"{name}.{path.stem}".lstrip("."), path, str(path))
 
 
+class AsItStands(SourceFileLoader):
+    """Compiles what stands in a file: a file of bytecode may be of an earlier one, as long and of the same second."""
+
+    def path_stats(self, path: Any) -> NoReturn:
+        """Say that nothing is known by which bytecode could be kept, or taken from what was kept."""
+        raise OSError(f"bytecode of {path} is not kept")
+
+
 def _run(name: str, path: Path, target: str, inside: list[str] | None = None) -> Any:
     """Run a file as the module of this name."""
     spec = importlib.util.spec_from_file_location(name, path, submodule_search_locations=inside)
     if spec is None or spec.loader is None:
         raise TargetError(f"{path} is no Python file; its name must end in .py")
-    module = importlib.util.module_from_spec(spec)
+    if isinstance(spec.loader, SourceFileLoader):
+        spec.loader = AsItStands(name, str(path))
+    module, loader = importlib.util.module_from_spec(spec), spec.loader
     sys.modules.setdefault(name, module)
-    loader = spec.loader
     _imported(target, lambda: loader.exec_module(module))
     return module
 
