@@ -83,7 +83,7 @@ def test_a_power_of_std_that_is_a_sum_is_read_with_its_sign(words, power, sign):
     assert found == ((power, sign, words) if (power, words) != (-2, "var + eps") else (-1, sign, "sqrt(var + eps)"))
 
 
-@pytest.mark.parametrize("power", [3.0, 4 / 3, 8.0, 0.8, 0.1])
+@pytest.mark.parametrize("power", [3.0, 4 / 3, 8.0, 0.8, 0.1, 1 / 0.6123456])
 @pytest.mark.parametrize("worlds", [WORLDS, FROZEN], ids=["training", "inference"])
 def test_other_powers_are_read_of_var_and_eps_alone(power, worlds):
     words = "var + eps" if worlds is WORLDS else "running variance + eps"
@@ -91,6 +91,7 @@ def test_other_powers_are_read_of_var_and_eps_alone(power, worlds):
     assert [(sign, text) for _, sign, text in found] == [(-1.0, words)]
     assert found[0][0] == pytest.approx(power, rel=1e-12)
     assert read(lambda w: (w.var + 3 * w.eps) ** (-1 / power), worlds) == []
+    assert read(lambda w: (w.var + w.eps) ** 0.3, worlds) == []  # what multiplies is no divisor
 
 
 def test_other_powers_are_told_where_slopes_are_known_to_eight_digits():
@@ -192,6 +193,11 @@ def test_x_squared_is_divided_by_the_usual_counts_alone_and_other_regions_count_
     regions = 16 if power == 2 else 1
     assert words[::regions] == usual
     assert len(words) == len(set(words)) == regions * len(usual)
+
+
+def test_what_multiplies_in_the_place_of_a_divisor_is_a_std():
+    inverses = [words for t in _divisor_terms(-1)[0] if (words := t.words).startswith("1/")]
+    assert inverses == ["1/sqrt(var)", "1/sqrt(unbiased var)", "1/sqrt(mean of x^2)", "1/sqrt(var + eps)"]
 
 
 @pytest.mark.parametrize("power", POWERS)
